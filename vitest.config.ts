@@ -1,0 +1,39 @@
+import { join } from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+const inFolder = (name: string, folder: string, more: object = {}) => ({
+  extends: true as const,
+  test: { name, include: [`${folder}/test/**/*.test.ts`], sequence: { groupOrder: 0 }, ...more }
+})
+
+export default defineConfig({
+  test: {
+    // Real processes: a test file starts servers, ffmpeg and Python of its own.
+    pool: 'forks',
+    maxWorkers: 2,
+    setupFiles: [join(import.meta.dirname, 'test/no-child-left.ts')],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // Other test files may have both cores just then.
+    expect: { poll: { timeout: 15_000, interval: 20 } },
+    projects: [
+      inFolder('bootstrap', 'bootstrap'),
+      inFolder('shared', 'packages/shared'),
+      inFolder('worker', 'apps/worker'),
+      inFolder('cli', 'apps/cli'),
+      inFolder('master', 'apps/master', { globalSetup: 'apps/master/test/global-setup.ts' }),
+      // Whole clusters with speech models: one file after the other, when nothing else runs.
+      {
+        extends: true,
+        test: {
+          name: 'cluster',
+          include: ['test/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 300_000,
+          sequence: { groupOrder: 1 }
+        }
+      }
+    ]
+  }
+})
