@@ -1,0 +1,38 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { NODE, REPO } from './paths.mjs'
+import { run } from './run.mjs'
+import { fingerprint, isStamped, stamp } from './stamp.mjs'
+
+export const PNPM = 'pnpm@10.34.9'
+
+/** Every package of the workspace, with a current Node among them. */
+export const nodePackages = {
+  title: 'Node packages, with Node 24 and PostgreSQL',
+  advice: [
+    'Check that this machine reaches the npm registry (a proxy? npm config get registry) and has 2 GB of free disk.',
+    'If a package is damaged: remove the folder node_modules and run this again.'
+  ],
+  isCurrent: () =>
+    existsSync(NODE) && existsSync(join(REPO, 'node_modules/.modules.yaml')) && isStamped('node', print()),
+  async run({ say }) {
+    // CI: pnpm must not ask whether it may remove packages of another layout.
+    const env = { CI: 'true', npm_config_update_notifier: 'false' }
+    await run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile'], { env, onLine: say })
+    await run(NODE, ['--version'])
+    stamp('node', print())
+  }
+}
+
+function print() {
+  const manifests = ['apps', 'packages'].flatMap(folder =>
+    readdirSync(join(REPO, folder))
+      .map(name => `${folder}/${name}/package.json`)
+      .filter(path => existsSync(join(REPO, path)))
+  )
+  return fingerprint(
+    ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', ...manifests],
+    process.platform,
+    process.arch
+  )
+}
