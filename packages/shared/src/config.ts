@@ -1,0 +1,164 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { parseEnv } from 'node:util'
+import { z } from 'zod'
+import { ScError } from './errors.ts'
+
+/**
+ * The environment, parsed once. The only file that reads `process.env`. A name that starts with `SC_` and is not listed
+ * here is an error, so that a slip of the pen is not silently the default.
+ */
+export const REPO_DIR = resolve(import.meta.dirname, '../../..')
+
+/** A number written with digits only, so that `0x10`, `1e3` and ` ` do not pass. */
+const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .refine(text => /^\d{1,16}$/.test(text) && Number(text) >= least && Number(text) <= most, {
+      error: `expected a whole number from ${least} to ${most}`
+    })
+    .transform(Number)
+
+const url = (...schemes: string[]) =>
+  z.string().refine(text => URL.canParse(text) && schemes.includes(new URL(text).protocol.replace(':', '')), {
+    error: `expected an address that starts with ${schemes.map(scheme => `${scheme}://`).join(' or ')}`
+  })
+
+const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
+  z.enum(names, { error: `expected one of ${names.join(', ')}` })
+
+const connectionString = z.string().regex(/UseDevelopmentStorage=true|AccountName=/i, {
+  error: 'expected an Azure storage connection string with AccountName=…'
+})
+
+const VARIABLES = {
+  SC_DATA_DIR: z.string().default('./data'),
+  SC_HOST: z.string().default('127.0.0.1'),
+  SC_PORT: wholeNumber(0, 65_535).default(5080),
+  SC_MODE: oneOf('auto', 'local', 'lan', 'tailscale').default('auto'),
+  SC_ADMIN_KEY: z.string().min(16, 'expected at least 16 characters').optional(),
+  REDIS_URL: url('redis', 'rediss').optional(),
+  DATABASE_URL: url('postgres', 'postgresql').optional(),
+  AZURE_STORAGE_CONNECTION_STRING: connectionString.optional(),
+  AZURITE_CONN_STR: connectionString.optional(),
+  SC_DEFAULT_MODEL: z.string().optional(),
+  SC_MODELS_DIR: z.string().optional(),
+  SC_CHUNK_SECONDS: wholeNumber(30, 3600).default(150),
+  SC_MAX_UPLOAD_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).default(1024 ** 3),
+  SC_TASKS_DIR: z.string().optional(),
+  SC_BROKER: url('redis', 'rediss').optional(),
+  SC_MASTER_URL: url('http', 'https').optional(),
+  LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info')
+} as const
+
+export type VariableName = keyof typeof VARIABLES
+type Environment = Readonly<Record<string, string | undefined>>
+const schema = z.object(VARIABLES)
+
+/** Every setting of a process. Folders are absolute paths. */
+export interface Config {
+  readonly dataDir: string
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  readonly mode: 'auto' | 'local' | 'lan' | 'tailscale'
+  readonly adminKey: string | undefined
+  /** Undefined: the master starts its own Redis. */
+  readonly redisUrl: string | undefined
+  /** Undefined: the master starts its own PostgreSQL. */
+  readonly databaseUrl: string | undefined
+  /** Undefined: blobs are files in the data folder. */
+  readonly azureConnectionString: string | undefined
+  /** Undefined: chosen by language and hardware. */
+  readonly defaultModel: string | undefined
+  readonly modelsDir: string
+  readonly chunkSeconds: number
+  readonly maxUploadBytes: number
+  readonly tasksDir: string | undefined
+  readonly broker: string | undefined
+  readonly masterUrl: string | undefined
+  readonly logLevel: z.infer<typeof VARIABLES.LOG_LEVEL>
+}
+
+/**
+ * `overrides` are command-line flags under the name of their variable and win over `env`. An empty value counts as not
+ * set, as compose files write it. Throws SC_CONFIG with one message that names every bad variable, never its value.
+ */
+export function parseConfig(
+  env: Environment,
+  overrides: Partial<Record<VariableName, string | undefined>> = {},
+  folder: string = process.cwd()
+): Config {
+  const given = { ...withValue(env), ...withValue(overrides) }
+  const problems = Object.keys(given).flatMap(unknownName)
+  const parsed = schema.safeParse(given)
+  for (const issue of parsed.error?.issues ?? []) problems.push(`${issue.path.join('.')}: ${issue.message}`)
+  const azure = given.AZURE_STORAGE_CONNECTION_STRING ?? given.AZURITE_CONN_STR
+  if (given.AZURITE_CONN_STR !== undefined && given.AZURITE_CONN_STR !== azure)
+    problems.push('AZURITE_CONN_STR: is another name of AZURE_STORAGE_CONNECTION_STRING and differs from it')
+  if (!parsed.success || problems.length > 0)
+    throw new ScError('SC_CONFIG', `The configuration is not valid.\n${problems.map(line => `  ${line}`).join('\n')}`)
+  const value = parsed.data
+  return Object.freeze({
+    dataDir: resolve(folder, value.SC_DATA_DIR),
+    host: value.SC_HOST,
+    port: value.SC_PORT,
+    mode: value.SC_MODE,
+    adminKey: value.SC_ADMIN_KEY,
+    redisUrl: value.REDIS_URL,
+    databaseUrl: value.DATABASE_URL,
+    azureConnectionString: azure,
+    defaultModel: value.SC_DEFAULT_MODEL,
+    // Models are large and can be had again: one copy for every data folder.
+    modelsDir: value.SC_MODELS_DIR ? resolve(folder, value.SC_MODELS_DIR) : resolve(REPO_DIR, '.cache/models'),
+    chunkSeconds: value.SC_CHUNK_SECONDS,
+    maxUploadBytes: value.SC_MAX_UPLOAD_BYTES,
+    tasksDir: value.SC_TASKS_DIR ? resolve(folder, value.SC_TASKS_DIR) : undefined,
+    broker: value.SC_BROKER,
+    masterUrl: value.SC_MASTER_URL,
+    logLevel: value.LOG_LEVEL
+  })
+}
+
+/** The configuration of this process: flags, then the environment, then `.env` in the working folder. */
+export function loadConfig(overrides: Partial<Record<VariableName, string | undefined>> = {}): Config {
+  const dotenv = existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}
+  return parseConfig({ ...dotenv, ...process.env }, overrides)
+}
+
+const SECRETS =
+  /^(SC_ADMIN_KEY|SC_BROKER|REDIS_URL|DATABASE_URL|AZURE_STORAGE_CONNECTION_STRING|AZURITE_CONN_STR|TS_AUTHKEY|GF_ADMIN_PASSWORD)$/
+
+/** The environment for a child process: this one's, without its secrets, with `extra`. */
+export function childEnv(extra: Record<string, string> = {}): Record<string, string> {
+  return { ...withValue(process.env, name => !SECRETS.test(name)), ...extra }
+}
+
+function withValue(env: Environment, keep: (name: string) => boolean = () => true): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]) && keep(entry[0]))
+  )
+}
+
+function unknownName(name: string): string[] {
+  if (!name.startsWith('SC_') || Object.hasOwn(VARIABLES, name)) return []
+  const known = Object.keys(VARIABLES).filter(candidate => candidate.startsWith('SC_'))
+  const [nearest] = known
+    .filter(other => distance(other, name) <= 2)
+    .sort((a, b) => distance(a, name) - distance(b, name))
+  return [`${name}: there is no such setting${nearest ? `; did you mean ${nearest}?` : ''}`]
+}
+
+/** Letters to change, add or drop to get from `a` to `b`. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (const [index, letter] of [...a].entries()) {
+    const next = [index + 1]
+    for (let column = 1; column <= b.length; column++) {
+      const swap = (row[column - 1] ?? 0) + (letter === b[column - 1] ? 0 : 1)
+      next.push(Math.min(swap, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

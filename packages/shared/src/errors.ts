@@ -1,0 +1,96 @@
+/**
+ * Every error a user can meet, in one table: code, what happened, HTTP status, and whether trying again can help.
+ * Retryable is a property of the error, never of the place that catches it. `docs/errors.md` lists the same codes and a
+ * test keeps the two in step; the Python process sends codes of this table over the line protocol.
+ */
+export const ERRORS = {
+  // What the client sent
+  SC_BAD_REQUEST: { status: 400, title: 'The request is not valid', retryable: false },
+  SC_NO_FILE: { status: 400, title: 'No audio was sent', retryable: false },
+  SC_FILE_TOO_LARGE: { status: 413, title: 'The file is too large', retryable: false },
+  SC_UNKNOWN_MODEL: { status: 400, title: 'The model is not known', retryable: false },
+  SC_IDEMPOTENCY_CONFLICT: { status: 409, title: 'The idempotency key was used for another request', retryable: false },
+  SC_UNAUTHENTICATED: { status: 401, title: 'A key is needed', retryable: false },
+  SC_FORBIDDEN: { status: 403, title: 'The key has too small a scope', retryable: false },
+  SC_NOT_FOUND: { status: 404, title: 'There is no such thing here', retryable: false },
+  SC_NOT_FINISHED: { status: 409, title: 'The job is not finished', retryable: true },
+  SC_NO_RESULT: { status: 409, title: 'The job ended without a result', retryable: false },
+  SC_RATE_LIMITED: { status: 429, title: 'Too many requests', retryable: true },
+
+  // What the recording is
+  SC_NOT_AUDIO: { status: 422, title: 'The file is not audio that can be decoded', retryable: false },
+  SC_NO_AUDIO_TRACK: { status: 422, title: 'The file has no audio track', retryable: false },
+  SC_NO_SUCH_CHANNEL: { status: 422, title: 'The recording does not have that channel', retryable: false },
+  SC_AUDIO_TOO_LONG: { status: 422, title: 'The recording is too long', retryable: false },
+  SC_DECODE_TIMEOUT: { status: 422, title: 'Decoding the recording took too long', retryable: false },
+  SC_LANGUAGE_NOT_SUPPORTED: { status: 422, title: 'The model does not know the language', retryable: false },
+
+  // What happened while working
+  SC_CANCELLED: { status: 409, title: 'The job was cancelled', retryable: false },
+  SC_TASK_FAILED: { status: 500, title: 'The task failed', retryable: true },
+  SC_TASK_INPUT: { status: 422, title: 'The input of the task is not valid', retryable: false },
+  SC_TASK_UNKNOWN: { status: 404, title: 'No task has that name', retryable: false },
+  SC_MODEL_UNAVAILABLE: { status: 503, title: 'The model could not be loaded', retryable: true },
+  SC_OUT_OF_MEMORY: { status: 503, title: 'The device has too little memory', retryable: true },
+  SC_CHILD_DIED: { status: 500, title: 'The Python process ended', retryable: true },
+  SC_WORKER_LOST: { status: 500, title: 'The worker was lost', retryable: true },
+  SC_POISON_UNIT: { status: 500, title: 'The unit ended every worker that it touched', retryable: false },
+  SC_INPUT_UNREADABLE: { status: 500, title: 'The input of the unit could not be fetched', retryable: true },
+
+  // What the cluster is missing
+  SC_DISK_FULL: { status: 507, title: 'The disk is full', retryable: true },
+  SC_OVERLOADED: { status: 429, title: 'The cluster is full', retryable: true },
+  SC_UNAVAILABLE: { status: 503, title: 'A part of the cluster is away', retryable: true },
+  SC_PROTOCOL_VERSION: { status: 409, title: 'Master and worker speak different versions', retryable: false },
+  SC_CONFIG: { status: 500, title: 'The configuration is not valid', retryable: false },
+  SC_INTERNAL: { status: 500, title: 'Something went wrong inside', retryable: true }
+} as const satisfies Record<string, ErrorRow>
+
+export interface ErrorRow {
+  readonly status: number
+  readonly title: string
+  readonly retryable: boolean
+}
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** What a job, a unit or an HTTP answer says of an error. */
+export interface ErrorReport {
+  code: ErrorCode
+  title: string
+  detail: string
+}
+
+/** An error of the table. `detail` says what was being done, to what, and what to do next. */
+export class ScError extends Error {
+  override readonly name = 'ScError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, detail: string, options?: ErrorOptions) {
+    super(detail, options)
+    this.code = code
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable
+  }
+
+  toReport(): ErrorReport {
+    return { code: this.code, title: ERRORS[this.code].title, detail: this.message }
+  }
+}
+
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code)
+}
+
+/** Any throw as an error of the table; what is not known becomes SC_INTERNAL with its first cause in the detail. */
+export function toScError(thrown: unknown): ScError {
+  if (thrown instanceof ScError) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new ScError('SC_INTERNAL', message, { cause: thrown })
+}

@@ -1,0 +1,62 @@
+import { z } from 'zod'
+
+/** What a worker says of itself every 2.5 s; gone 10 s after its last word. Row of `GET /api/workers`. */
+export const gpuSchema = z.object({
+  index: z.number().int(),
+  uuid: z.string(),
+  name: z.string(),
+  vramTotalGb: z.number(),
+  vramUsedGb: z.number(),
+  utilization: z.number().nullable(),
+  temperatureC: z.number().nullable(),
+  powerW: z.number().nullable(),
+  driver: z.string(),
+  computeCapability: z.string().nullable()
+})
+export type Gpu = z.infer<typeof gpuSchema>
+
+export const slotStateSchema = z.object({
+  id: z.string(),
+  /** `cpu`, or the GPU's UUID. */
+  device: z.string(),
+  state: z.enum(['starting', 'idle', 'running', 'draining', 'out-of-service']),
+  unitId: z.string().nullable(),
+  /** Why the slot is out of service. */
+  reason: z.string().nullable()
+})
+export type SlotState = z.infer<typeof slotStateSchema>
+
+export const presenceSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  hostname: z.string(),
+  status: z.enum(['online', 'draining']),
+  version: z.string(),
+  protocol: z.number().int(),
+  os: z.string(),
+  cpu: z.object({
+    model: z.string(),
+    cores: z.number().int(),
+    threads: z.number().int(),
+    ghz: z.number(),
+    load: z.number()
+  }),
+  ram: z.object({ totalGb: z.number(), availableGb: z.number() }),
+  gpus: z.array(gpuSchema),
+  libraries: z.record(z.string(), z.string()),
+  tailscale: z.object({ ip: z.string(), hostname: z.string() }).nullable(),
+  queues: z.array(z.string()),
+  slots: z.array(slotStateSchema),
+  tasks: z.array(z.string()),
+  /** Units finished, failed and seconds of audio done since the worker's start, and the memory of its processes. */
+  figures: z.object({
+    unitsDone: z.number(),
+    unitsFailed: z.number(),
+    rssBytes: z.number(),
+    pythonRssBytes: z.number()
+  })
+})
+export type Presence = z.infer<typeof presenceSchema>
+
+export const PRESENCE_EVERY_MS = 2_500
+export const PRESENCE_TTL_MS = 10_000

@@ -1,0 +1,97 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A process that can be told from a later one with the same number: numbers are used again, soonest in containers. */
+export interface ProcessIdentity {
+  pid: number
+  /** When it started, in the system's own words. */
+  startedAt: string
+}
+
+const POLL_MS = 25
+
+/** Undefined: there is no such process (any more); one that ended and waits to be collected by its parent is none. */
+export function identityOf(pid: number): ProcessIdentity | undefined {
+  const startedAt = process.platform === 'linux' ? startOnLinux(pid) : startByPs(pid)
+  return startedAt === undefined ? undefined : { pid, startedAt }
+}
+
+export function isRunning(identity: ProcessIdentity): boolean {
+  return identityOf(identity.pid)?.startedAt === identity.startedAt
+}
+
+/** Asks a process to end with `signal`, then forces it after `graceMs`. Resolves when it is gone. */
+export async function endProcess(identity: ProcessIdentity, signal: NodeJS.Signals, graceMs: number): Promise<void> {
+  if (!isRunning(identity)) return
+  sendSignal(identity.pid, signal)
+  for (let waited = 0; waited < graceMs && isRunning(identity); waited += POLL_MS) await sleep(POLL_MS)
+  if (!isRunning(identity)) return
+  sendSignal(identity.pid, 'SIGKILL')
+  while (isRunning(identity)) await sleep(POLL_MS)
+}
+
+/**
+ * Ends process `pid` when this one is gone, however it went: a shell of 1 MB reads a pipe that only closes with us.
+ * End the returned process (SIGKILL) once `pid` has ended, before its number can be used again.
+ */
+export function endWithUs(pid: number, signal: NodeJS.Signals, graceSeconds: number): ChildProcess {
+  const script = `read -r _
+kill -s "$2" "$1" 2>/dev/null
+left=$3
+while [ "$left" -gt 0 ] && kill -0 "$1" 2>/dev/null; do sleep 1; left=$((left - 1)); done
+kill -s KILL "$1" 2>/dev/null`
+  const args = ['-c', script, 'sc-watch', String(pid), signal.replace('SIG', ''), String(graceSeconds)]
+  // A group of its own: Ctrl-C in the terminal must not end the watcher before the watched.
+  const watcher = spawn('/bin/sh', args, { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  watcher.on('error', () => {})
+  watcher.stdin?.on('error', () => {})
+  watcher.unref()
+  const pipe: unknown = watcher.stdin
+  if (typeof pipe === 'object' && pipe !== null && 'unref' in pipe && typeof pipe.unref === 'function') pipe.unref()
+  return watcher
+}
+
+/** The first of `names` that is a program in `path` (a PATH). */
+export function findProgram(names: readonly string[], path: string): string | undefined {
+  const candidates = names.flatMap(name => path.split(delimiter).map(folder => join(folder || '.', name)))
+  return candidates.find(isProgram)
+}
+
+export function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+function startOnLinux(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // After the name, which may hold spaces and brackets: state is field 3, the start in ticks since boot field 22.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
+  } catch {
+    return undefined
+  }
+}
+
+function startByPs(pid: number): string | undefined {
+  try {
+    const line = execFileSync('ps', ['-o', 'state=,lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim()
+    return line === '' || line.startsWith('Z') ? undefined : line.replace(/^\S+\s+/, '')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,61 @@
+import { z } from 'zod'
+
+/**
+ * The line protocol between a slot and its Python process: UTF-8 JSON, one object a line, `type` first.
+ * `python-gpu/tests/golden.jsonl` has one of each; both languages are tested against it.
+ */
+export const PYTHON_PROTOCOL = 1
+
+const id = z.string()
+
+export const toChildSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('hello'),
+    protocol: z.number().int(),
+    device: z.string(),
+    modelsDir: z.string().nullable()
+  }),
+  z.object({ type: z.literal('load'), model: z.string(), computeType: z.string().nullable(), device: z.string() }),
+  z.object({ type: z.literal('run'), id, task: z.string(), input: z.unknown() }),
+  z.object({ type: z.literal('cancel'), id }),
+  z.object({ type: z.literal('unload'), model: z.string() }),
+  z.object({ type: z.literal('shutdown') })
+])
+export type ToChild = z.infer<typeof toChildSchema>
+
+export const taskDescriptionSchema = z.object({
+  name: z.string(),
+  gpu: z.boolean(),
+  vramGb: z.number(),
+  inputSchema: z.record(z.string(), z.unknown()),
+  outputSchema: z.record(z.string(), z.unknown())
+})
+export type TaskDescription = z.infer<typeof taskDescriptionSchema>
+
+export const fromChildSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('ready'),
+    protocol: z.number().int(),
+    tasks: z.array(taskDescriptionSchema),
+    device: z.string(),
+    versions: z.record(z.string(), z.string())
+  }),
+  z.object({ type: z.literal('progress'), id, fraction: z.number(), partial: z.unknown().optional() }),
+  z.object({
+    type: z.literal('log'),
+    id: id.nullish(),
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    message: z.string()
+  }),
+  z.object({ type: z.literal('result'), id, output: z.unknown(), metrics: z.record(z.string(), z.number()) }),
+  z.object({
+    type: z.literal('error'),
+    id: id.nullable(),
+    code: z.string(),
+    message: z.string(),
+    retryable: z.boolean(),
+    detail: z.string()
+  }),
+  z.object({ type: z.literal('memory'), rssBytes: z.number(), vramBytes: z.number().nullable() })
+])
+export type FromChild = z.infer<typeof fromChildSchema>

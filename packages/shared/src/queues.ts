@@ -1,0 +1,210 @@
+/**
+ * The one file that knows BullMQ: one queue for each capability class, carrying references to units.
+ *
+ * The master adds units and moves stalled ones back; a slot takes one unit at a time over its queues in order, renews
+ * its lock, and releases it after its outcome is in the outbox. BullMQ's own results, retries and events are not used:
+ * a released job is gone from Redis, and what came of it travels by the outbox.
+ */
+import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { ScError } from './errors.ts'
+import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './redis-keys.ts'
+import { type UnitPayload, unitPayloadSchema } from './unit.ts'
+
+/** Never reached: crashes are counted by the master, from the outboxes. */
+const MAX_STALLED_COUNT = 1_000_000
+/** After an outage the workers renew their locks before stalled units are looked for. */
+const RECONNECT_GRACE_MS = 2_000
+/** BullMQ writes events that nothing here reads: keep the stream short. */
+const MAX_EVENTS = 100
+
+export interface UnitQueue {
+  readonly name: string
+  /** Sorted set that has a member while units may be waiting. */
+  readonly markerKey: string
+  readonly redis: Redis
+  readonly queue: Queue<UnitPayload>
+  readonly taker: Worker<UnitPayload>
+}
+
+/** A unit that a slot has locked. */
+export interface TakenUnit {
+  readonly unit: UnitPayload
+  readonly queue: UnitQueue
+  readonly jobId: string
+  readonly token: string
+  readonly job: Job<UnitPayload>
+}
+
+export interface AddOptions {
+  /** One id for each unit, without `:`, not an integer. An id that is queued or active is not added again: each
+   *  try of a unit needs its own, since the job of the one before is released only after its error is reported. */
+  jobIds: string[]
+  /** 0 (first) to 2 097 152 (last). */
+  priority?: number
+}
+
+/** `redis` is shared by every queue, stays open when the queue is closed, and must have `maxRetriesPerRequest: null`. */
+export function openQueue(redis: Redis, name: string, onError: (error: Error) => void = () => {}): UnitQueue {
+  const shared = { connection: redis, prefix: QUEUE_PREFIX, skipVersionCheck: true }
+  const queue = new Queue<UnitPayload>(name, { ...shared, streams: { events: { maxLen: MAX_EVENTS } } })
+  const taker = new Worker<UnitPayload>(
+    name,
+    null,
+    { ...shared, lockDuration: LOCK_MS, stalledInterval: STALLED_CHECK_MS, maxStalledCount: MAX_STALLED_COUNT },
+    // Without BullMQ's blocking connection: a slot waits for all its queues on one of its own.
+    (queueName, options) => createRedisBackend(queueName, options, {})
+  )
+  queue.on('error', onError)
+  taker.on('error', onError)
+  return { name, markerKey: taker.toKey('marker'), redis, queue, taker }
+}
+
+export async function closeQueue({ queue, taker }: UnitQueue): Promise<void> {
+  await taker.close(true)
+  await queue.close()
+}
+
+/** Adds units in order, one round trip. */
+export async function addUnits({ queue }: UnitQueue, units: UnitPayload[], options: AddOptions): Promise<void> {
+  const { jobIds, priority = 0 } = options
+  if (jobIds.length !== units.length) throw new RangeError('one job id for each unit')
+  if (units.length === 0) return
+  const opts = { priority, attempts: 1, removeOnComplete: true, removeOnFail: true }
+  await queue.addBulk(
+    units.map((unit, at) => ({ name: unit.task, data: unit, opts: { ...opts, jobId: jobIds[at] as string } }))
+  )
+}
+
+/** Removes units that no slot has taken; answers the ids that a slot has. */
+export async function removeUnits({ queue }: UnitQueue, jobIds: string[]): Promise<string[]> {
+  const removed = await Promise.all(jobIds.map(jobId => queue.remove(jobId)))
+  return jobIds.filter((_, at) => removed[at] === 0)
+}
+
+export async function countUnits({ queue }: UnitQueue): Promise<{ waiting: number; active: number }> {
+  const counts = await queue.getJobCounts('wait', 'prioritized', 'active')
+  return { waiting: (counts.wait ?? 0) + (counts.prioritized ?? 0), active: counts.active ?? 0 }
+}
+
+/** The units that would be taken next, without taking them. */
+export async function peekUnits({ queue }: UnitQueue, count: number): Promise<UnitPayload[]> {
+  const waiting = await queue.getJobs(['wait'], 0, count - 1, true)
+  const jobs = waiting.length > 0 ? waiting : await queue.getJobs(['prioritized'], 0, count - 1, true)
+  return jobs.flatMap(job => unitPayloadSchema.safeParse(job?.data).data ?? [])
+}
+
+/** Takes the first unit of the first queue that has one, and locks it for LOCK_MS with a token not used before. */
+export async function takeNext(queues: UnitQueue[], token: string): Promise<TakenUnit | null> {
+  for (const queue of await nonEmpty(queues)) {
+    const job = await queue.taker.getNextJob(token, { block: false })
+    if (!job) continue
+    const jobId = job.id as string
+    const unit = unitPayloadSchema.safeParse(job.data)
+    if (unit.success) return { unit: unit.data, queue, jobId, token, job }
+    await job.moveToCompleted(null, token, false)
+    throw new ScError('SC_INTERNAL', `Dropped job ${jobId} of queue ${queue.name}: ${unit.error.message}`)
+  }
+  return null
+}
+
+/** One round trip instead of a script for each of the six queues of a large GPU. */
+async function nonEmpty(queues: UnitQueue[]): Promise<UnitQueue[]> {
+  const [first] = queues
+  if (!first || queues.length === 1) return queues
+  const pipeline = first.redis.pipeline()
+  for (const { taker } of queues) pipeline.exists(taker.toKey('wait'), taker.toKey('prioritized'))
+  const counts = (await pipeline.exec()) ?? []
+  return queues.filter((_, at) => counts[at]?.[1] !== 0)
+}
+
+/**
+ * Waits on the markers of all queues at once, at most `timeoutMs`; answers the queue whose marker it took, if any.
+ * `blocking` is a connection of the caller's own. A marker is for one waiter: whoever then takes nothing from that queue
+ * must `wakeNext` it. BullMQ sets the marker again whenever a unit is taken, so one marker wakes all waiters in turn.
+ */
+export async function waitForUnits(blocking: Redis, queues: UnitQueue[], timeoutMs: number): Promise<UnitQueue | null> {
+  const popped = await blocking.bzpopmin(...queues.map(queue => queue.markerKey), timeoutMs / 1000)
+  return queues.find(queue => queue.markerKey === popped?.[0]) ?? null
+}
+
+/** Puts a queue's marker back: the next waiter looks into the queue. */
+export async function wakeNext({ redis, markerKey }: UnitQueue): Promise<void> {
+  await redis.zadd(markerKey, 0, '0')
+}
+
+/**
+ * Renews the locks of taken units; answers those that are lost to another slot. A lock that ran out while Redis or this
+ * process was away, with nobody else having taken the unit, is taken again.
+ */
+export async function extendLocks(taken: TakenUnit[]): Promise<TakenUnit[]> {
+  const lost: TakenUnit[] = []
+  for (const [queue, held] of Map.groupBy(taken, one => one.queue)) {
+    const jobIds = held.map(one => one.jobId)
+    const tokens = held.map(one => one.token)
+    const expired = new Set(await queue.taker.extendJobLocks(jobIds, tokens, LOCK_MS))
+    for (const one of held.filter(({ jobId }) => expired.has(jobId))) {
+      const lockKey = `${queue.taker.toKey(one.jobId)}:lock`
+      if ((await queue.redis.set(lockKey, one.token, 'PX', LOCK_MS, 'NX')) === null) lost.push(one)
+    }
+  }
+  return lost
+}
+
+/** Takes the unit's job out of Redis. Throws when the lock is lost: then the master decides about the unit. */
+export async function release({ job, token }: TakenUnit): Promise<void> {
+  await job.moveToCompleted(null, token, false)
+}
+
+/** Gives an unfinished unit back to the head of its queue. */
+export async function giveBack({ job, token }: TakenUnit): Promise<void> {
+  await job.moveToWait(token)
+}
+
+/**
+ * Moves units whose lock ran out back to waiting, every STALLED_CHECK_MS; run by each master (Redis lets one of them
+ * check at a time). `onStalled` gets the job ids. Answers how to stop it.
+ */
+export function startStalledCheck(
+  { taker, redis }: UnitQueue,
+  onStalled: (jobIds: string[]) => void = () => {},
+  onError: (error: unknown) => void = () => {}
+): () => Promise<void> {
+  const stopping = new AbortController()
+  let checkFromMs = 0
+  const onReady = (): void => {
+    checkFromMs = performance.now() + RECONNECT_GRACE_MS
+  }
+
+  async function check(): Promise<void> {
+    if (redis.status !== 'ready' || performance.now() < checkFromMs) return
+    const stalled = await taker.getBackend().moveStalledJobsToWait()
+    if (stalled.length > 0) onStalled(stalled)
+  }
+
+  async function run(): Promise<void> {
+    redis.on('ready', onReady)
+    while (!stopping.signal.aborted) {
+      await check().catch(onError)
+      await sleep(STALLED_CHECK_MS, stopping.signal)
+    }
+    redis.off('ready', onReady)
+  }
+
+  const running = run()
+  return () => {
+    stopping.abort()
+    return running
+  }
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) return resolve()
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}

@@ -1,0 +1,74 @@
+import { z } from 'zod'
+import { ERRORS, type ErrorCode } from './errors.ts'
+
+/** What BullMQ carries for a unit: references only, never bytes or addresses that expire. */
+export const unitPayloadSchema = z.object({
+  unitId: z.string(),
+  jobId: z.string(),
+  task: z.string(),
+  index: z.number().int().nonnegative(),
+  /** Blob key of the unit's input, or null for a unit whose input is its params. */
+  inputRef: z.string().nullable(),
+  params: z.record(z.string(), z.unknown()),
+  /** How long one attempt may run, in ms. */
+  deadline: z.number().int().positive()
+})
+export type UnitPayload = z.infer<typeof unitPayloadSchema>
+
+/** Where the time of an attempt went, in ms, each measured by one machine's own clock. */
+export const timingsSchema = z.object({
+  waited: z.number().nonnegative(),
+  fetched: z.number().nonnegative(),
+  ran: z.number().nonnegative(),
+  reported: z.number().nonnegative()
+})
+export type Timings = z.infer<typeof timingsSchema>
+
+export const errorReportSchema = z.object({
+  code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+  title: z.string(),
+  detail: z.string()
+})
+
+const attempt = { unitId: z.string(), attemptId: z.string() }
+
+/**
+ * What a worker says of its attempts, in its own outbox stream (field `m`, one JSON a message).
+ * `attemptId` is new for each attempt; the master counts a second `started` of an open unit as a crash of the first.
+ */
+export const outboxMessageSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('started'), ...attempt, slot: z.string(), waitedMs: z.number().nonnegative() }),
+  z.object({
+    type: z.literal('progress'),
+    ...attempt,
+    fraction: z.number().min(0).max(1),
+    partial: z.unknown().optional()
+  }),
+  z.object({
+    type: z.literal('log'),
+    ...attempt,
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    message: z.string(),
+    fields: z.record(z.string(), z.unknown()).optional()
+  }),
+  z.object({ type: z.literal('result'), ...attempt, slot: z.string(), output: z.unknown(), timings: timingsSchema }),
+  z.object({
+    type: z.literal('error'),
+    ...attempt,
+    slot: z.string(),
+    error: errorReportSchema,
+    retryable: z.boolean(),
+    timings: timingsSchema
+  }),
+  /** The attempt was given back unfinished: the worker is draining. Costs the unit nothing. */
+  z.object({ type: z.literal('returned'), ...attempt, slot: z.string() })
+])
+export type OutboxMessage = z.infer<typeof outboxMessageSchema>
+
+/** What the master tells a worker over its control channel. */
+export const controlMessageSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('cancel'), unitIds: z.array(z.string()) }),
+  z.object({ type: z.literal('drain') }),
+  z.object({ type: z.literal('resume') })
+])
+export type ControlMessage = z.infer<typeof controlMessageSchema>

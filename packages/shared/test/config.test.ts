@@ -1,0 +1,88 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { childEnv, loadConfig, parseConfig } from '../src/config.ts'
+import { ScError } from '../src/errors.ts'
+
+const undo: Array<() => void> = []
+afterEach(() => {
+  for (const step of undo.splice(0).reverse()) step()
+})
+
+function problems(env: Record<string, string>): string {
+  try {
+    parseConfig(env)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ScError)
+    expect((error as ScError).code).toBe('SC_CONFIG')
+    return (error as ScError).message
+  }
+  throw new Error('the configuration was accepted')
+}
+
+test('an empty environment gives the documented defaults, with absolute folders', () => {
+  expect(parseConfig({}, {}, '/srv')).toMatchObject({
+    dataDir: '/srv/data',
+    port: 5080,
+    mode: 'auto',
+    chunkSeconds: 150,
+    maxUploadBytes: 2 ** 30,
+    logLevel: 'info',
+    redisUrl: undefined
+  })
+})
+
+test('one message names every bad variable and shows no value', () => {
+  const message = problems({
+    SC_PORT: '70000',
+    SC_MODE: 'wide',
+    SC_ADMIN_KEY: 'hunter2',
+    REDIS_URL: 'http://hunter2',
+    SC_CHUNK_SECONDS: '1e3',
+    LOG_LEVEL: 'loud'
+  })
+  for (const name of ['SC_PORT', 'SC_MODE', 'SC_ADMIN_KEY', 'REDIS_URL', 'SC_CHUNK_SECONDS', 'LOG_LEVEL'])
+    expect(message).toContain(`  ${name}: expected`)
+  expect(message).not.toContain('hunter2')
+})
+
+test('a misspelt SC_ name is an error that names the nearest one; other names are not ours', () => {
+  expect(problems({ SC_PROT: '1' })).toContain('SC_PROT: there is no such setting; did you mean SC_PORT?')
+  expect(parseConfig({ SCX_PROT: '1', PORT: '9' }).port).toBe(5080)
+})
+
+test('flags win over the environment and empty values count as not set', () => {
+  expect(parseConfig({ SC_PORT: '6000', SC_HOST: '' }, { SC_PORT: '7000' })).toMatchObject({
+    port: 7000,
+    host: '127.0.0.1'
+  })
+  expect(parseConfig({ SC_PORT: '6000' }, { SC_PORT: undefined }).port).toBe(6000)
+})
+
+test('AZURITE_CONN_STR is another name of the Azure connection string, never a second one', () => {
+  const one = 'AccountName=a;AccountKey=b;'
+  expect(parseConfig({ AZURITE_CONN_STR: one }).azureConnectionString).toBe(one)
+  expect(problems({ AZURITE_CONN_STR: one, AZURE_STORAGE_CONNECTION_STRING: 'AccountName=other' })).toContain('AZURITE')
+})
+
+test('.env in the working folder is read, and the environment wins over it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sc-config-'))
+  const before = process.cwd()
+  process.chdir(folder)
+  process.env.SC_HOST = '::1'
+  undo.push(
+    () => rmSync(folder, { recursive: true }),
+    () => process.chdir(before),
+    () => delete process.env.SC_HOST
+  )
+  writeFileSync('.env', 'SC_HOST=localhost\nSC_CHUNK_SECONDS=60\n')
+  expect(loadConfig()).toMatchObject({ host: '::1', chunkSeconds: 60 })
+})
+
+test('a child process does not inherit secrets', () => {
+  process.env.SC_ADMIN_KEY = 'a-long-enough-secret'
+  undo.push(() => delete process.env.SC_ADMIN_KEY)
+  expect(childEnv({ A: '1' })).toMatchObject({ A: '1', PATH: process.env.PATH })
+  expect(childEnv()).not.toHaveProperty('SC_ADMIN_KEY')
+})

@@ -1,0 +1,108 @@
+import { afterAll, beforeEach, expect, test } from 'vitest'
+import {
+  addUnits,
+  closeQueue,
+  countUnits,
+  extendLocks,
+  giveBack,
+  openQueue,
+  peekUnits,
+  release,
+  removeUnits,
+  startStalledCheck,
+  type TakenUnit,
+  takeNext,
+  type UnitQueue,
+  waitForUnits
+} from '../src/queues.ts'
+import { closeRedis, connectRedis } from '../src/redis.ts'
+import type { UnitPayload } from '../src/unit.ts'
+import { startRedis } from './start-redis.ts'
+
+const server = await startRedis()
+const redis = connectRedis(server.url, { name: 'test' })
+const blocking = connectRedis(server.url, { name: 'test', blocking: true })
+const gpu = openQueue(redis, 'gpu')
+const cpu = openQueue(redis, 'cpu')
+afterAll(async () => {
+  await closeQueue(gpu)
+  await closeQueue(cpu)
+  await closeRedis(blocking)
+  await closeRedis(redis)
+  await server.stop()
+})
+beforeEach(async () => void (await redis.flushall()))
+
+const lockOf = (id: string): string => `sc:q:gpu:${id}:lock`
+
+function unit(unitId: string): UnitPayload {
+  return { unitId, jobId: 'j', task: 't', index: 0, inputRef: null, params: {}, deadline: 1_000 }
+}
+
+async function add(queue: UnitQueue, ids: string[], priority?: number): Promise<void> {
+  await addUnits(queue, ids.map(unit), { jobIds: ids, ...(priority === undefined ? {} : { priority }) })
+}
+
+async function take(token = 'slot 1'): Promise<TakenUnit> {
+  const taken = await takeNext([gpu, cpu], token)
+  if (!taken) throw new Error('nothing to take')
+  return taken
+}
+
+test('takes from the first queue that has a unit, in order, by priority', async () => {
+  await add(cpu, ['c'])
+  await add(gpu, ['late'], 9)
+  await add(gpu, ['soon', 'next'], 1)
+  expect((await peekUnits(gpu, 2)).map(one => one.unitId)).toEqual(['soon', 'next'])
+  const order: string[] = []
+  for (let taken = await takeNext([gpu, cpu], 't'); taken; taken = await takeNext([gpu, cpu], 't')) {
+    order.push(taken.unit.unitId)
+    await release(taken)
+  }
+  expect(order).toEqual(['soon', 'next', 'late', 'c'])
+  expect(await redis.keys('sc:q:*:{soon,next,late,c}*')).toEqual([])
+})
+
+test('a unit that is queued or active is not added again; one that a slot has is not removed', async () => {
+  await add(gpu, ['u1', 'u2'])
+  await take()
+  await add(gpu, ['u1', 'u2'])
+  expect(await countUnits(gpu)).toEqual({ waiting: 1, active: 1 })
+  expect(await removeUnits(gpu, ['u1', 'u2', 'never'])).toEqual(['u1'])
+  expect(await countUnits(gpu)).toEqual({ waiting: 0, active: 1 })
+})
+
+test('one read waits on the markers of all queues', async () => {
+  expect(await waitForUnits(blocking, [gpu, cpu], 50)).toBeNull()
+  const waiting = waitForUnits(blocking, [gpu, cpu], 5_000)
+  await add(cpu, ['c'])
+  expect((await waiting)?.name).toBe('cpu')
+})
+
+test('a lock that ran out is taken again, one of another slot is not', async () => {
+  await add(gpu, ['u1'])
+  const taken = await take()
+  await redis.del(lockOf('u1'))
+  expect(await extendLocks([taken])).toEqual([])
+  expect(await redis.get(lockOf('u1'))).toBe('slot 1')
+  await redis.set(lockOf('u1'), 'slot 2')
+  expect(await extendLocks([taken])).toEqual([taken])
+  await expect(release(taken)).rejects.toThrow(/lock/i)
+})
+
+test('a unit that is given back is the next', async () => {
+  await add(gpu, ['u1', 'u2'])
+  await giveBack(await take())
+  expect((await take()).unit.unitId).toBe('u1')
+})
+
+test('a unit whose slot is gone waits again, however often', async () => {
+  await add(gpu, ['u1'])
+  const stop = startStalledCheck(gpu)
+  for (const token of ['slot 1', 'slot 2', 'slot 3']) {
+    expect((await take(token)).unit.unitId).toBe('u1')
+    await redis.del(lockOf('u1'))
+    while ((await countUnits(gpu)).waiting === 0) await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  await stop()
+})
