@@ -1,0 +1,86 @@
+"""Every error that this process reports, with the codes of `packages/shared/src/errors.ts`.
+
+ScError
++-- TaskInputError             SC_TASK_INPUT
++-- UnknownTaskError           SC_TASK_UNKNOWN
++-- UnknownModelError          SC_UNKNOWN_MODEL
++-- ModelUnavailableError      SC_MODEL_UNAVAILABLE     (retryable)
++-- OutOfMemoryError           SC_OUT_OF_MEMORY         (retryable)
++-- LanguageNotSupportedError  SC_LANGUAGE_NOT_SUPPORTED
++-- InputUnreadableError       SC_INPUT_UNREADABLE      (retryable)
++-- CancelledError             SC_CANCELLED
++-- TaskFailedError            SC_TASK_FAILED           (retryable)
++-- ProtocolError              SC_BAD_REQUEST
+
+Exceptions of others become one of these in one place, `to_sc_error`, most specific first.
+"""
+
+import traceback
+from typing import ClassVar
+
+
+class ScError(Exception):
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class TaskInputError(ScError):
+    code = "SC_TASK_INPUT"
+
+
+class UnknownTaskError(ScError):
+    code = "SC_TASK_UNKNOWN"
+
+
+class UnknownModelError(ScError):
+    code = "SC_UNKNOWN_MODEL"
+
+
+class ModelUnavailableError(ScError):
+    code = "SC_MODEL_UNAVAILABLE"
+    retryable = True
+
+
+class OutOfMemoryError(ScError):
+    code = "SC_OUT_OF_MEMORY"
+    retryable = True
+
+
+class LanguageNotSupportedError(ScError):
+    code = "SC_LANGUAGE_NOT_SUPPORTED"
+
+
+class InputUnreadableError(ScError):
+    code = "SC_INPUT_UNREADABLE"
+    retryable = True
+
+
+class CancelledError(ScError):
+    code = "SC_CANCELLED"
+
+
+class TaskFailedError(ScError):
+    code = "SC_TASK_FAILED"
+    retryable = True
+
+
+class ProtocolError(ScError):
+    code = "SC_BAD_REQUEST"
+
+
+def to_sc_error(thrown: BaseException, doing: str) -> ScError:
+    """`doing` says what was being done, to what: "transcribe.chunk of run 7"."""
+    if isinstance(thrown, ScError):
+        return thrown
+    detail = "".join(traceback.format_exception(thrown))[-4_000:]
+    first_cause = f"{type(thrown).__name__}: {thrown}"
+    # CTranslate2 says it with a RuntimeError: "CUDA failed with error out of memory", "cuBLAS … ALLOC_FAILED".
+    spoken = str(thrown).lower()
+    if isinstance(thrown, MemoryError) or "out of memory" in spoken or "alloc_failed" in spoken:
+        return OutOfMemoryError(f"{doing} needs more memory than the device has. {first_cause}", detail)
+    return TaskFailedError(f"{doing} failed. {first_cause}", detail)

@@ -1,0 +1,148 @@
+"""
+DESIGN: the process of a slot. Three threads:
+- `stdin` reads lines; it answers `cancel` itself by a flag and passes all else on to
+- the main thread, which does one thing at a time: `load`, `run`, `unload`, and leaves on `shutdown`;
+- `memory` tells the process's size every MEMORY_SECONDS.
+A run ends with exactly one `result` or `error`. `cancel` of a run that waits or goes on ends it with SC_CANCELLED at
+the task's next look at its context (between two batches); a native call cannot be left, so a worker that does not
+want to wait ends the process.
+A new kind of message needs a class in protocol/messages.py, a branch in `_handle` and a golden line.
+"""
+
+import queue
+import signal
+import threading
+import time
+from importlib import metadata
+from typing import Any
+
+from sc_gpu.errors import ProtocolError, to_sc_error
+from sc_gpu.memory import rss_bytes
+from sc_gpu.models.loaded import ModelShelf
+from sc_gpu.protocol.lines import LineWriter, start_reading
+from sc_gpu.protocol.messages import (
+    PROTOCOL,
+    Cancel,
+    Error,
+    Hello,
+    Load,
+    Log,
+    Memory,
+    Progress,
+    Ready,
+    Result,
+    Run,
+    Shutdown,
+    ToChild,
+    Unload,
+)
+from sc_gpu.tasks.built_in import import_tasks
+from sc_gpu.tasks.context import Context, Level
+from sc_gpu.tasks.registry import all_tasks, find_task
+
+MEMORY_SECONDS = 5
+LIBRARIES = ("ctranslate2", "faster-whisper", "numpy", "pydantic")
+
+
+def serve(protocol_fd: int) -> int:
+    # Ctrl-C in a terminal reaches the whole group; the worker decides when its slots end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return Process(LineWriter(protocol_fd)).run_until_shutdown()
+
+
+class Process:
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+        self._inbox: queue.SimpleQueue[ToChild] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+        self._shutting_down = False
+        self._models = ModelShelf(log=lambda message: self._log(None, "info", message))
+
+    def run_until_shutdown(self) -> int:
+        start_reading(self._on_message, self._on_bad_line)
+        threading.Thread(target=self._tell_memory_for_ever, name="memory", daemon=True).start()
+        while not isinstance(message := self._inbox.get(), Shutdown):
+            self._handle(message)
+        return 0
+
+    def _on_message(self, message: ToChild) -> None:
+        if isinstance(message, Cancel):
+            self._cancelled.add(message.id)
+            return
+        if isinstance(message, Shutdown):
+            self._shutting_down = True
+        self._inbox.put(message)
+
+    def _on_bad_line(self, error: ProtocolError) -> None:
+        self._send_error(None, error, "reading a line")
+
+    def _handle(self, message: ToChild) -> None:
+        if isinstance(message, Run):
+            return self._run(message)
+        try:
+            if isinstance(message, Hello):
+                self._hello(message)
+            elif isinstance(message, Load):
+                self._models.configure(device=message.device, compute_type=message.computeType)
+                self._models.get(message.model)
+                self._tell_memory()
+            elif isinstance(message, Unload):
+                self._models.unload(message.model)
+                self._tell_memory()
+        except Exception as thrown:
+            self._send_error(None, thrown, message.type)
+
+    def _hello(self, message: Hello) -> None:
+        import_tasks()
+        self._models.configure(device=message.device, models_dir=message.modelsDir)
+        versions = {name: metadata.version(name) for name in LIBRARIES}
+        tasks = [task.describe() for task in all_tasks()]
+        self._writer.send(Ready(protocol=PROTOCOL, tasks=tasks, device=message.device, versions=versions))
+
+    def _run(self, message: Run) -> None:
+        started = time.perf_counter()
+        context = Context(
+            message.id,
+            self._models,
+            cancelled=lambda: self._shutting_down or message.id in self._cancelled,
+            send_progress=lambda fraction, partial: self._writer.send(
+                Progress(id=message.id, fraction=fraction, partial=partial)
+            ),
+            send_log=lambda level, text: self._log(message.id, level, text),
+        )
+        try:
+            context.raise_if_cancelled()
+            output = find_task(message.task).call(message.input, context)
+            self._send_result(message.id, output, {**context.metrics, "ranMs": (time.perf_counter() - started) * 1000})
+        except Exception as thrown:
+            self._send_error(message.id, thrown, f"{message.task} of run {message.id}")
+        finally:
+            self._cancelled.discard(message.id)
+            self._tell_memory()
+
+    def _send_result(self, run_id: str, output: dict[str, Any], metrics: dict[str, float]) -> None:
+        self._writer.send(Result(id=run_id, output=output, metrics=metrics))
+
+    def _send_error(self, run_id: str | None, thrown: BaseException, doing: str) -> None:
+        error = to_sc_error(thrown, doing)
+        self._writer.send(
+            Error(
+                id=run_id,
+                code=error.code,
+                message=error.message,
+                retryable=error.retryable,
+                detail=error.detail,
+            )
+        )
+
+    def _log(self, run_id: str | None, level: Level, text: str) -> None:
+        self._writer.send(Log(id=run_id, level=level, message=text))
+
+    def _tell_memory(self) -> None:
+        # CTranslate2 does not say how much GPU memory it holds; the worker asks the driver.
+        self._writer.send(Memory(rssBytes=rss_bytes(), vramBytes=None))
+
+    def _tell_memory_for_ever(self) -> None:
+        while True:
+            time.sleep(MEMORY_SECONDS)
+            self._tell_memory()
