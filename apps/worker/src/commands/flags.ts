@@ -1,0 +1,47 @@
+import { hostname } from 'node:os'
+import { type Config, loadConfig } from '@sc/shared/config.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import type { SlotWishes } from '../probe/slot-plan.ts'
+
+/** Flags of every command, as commander gives them. */
+export interface Flags {
+  broker?: string
+  name?: string
+  concurrency?: string
+  queues?: string
+  gpus?: string
+  logLevel?: string
+  dataDir?: string
+  exitWithParent?: boolean
+}
+
+export interface Settings {
+  config: Config
+  name: string
+  wishes: SlotWishes
+}
+
+/** Flags and environment together. SC_CONFIG names what is wrong. */
+export function readSettings(flags: Flags): Settings {
+  const config = loadConfig({ SC_BROKER: flags.broker, LOG_LEVEL: flags.logLevel, SC_DATA_DIR: flags.dataDir })
+  const name = flags.name ?? hostname().split('.')[0] ?? 'worker'
+  if (!/^[\w][\w.-]{0,62}$/.test(name))
+    throw new ScError('SC_CONFIG', `--name ${name}: expected 1 to 63 letters, digits, '.', '_' or '-'.`)
+  const wishes: SlotWishes = {}
+  if (flags.concurrency !== undefined) wishes.concurrency = parseConcurrency(flags.concurrency)
+  if (flags.queues !== undefined) wishes.queues = parseList('--queues', flags.queues, /^[a-z][\w.+-]*$/)
+  if (flags.gpus !== undefined) wishes.gpus = parseList('--gpus', flags.gpus, /^(\d+|GPU-[\w-]+)$/)
+  return { config, name, wishes }
+}
+
+function parseConcurrency(text: string): number {
+  if (/^\d{1,3}$/.test(text)) return Number(text)
+  throw new ScError('SC_CONFIG', `--concurrency ${text}: expected a number of CPU slots, 0 to 999.`)
+}
+
+function parseList(flag: string, text: string, shape: RegExp): string[] {
+  const items = text.split(',').map(item => item.trim())
+  const bad = items.find(item => !shape.test(item))
+  if (bad === undefined) return [...new Set(items)]
+  throw new ScError('SC_CONFIG', `${flag} ${text}: '${bad}' is not one of a list like 'cpu,gpu' or '0,1'.`)
+}

@@ -1,0 +1,32 @@
+import type { UnitPayload } from '@sc/shared/unit.ts'
+import { z } from 'zod'
+import type { BlobCache, CachedBlob } from './blob-cache.ts'
+
+/** Local files of a unit: `input` is its `inputRef`, the others are `params.blobs` by name. */
+export interface UnitFiles {
+  paths: Record<string, string>
+  release(): void
+}
+
+const blobsSchema = z.object({ blobs: z.record(z.string(), z.string()).optional() })
+
+/** The blob keys of a unit, by the name under which the task finds the file. */
+function blobKeysOf({ inputRef, params }: UnitPayload): Record<string, string> {
+  const { blobs } = blobsSchema.safeParse(params).data ?? {}
+  return { ...blobs, ...(inputRef === null ? {} : { input: inputRef }) }
+}
+
+/** Brings every blob of a unit onto this machine. */
+export async function fetchUnitFiles(cache: BlobCache, unit: UnitPayload, signal: AbortSignal): Promise<UnitFiles> {
+  const names = Object.entries(blobKeysOf(unit))
+  const fetched = await Promise.allSettled(names.map(([, key]) => cache.use(key, signal)))
+  const blobs = fetched.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
+  const release = (): void => blobs.forEach(blob => void blob.release())
+  const failed = fetched.find(one => one.status === 'rejected')
+  if (failed) {
+    release()
+    throw failed.reason
+  }
+  const paths = names.map(([name], at) => [name, (blobs[at] as CachedBlob).path])
+  return { paths: Object.fromEntries(paths), release }
+}

@@ -1,0 +1,61 @@
+import { ScError, toScError } from '@sc/shared/errors.ts'
+import { withoutSecrets } from '@sc/shared/log.ts'
+import { Command, CommanderError } from 'commander'
+import { doctor } from './commands/doctor.ts'
+import type { Flags } from './commands/flags.ts'
+import { probe } from './commands/probe.ts'
+import { run } from './commands/run.ts'
+import { taskRun } from './commands/task.ts'
+import { WORKER_VERSION } from './probe/version.ts'
+
+/** `sc-worker`. Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted. */
+let exitCode = 0
+const program = new Command('sc-worker').description('Runs units on this machine').version(WORKER_VERSION)
+program.exitOverride()
+
+withFlags(program.command('run').description('take units from the cluster until stopped'))
+  .option('--exit-with-parent', 'stop when stdin closes')
+  .action(async (flags: Flags) => {
+    exitCode = await run(flags)
+  })
+withFlags(program.command('probe').description('print what this machine can do, as JSON')).action(
+  async (flags: Flags) => {
+    exitCode = await probe(flags)
+  }
+)
+withFlags(program.command('doctor').description('check what the worker needs')).action(async (flags: Flags) => {
+  exitCode = await doctor(flags)
+})
+const task = program.command('task').description('tasks of this machine')
+withFlags(task.command('run <name> <json>').description('run a task with no cluster and print its output')).action(
+  async (name: string, json: string, flags: Flags) => {
+    exitCode = await taskRun(name, json, flags)
+  }
+)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  exitCode = report(error)
+}
+process.exit(exitCode)
+
+function withFlags(command: Command): Command {
+  return command
+    .option('--broker <url>', 'redis://USER:SECRET@HOST:PORT; default: the master of this machine')
+    .option('--name <name>', 'tells several workers of one machine apart; default: the host name')
+    .option('--concurrency <n>', 'number of CPU slots; default: 1 without a GPU, else 0')
+    .option('--queues <list>', 'queues to serve instead of those that follow from the hardware')
+    .option('--gpus <list>', 'GPUs to use, by index or UUID; default: all')
+    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')
+    .option('--data-dir <folder>', 'default: SC_DATA_DIR, or ./data')
+}
+
+function report(error: unknown): number {
+  // Commander has printed it, help and version included.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  const known = toScError(error)
+  const text = error instanceof ScError ? known.message : ((error as Error)?.stack ?? known.message)
+  process.stderr.write(`${withoutSecrets(text)}\n`)
+  return known.code === 'SC_CONFIG' ? 2 : 1
+}

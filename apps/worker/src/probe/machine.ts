@@ -1,0 +1,34 @@
+import { cpus, hostname } from 'node:os'
+import type { Presence } from '@sc/shared/presence.ts'
+import si from 'systeminformation'
+
+export type Machine = Pick<Presence, 'hostname' | 'os' | 'cpu' | 'ram'>
+
+const GIB = 1024 ** 3
+
+/** What the machine is: CPU, RAM, OS. */
+export async function probeMachine(): Promise<Machine> {
+  const [cpu, mem, os] = await Promise.all([si.cpu(), si.mem(), si.osInfo()])
+  return {
+    hostname: hostname(),
+    os: `${os.distro} ${os.release} ${os.arch}`.trim(),
+    cpu: {
+      model: `${cpu.manufacturer} ${cpu.brand}`.trim(),
+      cores: cpu.physicalCores || cpus().length,
+      threads: cpu.cores || cpus().length,
+      ghz: cpu.speed,
+      load: 0
+    },
+    ram: { totalGb: gigabytes(mem.total), availableGb: gigabytes(mem.available) }
+  }
+}
+
+/** What changes: the CPU's load in percent since the last call, and the free memory. */
+export async function probeLoad(): Promise<{ load: number; availableGb: number }> {
+  const [load, mem] = await Promise.all([si.currentLoad(), si.mem()])
+  return { load: Math.round(load.currentLoad * 10) / 10, availableGb: gigabytes(mem.available) }
+}
+
+function gigabytes(bytes: number): number {
+  return Math.round((bytes / GIB) * 100) / 100
+}

@@ -1,0 +1,246 @@
+/**
+ * DESIGN: one Python process, owned from start to end; a new one is a new PythonChild.
+ *
+ *   starting --ready--> ready --run--> running --result or error--> ready
+ *      |                  |               |
+ *      +------------------+---------------+--the process ended--> dead
+ *
+ * - starting: `hello` is sent; no `ready` within START_TIMEOUT_MS ends the process.
+ * - running: one `run` at a time. An abort sends `cancel`; a child that does not answer within CANCEL_ANSWER_MS gets
+ *   SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL.
+ * - dead: nothing leaves it. The pending `ready` and `run` reject with SC_CHILD_DIED and the tail of stderr.
+ * The process leads a group of its own (Ctrl-C in a terminal must not end the units that drain), and ends by itself when
+ * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slots/slot.ts`.
+ */
+import { isErrorCode, ScError } from '@sc/shared/errors.ts'
+import type { Logger } from '@sc/shared/log.ts'
+import { type FromChild, fromChildSchema, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
+import type { Device, PythonCommand } from './command.ts'
+import { createTail } from './lines.ts'
+import { type ProcessGroup, spawnGroup } from './process-group.ts'
+
+const START_TIMEOUT_MS = 60_000
+const CANCEL_ANSWER_MS = 200
+const TERMINATE_MS = 100
+const STOP_ANSWER_MS = 2_000
+const STDERR_TAIL_BYTES = 4_096
+
+export type Ready = Extract<FromChild, { type: 'ready' }>
+export type Answer = { output: unknown; metrics: Record<string, number> }
+type Progress = Extract<FromChild, { type: 'progress' }>
+type ChildLog = Extract<FromChild, { type: 'log' }>
+
+export interface ChildOptions {
+  command: PythonCommand
+  env: Record<string, string>
+  device: Device
+  modelsDir: string | null
+  log: Logger
+  startTimeoutMs?: number
+}
+
+export interface Run {
+  id: string
+  task: string
+  input: unknown
+  deadlineMs: number
+  signal: AbortSignal
+  onProgress(message: Progress): void
+  onLog(message: ChildLog): void
+}
+
+interface PendingRun extends Run {
+  resolve(answer: Answer): void
+  reject(error: ScError): void
+}
+
+export class PythonChild {
+  state: 'starting' | 'ready' | 'running' | 'dead' = 'starting'
+  readonly ready: Promise<Ready>
+  readonly ended: Promise<void>
+  /** Lines on stdout that are no message of the protocol. */
+  strayLines = 0
+  memory: { rssBytes: number; vramBytes: number | null } = { rssBytes: 0, vramBytes: null }
+  readonly #options: ChildOptions
+  readonly #process: ProcessGroup
+  readonly #stderr = createTail(STDERR_TAIL_BYTES)
+  readonly #readiness = Promise.withResolvers<Ready>()
+  #pending: PendingRun | undefined
+  /** Why this side ended the process: says more than the signal that it died of. */
+  #endedBecause = ''
+
+  constructor(options: ChildOptions) {
+    this.#options = options
+    this.ready = this.#readiness.promise
+    this.ready.catch(() => {})
+    this.#process = spawnGroup(options.command, options.env, {
+      onLine: line => this.#onLine(line),
+      onLineWithoutEnd: () => this.kill('it wrote a line without end'),
+      onStderr: text => this.#onStderr(text),
+      onEnd: reason => this.#onDeath(reason)
+    })
+    this.ended = this.#process.ended
+    const timer = setTimeout(
+      () => this.kill('it did not answer `hello` in time'),
+      options.startTimeoutMs ?? START_TIMEOUT_MS
+    )
+    const stopTimer = (): void => clearTimeout(timer)
+    this.ready.then(stopTimer, stopTimer)
+    const device = options.device === 'cpu' ? 'cpu' : 'cuda'
+    this.#send({ type: 'hello', protocol: PYTHON_PROTOCOL, device, modelsDir: options.modelsDir })
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
+  /** Runs one task. Rejects with the task's error, SC_CANCELLED after an abort, or SC_CHILD_DIED. */
+  async run(run: Run): Promise<Answer> {
+    if (this.state !== 'ready') throw new ScError('SC_CHILD_DIED', `the Python process is ${this.state}, not ready`)
+    if (run.signal.aborted) throw new ScError('SC_CANCELLED', 'stopped before it started')
+    this.state = 'running'
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    this.#pending = { ...run, resolve, reject }
+    const deadline = setTimeout(
+      () => this.kill(`it ran longer than its ${Math.round(run.deadlineMs / 1000)} s`),
+      run.deadlineMs
+    )
+    const onAbort = (): void => void this.#cancel(run.id)
+    run.signal.addEventListener('abort', onAbort)
+    this.#send({ type: 'run', id: run.id, task: run.task, input: run.input })
+    try {
+      return await promise
+    } finally {
+      clearTimeout(deadline)
+      run.signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Asks the process to end, then makes it. */
+  async stop(): Promise<void> {
+    if (this.state === 'dead') return this.ended
+    this.#endedBecause ||= 'the worker stopped it'
+    this.#send({ type: 'shutdown' })
+    this.#process.closeInput()
+    if (await this.#endsWithin(STOP_ANSWER_MS)) return
+    await this.#terminate()
+  }
+
+  /** Ends the process and its children at once. */
+  kill(reason: string): void {
+    this.#endedBecause ||= reason
+    this.#process.signal('SIGKILL')
+  }
+
+  async #cancel(id: string): Promise<void> {
+    this.#send({ type: 'cancel', id })
+    await sleep(CANCEL_ANSWER_MS)
+    if (this.#pending?.id !== id) return
+    this.#endedBecause ||= 'it did not answer `cancel`'
+    await this.#terminate()
+  }
+
+  async #terminate(): Promise<void> {
+    this.#process.signal('SIGTERM')
+    if (!(await this.#endsWithin(TERMINATE_MS))) this.#process.signal('SIGKILL')
+    await this.ended
+  }
+
+  async #endsWithin(ms: number): Promise<boolean> {
+    return Promise.race([this.ended.then(() => true), sleep(ms).then(() => false)])
+  }
+
+  #send(message: ToChild): void {
+    this.#process.write(JSON.stringify(message))
+  }
+
+  #onStderr(text: string): void {
+    this.#stderr.add(text)
+    this.#options.log.debug({ childPid: this.pid }, text.trimEnd())
+  }
+
+  #onLine(line: string): void {
+    const message = parseLine(line)
+    if (!message) {
+      this.#onStrayLine(line)
+    } else if (message.type === 'memory') {
+      this.memory = { rssBytes: message.rssBytes, vramBytes: message.vramBytes }
+    } else if (message.type === 'ready') {
+      this.#onReady(message)
+    } else {
+      this.#onRunMessage(message)
+    }
+  }
+
+  #onReady(message: Ready): void {
+    if (this.state !== 'starting') return
+    if (message.protocol !== PYTHON_PROTOCOL) {
+      const versions = `it speaks protocol ${message.protocol}, the worker ${PYTHON_PROTOCOL}`
+      this.kill(`${versions}: update both from the same release`)
+    } else {
+      this.state = 'ready'
+      this.#readiness.resolve(message)
+    }
+  }
+
+  #onRunMessage(message: Exclude<FromChild, { type: 'ready' | 'memory' }>): void {
+    const run = this.#pending
+    // A log line of no run belongs to the process; any other message of another run is late and of no use.
+    if (message.type === 'log' && (!run || message.id !== run.id)) {
+      this.#options.log[message.level]({ childPid: this.pid }, message.message)
+    } else if (message.type === 'error' && message.id === null) {
+      // `hello` failed, or a line could not be read: what it does with a run is unknown.
+      this.#stderr.add(`${message.detail}\n`)
+      this.kill(`it said ${message.code}: ${message.message}`)
+    } else if (!run || message.id !== run.id) {
+      return
+    } else if (message.type === 'progress') {
+      run.onProgress(message)
+    } else if (message.type === 'log') {
+      run.onLog(message)
+    } else {
+      this.state = 'ready'
+      this.#pending = undefined
+      if (message.type === 'result') run.resolve({ output: message.output, metrics: message.metrics })
+      else run.reject(run.signal.aborted ? cancelled(run) : errorOf(message))
+    }
+  }
+
+  #onStrayLine(line: string): void {
+    this.strayLines++
+    const shown = line.slice(0, 300)
+    this.#options.log.warn({ childPid: this.pid, strayLines: this.strayLines }, `Python wrote no message: ${shown}`)
+  }
+
+  #onDeath(how: string): void {
+    this.state = 'dead'
+    const reason = this.#endedBecause || how
+    const tail = this.#stderr.text()
+    const detail = `The Python process ended: ${reason}.${tail ? `\n${tail}` : ''}`
+    this.#readiness.reject(new ScError('SC_CHILD_DIED', detail))
+    const run = this.#pending
+    this.#pending = undefined
+    run?.reject(run.signal.aborted ? cancelled(run) : new ScError('SC_CHILD_DIED', detail))
+  }
+}
+
+function parseLine(line: string): FromChild | undefined {
+  try {
+    return fromChildSchema.safeParse(JSON.parse(line)).data
+  } catch {
+    return undefined
+  }
+}
+
+function cancelled(run: Run): ScError {
+  return new ScError('SC_CANCELLED', `${run.task} was stopped`)
+}
+
+function errorOf(message: Extract<FromChild, { type: 'error' }>): ScError {
+  const code = isErrorCode(message.code) ? message.code : 'SC_TASK_FAILED'
+  return new ScError(code, message.detail ? `${message.message}\n${message.detail}` : message.message)
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms).unref())
+}

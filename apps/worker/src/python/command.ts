@@ -1,0 +1,29 @@
+import { existsSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
+
+/** How to start a Python process. */
+export interface PythonCommand {
+  file: string
+  args: string[]
+  cwd: string
+}
+
+/** The project's own Python environment and the process of `python-gpu`. */
+export function pythonCommand(repoDir: string = REPO_DIR): PythonCommand {
+  const windows = join(repoDir, '.venv', 'Scripts', 'python.exe')
+  const file = existsSync(windows) ? windows : join(repoDir, '.venv', 'bin', 'python')
+  return { file, args: ['-u', join(repoDir, 'python-gpu', 'main.py')], cwd: repoDir }
+}
+
+/** `cpu`, or the UUID of the one GPU that the process may see. */
+export type Device = string
+
+/** The environment of a slot's process; CPU slots share the cores evenly. */
+export function pythonEnv(device: Device, cpuSlots: number): Record<string, string> {
+  if (device !== 'cpu') return childEnv({ CUDA_VISIBLE_DEVICES: device })
+  const threads = Math.max(1, Math.floor(cpus().length / Math.max(1, cpuSlots)))
+  // Who sets OMP_NUM_THREADS for the worker means its slots.
+  return { OMP_NUM_THREADS: String(threads), ...childEnv({ CUDA_VISIBLE_DEVICES: '' }) }
+}

@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process'
+import type { PythonCommand } from './command.ts'
+import { createLineSplitter } from './lines.ts'
+
+export interface ProcessGroup {
+  readonly pid: number | undefined
+  /** Resolves when the process and its pipes are closed. */
+  readonly ended: Promise<void>
+  write(line: string): void
+  closeInput(): void
+  /** To the process and to whatever it started. */
+  signal(signal: NodeJS.Signals): void
+}
+
+export interface ProcessEvents {
+  onLine(line: string): void
+  onLineWithoutEnd(): void
+  onStderr(text: string): void
+  /** `reason`: `it ended with SIGKILL`, or why it did not start. Called once. */
+  onEnd(reason: string): void
+}
+
+/**
+ * A child process that leads a group of its own: a Ctrl-C in the terminal does not reach it, and a signal reaches all
+ * that it started. It is killed when this process exits.
+ */
+export function spawnGroup(command: PythonCommand, env: Record<string, string>, events: ProcessEvents): ProcessGroup {
+  const child = spawn(command.file, command.args, { cwd: command.cwd, env, detached: true, stdio: 'pipe' })
+  const { promise: ended, resolve: onEnded } = Promise.withResolvers<void>()
+  let spawnError = ''
+  let open = true
+
+  function signal(name: NodeJS.Signals): void {
+    if (!open || child.pid === undefined) return
+    try {
+      process.kill(-child.pid, name)
+    } catch {
+      child.kill(name)
+    }
+  }
+  const killAll = (): void => signal('SIGKILL')
+  process.on('exit', killAll)
+
+  // A child that dies while it is written to: its end is told by `close`.
+  child.stdin.on('error', () => {})
+  child.stdout.on('data', createLineSplitter(events.onLine, events.onLineWithoutEnd))
+  child.stderr.setEncoding('utf8').on('data', events.onStderr)
+  child.on('error', error => {
+    spawnError = error.message
+  })
+  // What the child started must not outlive it, nor hold its pipes open.
+  child.on('exit', killAll)
+  child.on('close', (code, name) => {
+    open = false
+    process.off('exit', killAll)
+    events.onEnd(spawnError || `it ended with ${name ?? `exit code ${code}`}`)
+    onEnded()
+  })
+
+  return {
+    pid: child.pid,
+    ended,
+    write: line => void (child.stdin.writable && child.stdin.write(`${line}\n`)),
+    closeInput: () => void child.stdin.end(),
+    signal
+  }
+}

@@ -1,0 +1,22 @@
+import { randomUUID } from 'node:crypto'
+import { ScError } from '@sc/shared/errors.ts'
+import type { RunTask } from '../slots/run-task.ts'
+import type { PythonChild, Ready } from './child.ts'
+
+/** Tasks of one Python process. Its input is the unit's params with the local files by name under `files`. */
+export function runOnChild(child: PythonChild, ready: Ready): RunTask {
+  return async (unit, files, { signal, onProgress, onLog }) => {
+    if (!ready.tasks.some(task => task.name === unit.task))
+      throw new ScError('SC_TASK_UNKNOWN', `This worker has no task ${unit.task}.`)
+    const { output } = await child.run({
+      id: randomUUID(),
+      task: unit.task,
+      input: { ...unit.params, files },
+      deadlineMs: unit.deadline,
+      signal,
+      onProgress: ({ fraction, partial }) => onProgress(fraction, partial),
+      onLog: ({ level, message }) => onLog(level, message)
+    })
+    return output
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * DESIGN: what this worker says of its attempts, written to its own stream in order, at least once.
+ *
+ * Messages wait in a buffer; one batch at a time is on its way, as one MULTI, so that a batch is in the stream whole and
+ * in order or not at all. While Redis is away the buffer grows: beyond MAX_WAITING progress is dropped, then logs; what
+ * ends an attempt never is (there are at most as many of those as slots, since each slot waits for its own). A batch
+ * whose answer was lost is sent again: the reader knows a message by its attemptId.
+ */
+import type { Logger } from '@sc/shared/log.ts'
+import type { Redis } from '@sc/shared/redis.ts'
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import type { OutboxMessage } from '@sc/shared/unit.ts'
+
+const MAX_WAITING = 2_000
+const MAX_BATCH = 200
+const RETRY_MS = 250
+
+export interface Outbox {
+  /** Resolves when the message is in the stream: true, or false when it was dropped or the outbox closed first. */
+  add(message: OutboxMessage): Promise<boolean>
+  /** Resolves when everything added so far is written or dropped. */
+  flushed(): Promise<void>
+  /** Writes what is left, for at most `timeoutMs`. */
+  close(timeoutMs: number): Promise<void>
+}
+
+interface Waiting {
+  type: OutboxMessage['type']
+  json: string
+  settle(written: boolean): void
+}
+
+export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox {
+  const key = outboxKey(workerId)
+  let waiting: Waiting[] = []
+  let writing: Promise<void> | undefined
+  let closed = false
+
+  async function writeAll(): Promise<void> {
+    while (waiting.length > 0 && !closed) {
+      const batch = waiting.slice(0, MAX_BATCH)
+      if (await write(batch)) {
+        waiting = waiting.slice(batch.length)
+        for (const message of batch) message.settle(true)
+      } else {
+        await sleep(RETRY_MS)
+      }
+    }
+  }
+
+  async function write(batch: Waiting[]): Promise<boolean> {
+    // A command given now would wait inside the client, out of reach of the bound.
+    if (redis.status !== 'ready') return false
+    const transaction = redis.multi()
+    for (const message of batch) transaction.xadd(key, '*', 'm', message.json)
+    try {
+      const answers = await transaction.exec()
+      return answers?.every(([error]) => error === null) ?? false
+    } catch (error) {
+      log.warn({ err: error, messages: batch.length }, 'The outbox could not be written; it is tried again')
+      return false
+    }
+  }
+
+  function start(): void {
+    writing ??= writeAll().finally(() => {
+      writing = undefined
+      if (waiting.length > 0 && !closed) start()
+    })
+  }
+
+  /** Makes room by dropping the oldest message of least value. A batch on its way stays. */
+  function makeRoom(): void {
+    for (const type of ['progress', 'log'] as const) {
+      if (waiting.length < MAX_WAITING) return
+      const at = waiting.findIndex((message, index) => index >= MAX_BATCH && message.type === type)
+      if (at !== -1) waiting.splice(at, 1)[0]?.settle(false)
+    }
+  }
+
+  function add(message: OutboxMessage): Promise<boolean> {
+    if (closed) return Promise.resolve(false)
+    makeRoom()
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    waiting.push({ type: message.type, json: JSON.stringify(message), settle: resolve })
+    start()
+    return promise
+  }
+
+  async function flushed(): Promise<void> {
+    while (writing) await writing
+  }
+
+  async function close(timeoutMs: number): Promise<void> {
+    await Promise.race([flushed(), sleep(timeoutMs)])
+    closed = true
+    if (waiting.length > 0) log.warn({ messages: waiting.length }, 'Redis stayed away: messages are lost')
+    for (const message of waiting) message.settle(false)
+  }
+
+  return { add, flushed, close }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}

@@ -1,0 +1,48 @@
+import type { Logger } from '@sc/shared/log.ts'
+import { PRESENCE_EVERY_MS, PRESENCE_TTL_MS, type Presence } from '@sc/shared/presence.ts'
+import type { Redis } from '@sc/shared/redis.ts'
+import { presenceKey } from '@sc/shared/redis-keys.ts'
+
+export interface PresenceReport {
+  /** Something changed: says it, at most twice a second. */
+  soon(): void
+  /** Takes the word back: the worker is offline at once. */
+  stop(): Promise<void>
+}
+
+const SOON_MS = 500
+
+/** Says every PRESENCE_EVERY_MS what the worker is and does; it counts as offline PRESENCE_TTL_MS after its last word. */
+export function reportPresence(redis: Redis, workerId: string, row: () => Presence, log: Logger): PresenceReport {
+  const key = presenceKey(workerId)
+
+  let asked: NodeJS.Timeout | undefined
+
+  async function say(): Promise<void> {
+    // Old words would pile up in the client and be said late.
+    if (redis.status !== 'ready') return
+    try {
+      await redis.set(key, JSON.stringify(row()), 'PX', PRESENCE_TTL_MS)
+    } catch (error) {
+      log.debug({ err: error }, 'Presence could not be written')
+    }
+  }
+
+  function soon(): void {
+    asked ??= setTimeout(() => {
+      asked = undefined
+      void say()
+    }, SOON_MS)
+  }
+
+  const timer = setInterval(() => void say(), PRESENCE_EVERY_MS)
+  void say()
+  return {
+    soon,
+    stop: async () => {
+      clearInterval(timer)
+      clearTimeout(asked)
+      if (redis.status === 'ready') await redis.del(key).catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import type { Presence } from '@sc/shared/presence.ts'
+import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import { probeGpus } from '../probe/gpus.ts'
+import { probeLoad, probeMachine } from '../probe/machine.ts'
+import type { SlotPlan } from '../probe/slot-plan.ts'
+import { WORKER_VERSION } from '../probe/version.ts'
+import type { Ready } from '../python/child.ts'
+import type { Outcome } from '../slots/attempt.ts'
+import type { Slot } from '../slots/slot.ts'
+
+/** Both cost a process or a pass over /proc: less often than presence is written. */
+const LOAD_EVERY_MS = 5_000
+
+export interface Row {
+  read(slots: Slot[]): Presence
+  setStatus(status: Presence['status']): void
+  onReady(ready: Ready): void
+  onOutcome(outcome: Outcome): void
+  stop(): void
+}
+
+/** Keeps what presence says of this worker. */
+export async function createRow(who: { id: string; name: string; hostname: string; slots: SlotPlan[] }): Promise<Row> {
+  const machine = await probeMachine()
+  let gpus = await probeGpus()
+  let load = await probeLoad()
+  let status: Presence['status'] = 'online'
+  let libraries: Record<string, string> = { node: process.versions.node }
+  let tasks: string[] = []
+  let unitsDone = 0
+  let unitsFailed = 0
+  let probing = false
+
+  async function probe(): Promise<void> {
+    if (probing) return
+    probing = true
+    try {
+      load = await probeLoad()
+      if (gpus.length > 0) gpus = await probeGpus()
+    } finally {
+      probing = false
+    }
+  }
+  const timer = setInterval(() => void probe().catch(() => {}), LOAD_EVERY_MS)
+
+  const read = (slots: Slot[]): Presence => ({
+    id: who.id,
+    name: who.name,
+    hostname: who.hostname,
+    status,
+    version: WORKER_VERSION,
+    protocol: PROTOCOL_VERSION,
+    os: machine.os,
+    cpu: { ...machine.cpu, load: load.load },
+    ram: { ...machine.ram, availableGb: load.availableGb },
+    gpus,
+    libraries,
+    tailscale: null,
+    queues: [...new Set(who.slots.flatMap(slot => slot.queues))],
+    slots: slots.map(slot => slot.state),
+    tasks,
+    figures: {
+      unitsDone,
+      unitsFailed,
+      rssBytes: process.memoryUsage.rss(),
+      pythonRssBytes: slots.reduce((bytes, slot) => bytes + slot.childRssBytes, 0)
+    }
+  })
+
+  return {
+    read,
+    setStatus: next => {
+      status = next
+    },
+    onReady: ready => {
+      libraries = { node: process.versions.node, ...ready.versions }
+      tasks = ready.tasks.map(task => task.name)
+    },
+    onOutcome: outcome => {
+      if (outcome.type === 'result') unitsDone++
+      if (outcome.type === 'error' && outcome.error.code !== 'SC_CANCELLED') unitsFailed++
+    },
+    stop: () => clearInterval(timer)
+  }
+}

@@ -1,0 +1,41 @@
+import { type UnitQueue, waitForUnits, wakeNext } from '@sc/shared/queues.ts'
+import type { Redis } from '@sc/shared/redis.ts'
+
+/** A marker can get lost with a connection: look again after so long at the latest. */
+const LOOK_AGAIN_MS = 2_000
+
+export interface UnitWait {
+  /** Waits until a queue may have a unit, LOOK_AGAIN_MS, or the abort. Answers the queue whose marker was taken. */
+  next(signal: AbortSignal): Promise<UnitQueue | null>
+}
+
+/** One blocking read at a time over the markers of a slot's queues, on the slot's own connection. */
+export function createUnitWait(blocking: Redis, queues: UnitQueue[]): UnitWait {
+  let reading: Promise<UnitQueue | null> | undefined
+
+  function read(): Promise<UnitQueue | null> {
+    reading ??= waitForUnits(blocking, queues, LOOK_AGAIN_MS).finally(() => {
+      reading = undefined
+    })
+    return reading
+  }
+
+  async function next(signal: AbortSignal): Promise<UnitQueue | null> {
+    const marked = read()
+    const aborted = Promise.withResolvers<null>()
+    const onAbort = (): void => {
+      // The read goes on: what it takes is for another slot.
+      marked.then(queue => queue && wakeNext(queue)).catch(() => {})
+      aborted.resolve(null)
+    }
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort)
+    try {
+      return await Promise.race([marked, aborted.promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  return { next }
+}

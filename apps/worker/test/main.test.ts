@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { childEnv } from '@sc/shared/config.ts'
+import { identityOf, isRunning } from '@sc/shared/processes.ts'
+import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
+import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
+import { execa } from 'execa'
+import { expect, test } from 'vitest'
+import { startRedis } from '../../../packages/shared/test/start-redis.ts'
+import { until } from './fixtures/children.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'sc-worker-cli-'))
+const main = join(import.meta.dirname, '../src/main.ts')
+
+function scWorker(...args: string[]) {
+  const env = { ...childEnv(), SC_DATA_DIR: folder, LOG_LEVEL: 'silent' }
+  return execa(process.execPath, [main, ...args], { env, extendEnv: false, cwd: folder, reject: false })
+}
+
+test('bad usage and configuration end with 2 and one clear sentence', async () => {
+  const [noMaster, noFlag, badSlots, badLevel] = await Promise.all([
+    scWorker('run'),
+    scWorker('run', '--frobnicate'),
+    scWorker('run', '--concurrency', 'many'),
+    scWorker('run', '--log-level', 'loud')
+  ])
+  expect(noMaster).toMatchObject({ exitCode: 2, stdout: '' })
+  expect(noMaster.stderr).toBe(
+    `There is no master in ${folder}: start one there (pnpm start:master), or give --broker redis://….`
+  )
+  expect(noFlag).toMatchObject({ exitCode: 2, stderr: /unknown option '--frobnicate'/ })
+  expect(badSlots).toMatchObject({ exitCode: 2, stderr: /--concurrency many/ })
+  expect(badLevel).toMatchObject({ exitCode: 2, stderr: /LOG_LEVEL/ })
+})
+
+test('finds the master of this machine; stops while it waits for the answer; one process a name', async () => {
+  const server = await startRedis()
+  const redis = connectRedis(server.url, { name: 'test' })
+  await redis.hset(MASTER_KEY, { protocol: '1', httpUrl: 'http://127.0.0.1:1' })
+  writeFileSync(join(folder, 'master.json'), JSON.stringify({ redisUrl: server.url, httpUrl: 'http://m', pid: 1 }))
+  const worker = scWorker('run', '--name', 'one')
+  await until(async () => (await redis.xlen('sc:enrol')) === 1)
+  expect(await scWorker('run', '--name', 'one')).toMatchObject({
+    exitCode: 2,
+    stderr: /named one runs on this machine/
+  })
+  worker.kill('SIGINT')
+  expect(await worker).toMatchObject({ exitCode: 130, stderr: '' })
+  await redis.hset(MASTER_KEY, { protocol: '2' })
+  expect(await scWorker('run', '--name', 'one')).toMatchObject({ exitCode: 1, stderr: /update this worker/ })
+  await closeRedis(redis)
+  await server.stop()
+})
+
+test('a child ends with a worker that is killed', async () => {
+  const host = spawn(process.execPath, [join(import.meta.dirname, 'fixtures/host.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const [said] = (await once(host.stdout, 'data')) as [Buffer]
+  const child = identityOf(Number(said.toString()))
+  expect(child && isRunning(child)).toBe(true)
+  host.kill('SIGKILL')
+  await until(() => !child || !isRunning(child))
+})
