@@ -1,0 +1,101 @@
+import { pause } from '@sc/shared/pause.ts'
+import { PRESENCE_EVERY_MS, type Presence, presenceSchema } from '@sc/shared/presence.ts'
+import { presenceKey } from '@sc/shared/redis-keys.ts'
+import type { Redis } from 'ioredis'
+import { sql } from 'kysely'
+import type { Logger } from 'pino'
+import type { Database } from '../database/schema.ts'
+
+/** Row of `GET /api/workers`. */
+export type WorkerRow = Omit<Presence, 'status'> & {
+  status: 'online' | 'draining' | 'offline'
+  /** ISO time, by the master's clock. */
+  lastSeen: string
+}
+
+export interface WorkerPresence {
+  /** Every enrolled worker that has been seen, as of the last look. */
+  workers(): WorkerRow[]
+  /** Ids of every enrolled worker, seen or not. */
+  workerIds(): Promise<string[]>
+  stop(): Promise<void>
+}
+
+/**
+ * Looks at the presence keys every 2.5 s. What was last seen of a worker is kept in PostgreSQL, so that one that is
+ * switched off is still shown, and a restarted master knows the cluster it had.
+ */
+export async function startPresence(deps: { db: Database; redis: Redis; log: Logger }): Promise<WorkerPresence> {
+  const stopping = new AbortController()
+  let rows: WorkerRow[] = []
+  const saved = new Map<string, string>()
+
+  async function look(): Promise<void> {
+    const known = await deps.db
+      .selectFrom('workers')
+      .select(['id', 'presence', 'last_seen'])
+      .where('revoked_at', 'is', null)
+      .orderBy('name')
+      .execute()
+    const texts = known.length > 0 ? await deps.redis.mget(known.map(({ id }) => presenceKey(id))) : []
+    const now = new Date()
+    rows = known.flatMap(({ presence, last_seen }, at): WorkerRow[] => {
+      const live = parse(texts[at])
+      if (live) return [{ ...live, lastSeen: now.toISOString() }]
+      return presence && last_seen ? [{ ...presence, status: 'offline', lastSeen: last_seen.toISOString() }] : []
+    })
+    for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
+  }
+
+  async function save(live: Presence): Promise<void> {
+    // Live figures change at every look: what a switched-off worker is remembered by does not.
+    const lasting = JSON.stringify([live.name, live.status, live.queues, live.tasks, live.gpus.map(gpu => gpu.uuid)])
+    const changed = saved.get(live.id) !== lasting
+    saved.set(live.id, lasting)
+    await deps.db
+      .updateTable('workers')
+      .set({ last_seen: sql<Date>`now()`, ...(changed && { presence: JSON.stringify(live) }) })
+      .where('id', '=', live.id)
+      .execute()
+  }
+
+  await look()
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      await pause(PRESENCE_EVERY_MS / 2, stopping.signal)
+      await look().catch(error => deps.log.debug({ err: error }, 'looking for workers failed; trying again'))
+    }
+  })()
+
+  return {
+    workers: () => rows,
+    workerIds: async () => {
+      const known = await deps.db.selectFrom('workers').select('id').where('revoked_at', 'is', null).execute()
+      return known.map(({ id }) => id)
+    },
+    stop: async () => {
+      stopping.abort()
+      await running
+    }
+  }
+}
+
+function parse(text: string | null | undefined): Presence | null {
+  if (!text) return null
+  try {
+    return presenceSchema.parse(JSON.parse(text))
+  } catch {
+    return null
+  }
+}
+
+/** The least memory of a GPU that counts as one. */
+const LEAST_GPU_GB = 4
+
+/** Whether the cluster has a GPU, also while its worker is switched off for now. */
+export function hasGpuWorker(workers: WorkerRow[]): boolean {
+  const online = workers.filter(worker => worker.status !== 'offline')
+  return (online.length > 0 ? online : workers).some(({ gpus }) =>
+    gpus.some(gpu => gpu.vramTotalGb >= LEAST_GPU_GB - 0.5)
+  )
+}

@@ -1,0 +1,108 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import type { Database, Tables } from './schema.ts'
+
+/** The one file that knows `pg`. A pool of 10; a statement may take 30 s. */
+export function connectDatabase(databaseUrl: string, onError: (error: Error) => void): Database {
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: 10,
+    connectionTimeoutMillis: 5_000,
+    statement_timeout: 30_000,
+    // When not even the refusal comes back: the host is gone.
+    query_timeout: 35_000,
+    keepAlive: true,
+    application_name: 'semantics-cluster'
+  })
+  // Without a listener an idle connection that breaks would end the process.
+  pool.on('error', error => {
+    // The whole connection hangs on it, which nobody wants to read in a log.
+    delete (error as { client?: unknown }).client
+    onError(error)
+  })
+  // The same for one that is in use and between two queries; the next query says what happened.
+  pool.on('connect', client => client.on('error', () => {}))
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+}
+
+const PING_EVERY_MS = 5_000
+
+/** A connection of its own that hears NOTIFY; the caller opens a new one after `onEnd`. */
+export async function listen(
+  databaseUrl: string,
+  channel: string,
+  onMessage: (payload: string) => void,
+  onEnd: () => void
+): Promise<{ close(): Promise<void> }> {
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    keepAlive: true,
+    connectionTimeoutMillis: 5_000,
+    query_timeout: PING_EVERY_MS
+  })
+  let closing = false
+  client.on('notification', message => onMessage(message.payload ?? ''))
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    await client.query(`listen ${pg.escapeIdentifier(channel)}`)
+  } catch (error) {
+    await client.end()
+    throw error
+  }
+  // A socket that only receives would not notice that the other side is gone; ended, it is opened anew.
+  const pinging = setInterval(
+    () => client.query('select 1').catch(() => client.connection.stream.destroy()),
+    PING_EVERY_MS
+  )
+  client.once('end', () => {
+    clearInterval(pinging)
+    if (!closing) onEnd()
+  })
+  return {
+    close: async () => {
+      closing = true
+      await client.end()
+    }
+  }
+}
+
+/** SQLSTATE classes that mean "away for now", not "wrong": connection, shutdown, start-up. */
+const AWAY = /^(08|57P0|53300)/
+const AWAY_SOCKET = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOENT'
+])
+
+export function isDatabaseAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  return (
+    AWAY.test(code) ||
+    AWAY_SOCKET.has(code) ||
+    /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(error.message)
+  )
+}
+
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === '23505'
+}
+
+/** Database errors on their way to a user. */
+export function translateDatabaseError(error: unknown): unknown {
+  // PostgreSQL keeps no NUL byte in any text; nothing but a client's text could have one.
+  if (error instanceof Error && 'code' in error && (error.code === '22021' || error.code === '22P05'))
+    return new ScError('SC_BAD_REQUEST', 'A text in the request has a NUL byte in it.', { cause: error })
+  if (!isDatabaseAway(error)) return error
+  return new ScError('SC_UNAVAILABLE', 'PostgreSQL does not answer. Nothing was changed; try again in some seconds.', {
+    cause: error
+  })
+}

@@ -1,0 +1,118 @@
+import type { ErrorReport } from '@sc/shared/errors.ts'
+import type { Presence } from '@sc/shared/presence.ts'
+import type { Timings } from '@sc/shared/unit.ts'
+import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
+
+export const JOB_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'PARTIAL', 'FAILED', 'CANCELLED'] as const
+export type JobStatus = (typeof JOB_STATUSES)[number]
+export const OPEN_JOB: JobStatus[] = ['PENDING', 'RUNNING']
+
+export type UnitStatus = 'QUEUED' | 'RUNNING' | 'DONE' | 'FAILED' | 'CANCELLED'
+export const OPEN_UNIT: UnitStatus[] = ['QUEUED', 'RUNNING']
+
+export type Scope = 'admin' | 'submit' | 'read' | 'worker'
+
+/** A stretch of the recording without text, in seconds. */
+export interface Gap {
+  start: number
+  end: number
+  error: ErrorReport
+}
+
+type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>
+type Time = ColumnType<Date | null, Date | null | undefined, Date | null>
+
+export interface ApiKeysTable {
+  id: string
+  name: string
+  hash: Buffer
+  scopes: Scope[]
+  worker_id: string | null
+  created_at: Generated<Date>
+  revoked_at: Time
+}
+
+export interface WorkersTable {
+  id: string
+  name: string
+  hostname: string
+  enrolled_at: Generated<Date>
+  revoked_at: Time
+  presence: NullableJson<Presence>
+  last_seen: Time
+}
+
+export interface JobsTable {
+  id: string
+  task: string
+  status: Generated<JobStatus>
+  priority: Generated<number>
+  input: JSONColumnType<Record<string, unknown>>
+  source_file: string | null
+  blob_key: string | null
+  key_id: string
+  idempotency_key: string | null
+  request_hash: string | null
+  /** True when every unit is known. */
+  planned: Generated<boolean>
+  /** What `plan` found out about the job, for `merge`. */
+  plan_summary: NullableJson<Record<string, unknown>>
+  model: string | null
+  language: string | null
+  duration_seconds: number | null
+  gaps: ColumnType<Gap[], string | undefined, string>
+  error: NullableJson<ErrorReport>
+  /** The most that was shown of it, 0 to 1: what was shown is never taken back. */
+  progress: Generated<number>
+  webhook_url: string | null
+  created_at: Generated<Date>
+  started_at: Time
+  finished_at: Time
+}
+
+export interface UnitsTable {
+  id: string
+  job_id: string
+  task: string
+  index: number
+  queue: string
+  status: Generated<UnitStatus>
+  input_ref: string | null
+  params: JSONColumnType<Record<string, unknown>>
+  /** Where the unit lies in its job: for a chunk, `{startSample, endSample}`. */
+  span: NullableJson<Record<string, unknown>>
+  /** How much of the job's length the unit is, in seconds. */
+  seconds: Generated<number>
+  deadline_ms: number
+  /** sha256 of input, task and parameters; null: the result is never reused. */
+  cache_key: string | null
+  /** How many times the unit was queued; part of its BullMQ id, so that queueing twice is queueing once. */
+  dispatch: Generated<number>
+  attempts: Generated<number>
+  crashes: Generated<number>
+  attempt_id: string | null
+  worker_id: string | null
+  slot: string | null
+  fraction: Generated<number>
+  partial: NullableJson<unknown>
+  output: NullableJson<unknown>
+  error: NullableJson<ErrorReport>
+  waited_ms: number | null
+  timings: NullableJson<Timings>
+  queued_at: Generated<Date>
+  started_at: Time
+  finished_at: Time
+  touched_at: Generated<Date>
+}
+
+export interface Tables {
+  api_keys: ApiKeysTable
+  workers: WorkersTable
+  jobs: JobsTable
+  units: UnitsTable
+}
+
+export type Database = Kysely<Tables>
+export type DatabaseTransaction = Transaction<Tables>
+export type JobRow = Selectable<JobsTable>
+export type UnitRow = Selectable<UnitsTable>

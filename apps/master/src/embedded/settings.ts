@@ -1,0 +1,43 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { readFileIfAny, writePrivateFile } from '@sc/shared/data-dir.ts'
+import { z } from 'zod'
+
+const settingsSchema = z.object({
+  port: z.number().int(),
+  password: z.string(),
+  /** The server program used so far: another one may not read what this one wrote. */
+  program: z.string().optional()
+})
+
+/** What stays the same over restarts of an embedded server, so that workers find it again. */
+export type Settings = z.infer<typeof settingsSchema>
+
+const pathOf = (folder: string) => join(folder, 'settings.json')
+
+export async function loadSettings(folder: string): Promise<Settings> {
+  const kept = readFileIfAny(pathOf(folder))
+  if (kept !== undefined) return settingsSchema.parse(JSON.parse(kept))
+  return keepSettings(folder, { port: await freePort(), password: randomBytes(24).toString('base64url') })
+}
+
+export function keepSettings(folder: string, settings: Settings): Settings {
+  writePrivateFile(pathOf(folder), JSON.stringify(settings))
+  return settings
+}
+
+export async function withNewPort(folder: string, settings: Settings): Promise<Settings> {
+  return keepSettings(folder, { ...settings, port: await freePort() })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('the system gave no port')
+  return address.port
+}

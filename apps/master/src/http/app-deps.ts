@@ -1,0 +1,34 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
+import type { Config } from '@sc/shared/config.ts'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { WorkerPresence } from '../cluster/presence.ts'
+import type { Database } from '../database/schema.ts'
+import type { JobFeed } from '../jobs/feed.ts'
+import type { createSubmit } from '../jobs/submit.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Keys } from './keys.ts'
+
+/** Everything that the routes need of the rest of the master. */
+export interface AppDeps {
+  config: Config
+  db: Database
+  redis: Redis
+  blobs: BlobStore
+  feed: JobFeed
+  presence: Pick<WorkerPresence, 'workers'>
+  metrics: Metrics
+  keys: Keys
+  ffmpegPath: string
+  log: Logger
+  version: string
+  submit: ReturnType<typeof createSubmit>
+  /** False: there is no such job. */
+  cancel(jobId: string): Promise<boolean>
+}
+
+/** The server as the routes see it: bodies, queries and answers are typed by their zod schemas. */
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>

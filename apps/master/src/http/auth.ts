@@ -1,0 +1,112 @@
+import rateLimit from '@fastify/rate-limit'
+import { ScError } from '@sc/shared/errors.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Scope } from '../database/schema.ts'
+import type { App, AppDeps } from './app-deps.ts'
+import { type Identity, mayDo } from './keys.ts'
+import { withRetryAfter } from './problem.ts'
+
+/**
+ * Who may call what. Every route says the scope it needs, or that it is public; one that says neither is not built.
+ * A key comes as `Authorization: Bearer KEY`; a browser that opened the login link has a cookie instead.
+ */
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    scope?: Scope
+    public?: true
+  }
+  interface FastifyInstance {
+    /** Every route that was built, with who may call it. */
+    routeTable: RouteAccess[]
+  }
+  interface FastifyRequest {
+    /** Null on public routes. */
+    identity: Identity | null
+  }
+}
+
+export interface RouteAccess {
+  readonly method: string
+  readonly url: string
+  /** Null: public. */
+  readonly scope: Scope | null
+}
+
+/** Wrong keys from one address in a minute. Right keys are never counted. */
+const WRONG_KEYS_PER_MINUTE = 600
+
+export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promise<void> {
+  await app.register(rateLimit, { global: false })
+  const countWrongKey = app.createRateLimit({ max: WRONG_KEYS_PER_MINUTE, timeWindow: 60_000 })
+  const routeTable: RouteAccess[] = []
+  app.decorate('routeTable', routeTable)
+  app.decorateRequest('identity', null)
+
+  app.addHook('onRoute', route => {
+    const config = route.config ?? {}
+    if (Boolean(config.scope) === Boolean(config.public))
+      throw new Error(
+        `route ${String(route.method)} ${route.url} must say either which scope it needs or that it is public`
+      )
+    for (const method of [route.method].flat())
+      routeTable.push({ method, url: route.url, scope: config.public ? null : (config.scope ?? null) })
+  })
+
+  app.addHook('onRequest', async (request, reply) => {
+    const { scope, public: isPublic } = request.routeOptions.config
+    if (isPublic) return
+    const identity = await identify(request, reply)
+    request.identity = identity
+    // Where there is no route there is no scope, but whoever asks must still be somebody.
+    if (scope && !mayDo(identity, scope))
+      throw new ScError(
+        'SC_FORBIDDEN',
+        `This needs a key with the scope "${scope}"; yours has ${identity.scopes.join(', ')}.`
+      )
+  })
+
+  async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity> {
+    const key = readBearer(request.headers.authorization)
+    if (key !== null) {
+      const identity = await keys.find(key)
+      if (identity) return identity
+      const state = await countWrongKey(request)
+      if (!state.isAllowed && state.isExceeded)
+        throw withRetryAfter(
+          new ScError('SC_RATE_LIMITED', 'Too many wrong keys came from this address.'),
+          state.ttlInSeconds
+        )
+      reply.header('www-authenticate', 'Bearer realm="semantics-cluster", error="invalid_token"')
+      throw new ScError('SC_UNAUTHENTICATED', 'The key is not known here, or was revoked.')
+    }
+    const session = keys.findSession(request.headers.cookie)
+    if (!session) {
+      reply.header('www-authenticate', 'Bearer realm="semantics-cluster"')
+      const how = 'Send "Authorization: Bearer KEY"; the admin key is in admin.key in the data folder of the master.'
+      throw new ScError('SC_UNAUTHENTICATED', `${how} In a browser, open the login link that the master printed.`)
+    }
+    if (!isSameOrigin(request)) throw new ScError('SC_FORBIDDEN', 'A page of another site may not use this session.')
+    return session
+  }
+}
+
+/** The key of the caller of a route that is not public. */
+export function callerOf(request: FastifyRequest): Identity {
+  if (!request.identity) throw new Error(`${request.method} ${request.url} is public: it has no caller`)
+  return request.identity
+}
+
+/** Null: no such header. Anything else than `Bearer KEY` is a wrong key. */
+function readBearer(header: string | undefined): string | null {
+  if (header === undefined) return null
+  return /^Bearer +(\S+) *$/i.exec(header)?.[1] ?? ''
+}
+
+/** `SameSite=Strict` already keeps the cookie from other sites; a page on another port of this host is the same site. */
+function isSameOrigin(request: FastifyRequest): boolean {
+  const { origin, 'sec-fetch-site': site } = request.headers
+  const isRead = request.method === 'GET' || request.method === 'HEAD'
+  if (site !== undefined && site !== 'same-origin' && !(site === 'none' && isRead)) return false
+  if (origin === undefined) return isRead || site === 'same-origin'
+  return URL.canParse(origin) && new URL(origin).host === request.host
+}

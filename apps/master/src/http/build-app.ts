@@ -1,0 +1,48 @@
+import helmet from '@fastify/helmet'
+import multipart from '@fastify/multipart'
+import type { App, AppDeps } from './app-deps.ts'
+import { addAuth } from './auth.ts'
+import { createServer } from './create-server.ts'
+import { addStopping } from './disconnect.ts'
+import { addDocs } from './docs.ts'
+import { addOpenapi } from './openapi.ts'
+import { addPressure } from './pressure.ts'
+import { addProblems } from './problem.ts'
+import { addBlobs } from './routes/blobs.ts'
+import { addCluster } from './routes/cluster.ts'
+import { addHealth } from './routes/health.ts'
+import { addJobs } from './routes/jobs.ts'
+import { addLogin } from './routes/login.ts'
+import { addMetrics } from './routes/metrics.ts'
+import { addSubmitTranscription } from './routes/submit-transcription.ts'
+import { addTranscriptions } from './routes/transcriptions.ts'
+import { addUnits } from './routes/units.ts'
+import { addWorkers } from './routes/workers.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
+
+/** The whole API, ready to listen or to be asked by `inject`. Opens no port and knows no signals. */
+export async function buildApp(deps: AppDeps): Promise<App> {
+  const app = createServer(deps)
+  addProblems(app)
+  addStopping(app)
+  await addPressure(app)
+  await app.register(helmet, SECURITY_HEADERS)
+  await app.register(multipart, { throwFileSizeLimit: false })
+  await addAuth(app, deps)
+  await addOpenapi(app, deps)
+
+  addDocs(app)
+  addHealth(app, deps)
+  addMetrics(app, deps)
+  addLogin(app, deps)
+  addSubmitTranscription(app, deps)
+  addTranscriptions(app, deps)
+  addJobs(app, deps)
+  addUnits(app, deps)
+  addWorkers(app, deps)
+  addCluster(app, deps)
+  addBlobs(app, deps)
+
+  await app.ready()
+  return app
+}

@@ -1,0 +1,35 @@
+import { randomUUID } from 'node:crypto'
+import { fastify, LogController } from 'fastify'
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { App, AppDeps } from './app-deps.ts'
+import { pathOf, sendProblem, toProblem } from './problem.ts'
+import { contentPolicy } from './security-headers.ts'
+
+/** A connection on which nothing moves is closed; event streams say something every 15 s. */
+const SILENT_CONNECTION_MS = 120_000
+const CONTENT_POLICY = contentPolicy({ inlineScripts: false })
+
+export function createServer({ log }: Pick<AppDeps, 'log'>): App {
+  const app = fastify({
+    loggerInstance: log.child({ part: 'http' }),
+    // One line when it is answered says more than two.
+    logController: new LogController({ requestIdLogLabel: 'requestId', disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    connectionTimeout: SILENT_CONNECTION_MS,
+    // Idle keep-alive connections must not hold up the end.
+    forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => void sendProblem(reply, toProblem(error, request))
+  }).withTypeProvider<ZodTypeProvider>()
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id).header('content-security-policy', CONTENT_POLICY)
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const { method } = request
+    const fields = { method, path: pathOf(request), status: reply.statusCode, ms: Math.round(reply.elapsedTime) }
+    request.log.debug(fields, 'answered')
+  })
+  return app as unknown as App
+}

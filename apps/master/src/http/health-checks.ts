@@ -1,0 +1,69 @@
+import { toScError } from '@sc/shared/errors.ts'
+import { withoutSecrets } from '@sc/shared/log.ts'
+import { pause } from '@sc/shared/pause.ts'
+import { sql } from 'kysely'
+import { readTailnet } from '../cluster/tailnet.ts'
+import type { AppDeps } from './app-deps.ts'
+
+export interface Check {
+  status: 'ok' | 'failing' | 'off'
+  detail: string | null
+  latencyMs: number | null
+}
+
+type Parts = Pick<AppDeps, 'redis' | 'db' | 'blobs' | 'presence'>
+
+const LIMIT_MS = 3_000
+
+/** What the master cannot work without. */
+export async function checkCore({ redis, db, blobs }: Parts): Promise<Record<'redis' | 'postgres' | 'blobs', Check>> {
+  const [redisCheck, postgres, blobsCheck] = await Promise.all([
+    ask('Redis', async () => await redis.ping()),
+    ask('PostgreSQL', async () => await sql`select 1`.execute(db)),
+    ask('the blob store', async () => await blobs.check())
+  ])
+  return { redis: redisCheck, postgres, blobs: blobsCheck }
+}
+
+export async function checkAll(
+  parts: Parts
+): Promise<Record<'redis' | 'postgres' | 'blobs' | 'tailscale' | 'workers', Check>> {
+  const [core, tailnet] = await Promise.all([checkCore(parts), readTailnet()])
+  const tailscale: Check = tailnet.running
+    ? {
+        status: 'ok',
+        detail: `${tailnet.onlinePeers} of ${tailnet.peerCount} other machines are online`,
+        latencyMs: null
+      }
+    : { status: 'off', detail: tailnet.installed ? 'installed, not running' : 'not installed', latencyMs: null }
+  return { ...core, tailscale, workers: checkWorkers(parts) }
+}
+
+function checkWorkers({ presence }: Parts): Check {
+  const workers = presence.workers()
+  const online = workers.filter(({ status }) => status === 'online')
+  const broken = online.filter(
+    ({ slots }) => slots.length > 0 && slots.every(({ state }) => state === 'out-of-service')
+  )
+  if (online.length === 0) return { status: 'failing', detail: 'no worker is online: nothing can run', latencyMs: null }
+  if (broken.length === online.length)
+    return { status: 'failing', detail: 'every slot is out of service', latencyMs: null }
+  return { status: 'ok', detail: `${online.length} of ${workers.length} are online`, latencyMs: null }
+}
+
+async function ask(what: string, question: () => Promise<unknown>): Promise<Check> {
+  const startedMs = performance.now()
+  const answered = new AbortController()
+  const late = pause(LIMIT_MS, answered.signal).then(() => {
+    throw new Error(`${what} did not answer within ${LIMIT_MS / 1000} s`)
+  })
+  try {
+    await Promise.race([question(), late])
+    return { status: 'ok', detail: null, latencyMs: Math.round((performance.now() - startedMs) * 10) / 10 }
+  } catch (error) {
+    return { status: 'failing', detail: withoutSecrets(toScError(error).message), latencyMs: null }
+  } finally {
+    late.catch(() => {})
+    answered.abort()
+  }
+}

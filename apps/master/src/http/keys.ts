@@ -1,0 +1,95 @@
+import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { type DataDir, loadAdminKey, readFileIfAny } from '@sc/shared/data-dir.ts'
+import { sql } from 'kysely'
+import type { Database, Scope } from '../database/schema.ts'
+import { createSessions, type Sessions } from './session.ts'
+
+/** Who sent a request. */
+export interface Identity {
+  readonly keyId: string
+  readonly scopes: readonly Scope[]
+  readonly workerId: string | null
+}
+
+export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem'> {
+  /** Who holds the key; null: nobody, or not any more. */
+  find(key: string): Promise<Identity | null>
+  /** Who holds the session cookie of a browser; null: nobody. */
+  findSession(cookieHeader: string | undefined): Identity | null
+}
+
+/** A key may also do what the scopes below its own may. `worker` stands alone: not even an admin reads units' blobs. */
+const INCLUDES: Record<Scope, readonly Scope[]> = {
+  admin: ['admin', 'submit', 'read'],
+  submit: ['submit', 'read'],
+  read: ['read'],
+  worker: ['worker']
+}
+
+export function mayDo({ scopes }: Identity, needed: Scope): boolean {
+  return scopes.some(scope => INCLUDES[scope].includes(needed))
+}
+
+/** Makes the admin key at first start and writes its hash down. Keys themselves are in no table. */
+export async function createKeys(deps: {
+  db: Database
+  dataDir: DataDir
+  adminKey: string | undefined
+}): Promise<Keys> {
+  const { db, dataDir } = deps
+  const before = readFileIfAny(dataDir.adminKey)?.trim()
+  const adminKey = loadAdminKey(dataDir, deps.adminKey)
+  // A key that was replaced in the configuration ends; other masters on the same database keep theirs.
+  if (before && before !== adminKey) await revoke(db, before)
+  const keyId = await store(db, { key: adminKey, name: 'admin', scopes: ['admin'] })
+  const admin: Identity = { keyId, scopes: ['admin'], workerId: null }
+  const sessions = createSessions(adminKey)
+  return {
+    find: key => findKey(db, key),
+    findSession: cookieHeader => (sessions.isValid(cookieHeader) ? admin : null),
+    createLoginLink: sessions.createLoginLink,
+    redeem: sessions.redeem
+  }
+}
+
+/** A new key with its scopes. This is the only time its text is known. */
+export async function createKey(
+  db: Database,
+  { name, scopes }: { name: string; scopes: Scope[] }
+): Promise<{ keyId: string; key: string }> {
+  const key = `sc_${randomBytes(32).toString('base64url')}`
+  return { keyId: await store(db, { key, name, scopes }), key }
+}
+
+async function findKey(db: Database, key: string): Promise<Identity | null> {
+  const hash = hashOf(key)
+  const row = await db
+    .selectFrom('api_keys')
+    .select(['id', 'hash', 'scopes', 'worker_id'])
+    .where('hash', '=', hash)
+    .where('revoked_at', 'is', null)
+    .executeTakeFirst()
+  if (!row || !timingSafeEqual(row.hash, hash)) return null
+  return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id }
+}
+
+async function store(
+  db: Database,
+  { key, name, scopes }: { key: string; name: string; scopes: Scope[] }
+): Promise<string> {
+  const row = await db
+    .insertInto('api_keys')
+    .values({ id: randomUUID(), name, hash: hashOf(key), scopes })
+    .onConflict(conflict => conflict.column('hash').doUpdateSet({ revoked_at: null }))
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  return row.id
+}
+
+async function revoke(db: Database, key: string): Promise<void> {
+  await db.updateTable('api_keys').set({ revoked_at: sql<Date>`now()` }).where('hash', '=', hashOf(key)).execute()
+}
+
+function hashOf(key: string): Buffer {
+  return createHash('sha256').update(key).digest()
+}

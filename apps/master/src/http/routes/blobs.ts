@@ -1,0 +1,56 @@
+import { Readable } from 'node:stream'
+import { ScError } from '@sc/shared/errors.ts'
+import { z } from 'zod'
+import type { App, AppDeps } from '../app-deps.ts'
+import { untilDisconnect } from '../disconnect.ts'
+import { problems } from '../problem.ts'
+
+/** `GET /blobs/{key}`: the inputs of units, for enrolled workers and nobody else. */
+export function addBlobs(app: App, { blobs }: AppDeps): void {
+  app.get('/blobs/*', {
+    config: { scope: 'worker' },
+    schema: {
+      summary: 'Bytes of a unit’s input',
+      description: 'One range of bytes may be asked for.',
+      tags: ['blobs'],
+      params: z.object({ '*': z.string().max(600) }),
+      response: {
+        200: { description: 'All bytes', content: BYTES },
+        206: { description: 'The range that was asked for', content: BYTES },
+        416: { description: 'The blob is shorter', content: BYTES },
+        ...problems('SC_NOT_FOUND')
+      }
+    },
+    handler: async (request, reply) => {
+      const key = request.params['*']
+      if (!key.startsWith('units/')) throw new ScError('SC_NOT_FOUND', 'Only inputs of units are given out here.')
+      const size = await blobs.size(key)
+      reply.header('accept-ranges', 'bytes').type('application/octet-stream')
+      const range = parseRange(request.headers.range, size)
+      if (range === 'none') {
+        reply.status(416).header('content-range', `bytes */${size}`)
+        return reply.send(Buffer.alloc(0))
+      }
+      const { start, end } = range ?? { start: 0, end: size }
+      if (range) reply.status(206).header('content-range', `bytes ${start}-${end - 1}/${size}`)
+      reply.header('content-length', `${end - start}`)
+      // An empty stream: anything else would set a length of its own.
+      if (request.method === 'HEAD') return reply.send(Readable.from([]))
+      return reply.send(await blobs.get(key, { start, end, signal: untilDisconnect(reply) }))
+    }
+  })
+}
+
+const BYTES = { 'application/octet-stream': { schema: z.any().meta({ type: 'string', format: 'binary' }) } }
+
+/** Undefined: everything (no range, or several, or another unit, which may be ignored); `none`: beyond the end. */
+function parseRange(header: string | undefined, size: number): { start: number; end: number } | 'none' | undefined {
+  const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/.exec(header ?? '') ?? []
+  if (!from && !to) return undefined
+  if (!from) return Number(to) === 0 || size === 0 ? 'none' : { start: Math.max(0, size - Number(to)), end: size }
+  const start = Number(from)
+  const end = to ? Math.min(Number(to) + 1, size) : size
+  // A last byte before the first is no range at all.
+  if (to && Number(to) < start) return undefined
+  return start < size ? { start, end } : 'none'
+}

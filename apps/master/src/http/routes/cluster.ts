@@ -1,0 +1,47 @@
+import { hostname, networkInterfaces } from 'node:os'
+import { addressOfThis } from '../../cluster/own-address.ts'
+import { readTailnet } from '../../cluster/tailnet.ts'
+import type { App, AppDeps } from '../app-deps.ts'
+import { checkAll } from '../health-checks.ts'
+import { problems } from '../problem.ts'
+import { clusterInfoSchema, healthSchema } from '../schemas.ts'
+
+const tags = ['cluster']
+
+/** What the cluster is, and whether its parts answer. */
+export function addCluster(app: App, deps: AppDeps): void {
+  const { config, redis, version } = deps
+
+  app.get('/api/cluster/info', {
+    config: { scope: 'read' },
+    schema: { summary: 'What this cluster is', tags, response: { 200: clusterInfoSchema, ...problems() } },
+    handler: async request => {
+      const { running: _, ...tailscale } = await readTailnet()
+      return {
+        mode: config.mode,
+        role: 'master' as const,
+        masterUrl: config.masterUrl ?? `${request.protocol}://${request.host}`,
+        // Put together from its parts, so that no login can be in it.
+        brokerUrl: `${redis.options.tls ? 'rediss' : 'redis'}://${redis.options.host}:${redis.options.port}`,
+        tailscale,
+        local: { hostname: hostname(), ip: addressOfThis(networkInterfaces()) },
+        version
+      }
+    }
+  })
+
+  app.get('/api/cluster/health', {
+    config: { scope: 'read' },
+    schema: {
+      summary: 'Whether the parts of the cluster answer',
+      description: 'Each part is really asked, with a limit of 3 s.',
+      tags,
+      response: { 200: healthSchema, ...problems() }
+    },
+    handler: async () => {
+      const checks = await checkAll(deps)
+      const failing = Object.values(checks).some(({ status }) => status === 'failing')
+      return { status: failing ? ('degraded' as const) : ('healthy' as const), checks }
+    }
+  })
+}

@@ -1,0 +1,32 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { z } from 'zod'
+import type { App, AppDeps } from '../app-deps.ts'
+import { checkCore } from '../health-checks.ts'
+import { problems } from '../problem.ts'
+
+const tags = ['health']
+
+/** For whoever watches the process: the only routes of the API that need no key. */
+export function addHealth(app: App, deps: AppDeps): void {
+  app.get('/healthz', {
+    config: { public: true },
+    schema: { summary: 'The process lives', tags, response: { 200: z.object({ status: z.literal('ok') }) } },
+    handler: async () => ({ status: 'ok' as const })
+  })
+
+  app.get('/readyz', {
+    config: { public: true },
+    schema: {
+      summary: 'Redis, PostgreSQL and the blob store answer',
+      tags,
+      response: { 200: z.object({ status: z.literal('ready') }), ...problems() }
+    },
+    handler: async () => {
+      const checks = await checkCore(deps)
+      const away = Object.entries(checks).flatMap(([name, { status }]) => (status === 'failing' ? [name] : []))
+      if (away.length === 0) return { status: 'ready' as const }
+      // Names only: what they said is for those with a key, at /api/cluster/health.
+      throw new ScError('SC_UNAVAILABLE', `Not ready: ${away.join(', ')} did not answer.`)
+    }
+  })
+}

@@ -1,0 +1,141 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { dataDir } from '@sc/shared/data-dir.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { probeRecording } from '../../transcription/ffmpeg.ts'
+import { parseTranscribeParams, type TranscribeParams, transcribeParamsSchema } from '../../transcription/params.ts'
+import type { App, AppDeps } from '../app-deps.ts'
+import { callerOf } from '../auth.ts'
+import { blobNameOf, shownNameOf } from '../blob-name.ts'
+import { untilDisconnect } from '../disconnect.ts'
+import { problems } from '../problem.ts'
+import { receiveUpload, type Upload } from '../receive-upload.ts'
+import { submittedSchema } from '../schemas.ts'
+
+const MAX_IDEMPOTENCY_KEY_CHARS = 255
+
+/** `POST /transcribe`: the upload to the disk, a look whether it is audio, the blob store, the job, 202. */
+export function addSubmitTranscription(app: App, deps: AppDeps): void {
+  const { chunkSeconds, maxUploadBytes, modelsDir } = deps.config
+  const paramsSchema = transcribeParamsSchema(chunkSeconds)
+  const fieldNames = Object.keys(paramsSchema.shape)
+  const spoolDir = dataDir(deps.config.dataDir).spool
+
+  app.route({
+    method: 'POST',
+    url: '/transcribe',
+    config: { scope: 'submit' },
+    // The form is read as a stream, and its fields are checked once they are all there.
+    validatorCompiler: () => value => ({ value }),
+    schema: {
+      summary: 'Submit a recording to be transcribed',
+      description: `A multipart form: \`file\` (up to ${maxUploadBytes} bytes) and optional fields, in any order. With a header \`Idempotency-Key\`, the same request sent again answers with the same job.`,
+      tags: ['transcription'],
+      consumes: ['multipart/form-data'],
+      body: paramsSchema.extend({ file: z.file().describe('The recording') }),
+      response: {
+        202: submittedSchema,
+        ...problems(
+          'SC_NO_FILE',
+          'SC_UNKNOWN_MODEL',
+          'SC_FILE_TOO_LARGE',
+          'SC_IDEMPOTENCY_CONFLICT',
+          'SC_NOT_AUDIO',
+          'SC_NO_AUDIO_TRACK',
+          'SC_NO_SUCH_CHANNEL',
+          'SC_LANGUAGE_NOT_SUPPORTED',
+          'SC_OVERLOADED',
+          'SC_DISK_FULL'
+        )
+      }
+    },
+    handler: async (request, reply) => {
+      const idempotencyKey = readIdempotencyKey(request)
+      const signal = untilDisconnect(reply)
+      const upload = await receiveUpload(request, { spoolDir, maxBytes: maxUploadBytes, fieldNames, signal })
+      try {
+        // Storing a large file may take longer than a connection may be silent.
+        request.socket.setTimeout?.(0)
+        const params = await parseTranscribeParams(upload.fields, { chunkSeconds, modelsDir })
+        const { jobId, status, blobKey } = await submit(deps, request, upload, params, idempotencyKey, signal)
+        const url = `${request.protocol}://${request.host}/transcribe/${jobId}`
+        reply.status(202).header('location', `/transcribe/${jobId}`)
+        return {
+          jobId,
+          submissionId: jobId,
+          status,
+          blobPath: blobKey,
+          resultPath: `files/${jobId}/transcription.json`,
+          statusUrl: url,
+          resultUrl: `${url}/result`,
+          eventsUrl: `${url}/events`
+        }
+      } finally {
+        await rm(upload.folder, { recursive: true, force: true })
+      }
+    }
+  })
+}
+
+async function submit(
+  deps: AppDeps,
+  request: FastifyRequest,
+  upload: Upload,
+  params: TranscribeParams,
+  idempotencyKey: string | null,
+  signal: AbortSignal
+) {
+  const { channel } = params
+  const { declaredSeconds } = await probeRecording({ ffmpegPath: deps.ffmpegPath, path: upload.path, channel, signal })
+  const jobId = randomUUID()
+  const blobKey = `files/${jobId}/${blobNameOf(upload.fileName)}`
+  await deps.blobs.putFile(blobKey, upload.path, { signal })
+  try {
+    const submitted = await deps.submit({
+      jobId,
+      params,
+      keyId: callerOf(request).keyId,
+      idempotencyKey,
+      requestHash: createHash('sha256')
+        .update(JSON.stringify([params, upload.sha256]))
+        .digest('hex'),
+      sourceFile: shownNameOf(upload.fileName),
+      blobKey,
+      declaredSeconds
+    })
+    if (!submitted.existing) return { jobId, status: 'PENDING' as const, blobKey }
+    await deps.blobs.removePrefix(`files/${jobId}`)
+    return await standingOf(deps, submitted.jobId)
+  } catch (error) {
+    // A job whose row was written keeps its recording: the reconciler will plan it.
+    if (!(await isJob(deps, jobId))) await deps.blobs.removePrefix(`files/${jobId}`)
+    throw error
+  }
+}
+
+async function standingOf({ db }: AppDeps, jobId: string) {
+  const job = await db
+    .selectFrom('jobs')
+    .select(['status', 'blob_key'])
+    .where('id', '=', jobId)
+    .executeTakeFirstOrThrow()
+  return { jobId, status: job.status, blobKey: job.blob_key ?? '' }
+}
+
+/** True also when nobody can tell. */
+async function isJob({ db }: AppDeps, jobId: string): Promise<boolean> {
+  const found = db.selectFrom('jobs').select('id').where('id', '=', jobId).executeTakeFirst()
+  return await found.then(
+    row => row !== undefined,
+    () => true
+  )
+}
+
+function readIdempotencyKey(request: FastifyRequest): string | null {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return null
+  if (typeof key === 'string' && key.length > 0 && key.length <= MAX_IDEMPOTENCY_KEY_CHARS) return key
+  throw new ScError('SC_BAD_REQUEST', `Idempotency-Key: expected 1 to ${MAX_IDEMPOTENCY_KEY_CHARS} characters.`)
+}

@@ -1,0 +1,152 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { z } from 'zod'
+import { OPEN_JOB } from '../../database/schema.ts'
+import { describeJob, type JobDescription } from '../../jobs/describe.ts'
+import { jobEvents } from '../../jobs/events.ts'
+import { RESULT_FORMATS, renderTranscript } from '../../transcription/formats.ts'
+import type { Transcript } from '../../transcription/merge.ts'
+import type { App, AppDeps } from '../app-deps.ts'
+import { untilDisconnect } from '../disconnect.ts'
+import { problems, sendProblem } from '../problem.ts'
+import { cancelledSchema, transcriptionSchema } from '../schemas.ts'
+import { type StreamEvent, sendEvents } from '../sse.ts'
+
+const params = z.object({ jobId: z.string().max(100) })
+const tags = ['transcription']
+
+/** One transcription: its state, its result, its events, its end. */
+export function addTranscriptions(app: App, deps: AppDeps): void {
+  app.get('/transcribe/:jobId', {
+    config: { scope: 'read' },
+    schema: {
+      summary: 'How a transcription stands',
+      tags,
+      params,
+      response: { 200: transcriptionSchema, ...problems('SC_NOT_FOUND') }
+    },
+    handler: async request => await findTranscription(deps, request.params.jobId)
+  })
+
+  app.get('/transcribe/:jobId/result', {
+    config: { scope: 'read' },
+    schema: {
+      summary: 'The transcript',
+      description: '409 while the job is not finished, and when it ended without a result; `jobStatus` says which.',
+      tags,
+      params,
+      querystring: z.object({
+        format: z.enum(RESULT_FORMATS, `expected one of ${RESULT_FORMATS.join(', ')}`).default('json')
+      }),
+      response: {
+        200: { description: 'In the format that was asked for', content: RESULT_CONTENT },
+        ...problems('SC_NOT_FOUND', 'SC_NOT_FINISHED', 'SC_NO_RESULT')
+      }
+    },
+    handler: async (request, reply) => {
+      const { jobId } = request.params
+      const job = await findTranscription(deps, jobId)
+      if (OPEN_JOB.includes(job.status)) return await sendProblem(reply, notFinished(job), { jobStatus: job.status })
+      if (job.status !== 'COMPLETED' && job.status !== 'PARTIAL')
+        return await sendProblem(reply, noResult(job), { jobStatus: job.status })
+      const key = `files/${jobId}/transcription.json`
+      const { format } = request.query
+      if (format === 'json')
+        return reply
+          .type('application/json; charset=utf-8')
+          .send(await deps.blobs.get(key, { signal: untilDisconnect(reply) }))
+      const { contentType, body } = renderTranscript(await readTranscript(deps, key), format)
+      return reply.type(contentType).send(body)
+    }
+  })
+
+  app.get('/transcribe/:jobId/events', {
+    config: { scope: 'read' },
+    // Asking for the headers of a stream that does not end would not end.
+    exposeHeadRoute: false,
+    schema: {
+      summary: 'What happens to a transcription, as server-sent events',
+      description:
+        'Events `status`, `progress`, `segment` (in order of time) and `done`, after which the stream ends. `Last-Event-ID` goes on after that segment.',
+      tags,
+      params,
+      response: {
+        200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
+        ...problems('SC_NOT_FOUND')
+      }
+    },
+    handler: async (request, reply) => {
+      const { jobId } = request.params
+      await findTranscription(deps, jobId)
+      const { 'last-event-id': lastEventId } = request.headers
+      const id = Array.isArray(lastEventId) ? lastEventId[0] : lastEventId
+      return await sendEvents(reply, toStream(deps, jobId, id, untilDisconnect(reply)))
+    }
+  })
+
+  app.delete('/transcribe/:jobId', {
+    config: { scope: 'submit' },
+    schema: {
+      summary: 'Cancel a transcription',
+      description: 'Its running units stop within a second. A job that has ended stays as it is.',
+      tags,
+      params,
+      response: { 202: cancelledSchema, ...problems('SC_NOT_FOUND') }
+    },
+    handler: async (request, reply) => {
+      const { jobId } = request.params
+      await findTranscription(deps, jobId)
+      await deps.cancel(jobId)
+      const { status } = await findTranscription(deps, jobId)
+      return reply.status(202).send({ jobId, status })
+    }
+  })
+}
+
+/** The API says of a stream's events what it says of the job. */
+async function* toStream(
+  deps: AppDeps,
+  jobId: string,
+  lastEventId: string | undefined,
+  signal: AbortSignal
+): AsyncGenerator<StreamEvent> {
+  for await (const one of jobEvents(deps, jobId, lastEventId, signal)) {
+    if (one.event === 'status') yield { event: 'status', data: transcriptionSchema.parse(one.data) }
+    else if (one.event === 'done') yield { event: 'done', data: { ...one.data, resultUrl: resultUrlOf(one.data) } }
+    else yield one
+  }
+}
+
+function resultUrlOf({ jobId, status }: Pick<JobDescription, 'jobId' | 'status'>): string | null {
+  return status === 'COMPLETED' || status === 'PARTIAL' ? `/transcribe/${jobId}/result` : null
+}
+
+async function findTranscription(deps: AppDeps, jobId: string): Promise<JobDescription> {
+  const job = await describeJob(deps, jobId)
+  if (job?.task === 'transcribe') return job
+  throw new ScError('SC_NOT_FOUND', `There is no transcription "${jobId}".`)
+}
+
+function notFinished({ jobId, status, progress }: JobDescription): ScError {
+  return new ScError('SC_NOT_FINISHED', `Job ${jobId} is ${status}, ${Math.floor(progress * 100)} % done.`)
+}
+
+function noResult({ jobId, status, error }: JobDescription): ScError {
+  const why = error ? `: ${error.code}, ${error.detail}` : ''
+  return new ScError('SC_NO_RESULT', `Job ${jobId} ended as ${status}${why}`)
+}
+
+async function readTranscript({ blobs }: AppDeps, key: string): Promise<Transcript> {
+  const chunks: Buffer[] = []
+  for await (const chunk of (await blobs.get(key)) as AsyncIterable<Buffer>) chunks.push(chunk)
+  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as Transcript
+}
+
+const RESULT_CONTENT = {
+  'application/json': {
+    schema: z.any().meta({ type: 'object', description: 'transcription.json, or verbose_json as OpenAI has it' })
+  },
+  'text/plain': { schema: z.string() },
+  'application/x-subrip': { schema: z.string() },
+  'text/vtt': { schema: z.string() },
+  'text/tab-separated-values': { schema: z.string() }
+}

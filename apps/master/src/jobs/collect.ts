@@ -1,0 +1,217 @@
+import type { ErrorReport } from '@sc/shared/errors.ts'
+import { pause } from '@sc/shared/pause.ts'
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Metrics } from '../metrics.ts'
+import { acceptMessage } from './accept.ts'
+import { endJob, notifyJob, type SettleDeps, stopUnits } from './settle.ts'
+import { emptyVerdict, type Verdict } from './verdict.ts'
+
+/**
+ * DESIGN. Each worker writes what becomes of its attempts into a stream of its own; the masters read all streams as one
+ * consumer group. A batch is applied in one transaction of PostgreSQL, and only then acknowledged and deleted, so a
+ * master that is killed in between leaves the batch to be read again, which changes nothing: every message is guarded.
+ *
+ *   read own pending  ->  claim what a dead master left  ->  read new  ->  apply  ->  acknowledge  ->  …
+ *
+ * PostgreSQL away: the batch stays pending and is applied when it answers. Redis emptied: groups are made again.
+ */
+export interface CollectDeps extends SettleDeps {
+  /** A connection of its own: reads block. */
+  blockingRedis: Redis
+  log: Logger
+  metrics: Metrics
+  /** Name of this master in the consumer group; a restarted master of the same name reads what it left. */
+  consumer: string
+  /** Every enrolled worker. */
+  workerIds(): Promise<string[]>
+  /** Looks whether the job is complete. */
+  onSettled(jobId: string): Promise<void>
+}
+
+interface Entry {
+  stream: string
+  id: string
+  workerId: string
+  message: OutboxMessage | null
+}
+
+const GROUP = 'masters'
+const BATCH = 200
+const BLOCK_MS = 1_000
+const CLAIM_IDLE_MS = 5_000
+const PAUSE_AFTER_ERROR_MS = 500
+
+export interface Collector {
+  /** False while messages wait to be applied: what PostgreSQL says of a unit may be old. */
+  isCaughtUp(): boolean
+  stop(): Promise<void>
+}
+
+export function startCollector(deps: CollectDeps): Collector {
+  const stopping = new AbortController()
+  let caughtUp = false
+  let readPending = true
+  let claimedAtMs = 0
+
+  async function round(): Promise<void> {
+    const workerIds = await deps.workerIds()
+    if (workerIds.length === 0) {
+      caughtUp = true
+      return await pause(BLOCK_MS, stopping.signal)
+    }
+    await ensureGroups(deps.redis, workerIds)
+    const left = readPending ? await read(deps, workerIds, '0') : await claimNowAndThen(workerIds)
+    if (left.length === 0) readPending = false
+    const entries = left.length > 0 ? left : await read(deps, workerIds, '>')
+    caughtUp = entries.length < BATCH
+    if (entries.length > 0) await apply(deps, entries)
+  }
+
+  async function claimNowAndThen(workerIds: string[]): Promise<Entry[]> {
+    if (performance.now() - claimedAtMs < CLAIM_IDLE_MS) return []
+    claimedAtMs = performance.now()
+    return await claim(deps, workerIds)
+  }
+
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      try {
+        await round()
+      } catch (error) {
+        if (stopping.signal.aborted) break
+        caughtUp = false
+        readPending = true
+        deps.log.warn({ err: error }, 'collecting failed; trying again')
+        await pause(PAUSE_AFTER_ERROR_MS, stopping.signal)
+      }
+    }
+  })()
+
+  return {
+    isCaughtUp: () => caughtUp,
+    stop: async () => {
+      stopping.abort()
+      // Ends a read that blocks.
+      deps.blockingRedis.disconnect()
+      await running
+    }
+  }
+}
+
+async function ensureGroups(redis: Redis, workerIds: string[]): Promise<void> {
+  const pipeline = redis.pipeline()
+  for (const id of workerIds) pipeline.xgroup('CREATE', outboxKey(id), GROUP, '0', 'MKSTREAM')
+  for (const [error] of (await pipeline.exec()) ?? []) {
+    if (error && !error.message.startsWith('BUSYGROUP')) throw error
+  }
+}
+
+type StreamReply = Array<[stream: string, entries: Array<[id: string, fields: string[] | null]>]> | null
+
+/** `from` `>`: new messages, waiting for them; `0`: those this master read but did not acknowledge. */
+async function read(deps: CollectDeps, workerIds: string[], from: '>' | '0'): Promise<Entry[]> {
+  const streams = workerIds.map(outboxKey)
+  const reply = (await deps.blockingRedis.xreadgroup(
+    'GROUP',
+    GROUP,
+    deps.consumer,
+    'COUNT',
+    BATCH,
+    'BLOCK',
+    BLOCK_MS,
+    'STREAMS',
+    ...streams,
+    ...streams.map(() => from)
+  )) as StreamReply
+  return (reply ?? []).flatMap(([stream, entries]) => toEntries(deps, stream, workerIds, entries))
+}
+
+/** What another master read and did not acknowledge for a while. */
+async function claim(deps: CollectDeps, workerIds: string[]): Promise<Entry[]> {
+  const pipeline = deps.redis.pipeline()
+  for (const id of workerIds) {
+    pipeline.xautoclaim(outboxKey(id), GROUP, deps.consumer, CLAIM_IDLE_MS, '0', 'COUNT', BATCH)
+  }
+  const replies = (await pipeline.exec()) ?? []
+  return replies.flatMap(([error, reply], at) => {
+    if (error) throw error
+    const entries = (reply as [string, Array<[string, string[] | null]>])[1]
+    return toEntries(deps, outboxKey(workerIds[at] as string), workerIds, entries)
+  })
+}
+
+function toEntries(
+  deps: CollectDeps,
+  stream: string,
+  workerIds: string[],
+  raw: Array<[string, string[] | null]>
+): Entry[] {
+  const workerId = workerIds.find(id => outboxKey(id) === stream) as string
+  return raw.map(([id, fields]) => ({ stream, id, workerId, message: parse(deps.log, workerId, fields) }))
+}
+
+function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMessage | null {
+  const text = fields?.[fields.indexOf('m') + 1] ?? ''
+  try {
+    return outboxMessageSchema.parse(JSON.parse(text))
+  } catch (error) {
+    log.warn({ workerId, err: error, text: text.slice(0, 500) }, 'a worker sent a message that is not one; dropped')
+    return null
+  }
+}
+
+async function apply(deps: CollectDeps, entries: Entry[]): Promise<void> {
+  const verdict = await deps.db.transaction().execute(async trx => {
+    const result = emptyVerdict()
+    for (const { workerId, message } of entries) {
+      if (message) await acceptMessage(trx, workerId, message, result)
+    }
+    await markStarted(trx, result)
+    for (const jobId of result.changed) await notifyJob(trx, jobId)
+    return result
+  })
+  await act(deps, verdict)
+  const pipeline = deps.redis.pipeline()
+  for (const [stream, read] of Map.groupBy(entries, entry => entry.stream)) {
+    const ids = read.map(entry => entry.id)
+    pipeline.xack(stream, GROUP, ...ids)
+    pipeline.xdel(stream, ...ids)
+  }
+  await pipeline.exec()
+}
+
+async function markStarted(trx: Parameters<typeof notifyJob>[0], { changed }: Verdict): Promise<void> {
+  if (changed.size === 0) return
+  await trx
+    .updateTable('jobs')
+    .set(eb => ({ status: 'RUNNING', started_at: eb.fn<Date>('now') }))
+    .where('id', 'in', [...changed])
+    .where('status', '=', 'PENDING')
+    .execute()
+}
+
+/** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
+async function act(deps: CollectDeps, verdict: Verdict): Promise<void> {
+  await deps.dispatch.send(verdict.requeue, REQUEUED_PRIORITY)
+  await stopUnits(deps.redis, verdict.stop)
+  for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)
+  for (const { unit, error } of verdict.failed) {
+    deps.metrics.unitFailed(unit.task, error.code)
+    if (concernsWholeJob(error)) await endJob(deps, unit.job_id, 'FAILED', error)
+  }
+  const settled = [...verdict.done, ...verdict.failed].map(({ unit }) => unit.job_id)
+  for (const jobId of new Set(settled)) await deps.onSettled(jobId)
+}
+
+/** A unit that was lost goes first: others of its job wait for it. */
+const REQUEUED_PRIORITY = 100
+
+/** An error that every other unit of the job would meet too. */
+function concernsWholeJob(error: ErrorReport): boolean {
+  return (
+    error.code === 'SC_LANGUAGE_NOT_SUPPORTED' || error.code === 'SC_UNKNOWN_MODEL' || error.code === 'SC_TASK_INPUT'
+  )
+}

@@ -1,0 +1,52 @@
+import type { ErrorReport } from '@sc/shared/errors.ts'
+import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
+
+/**
+ * A kind of job: what the master does before its units (`plan`) and after them (`merge`). Both are restartable: a
+ * master that was killed starts them again, and the same audio and parameters must give the same drafts.
+ */
+export interface JobDefinition {
+  readonly task: string
+  /** Yields units as soon as each is known; what it returns is kept with the job for `merge`. */
+  plan(job: JobRow, context: PlanContext): AsyncGenerator<UnitDraft, Record<string, unknown>>
+  /** Runs when every unit is settled; idempotent. */
+  merge(job: JobRow, units: UnitRow[]): Promise<JobOutcome>
+}
+
+/** A unit before it is a row. The same (job, task, index) is the same unit. */
+export interface UnitDraft {
+  task: string
+  index: number
+  queue: string
+  input: StoredInput
+  params: Record<string, unknown>
+  /** Further inputs by name; the task finds each as a local file. */
+  blobs: Record<string, StoredInput>
+  span: Record<string, unknown>
+  /** How much of the job's length this is, in seconds. */
+  seconds: number
+  deadlineMs: number
+}
+
+/** A blob of a unit, with what it contains. */
+export interface StoredInput {
+  key: string
+  sha256: string
+}
+
+export interface PlanContext {
+  readonly signal: AbortSignal
+  /** Stores bytes for units of this job; the same name and bytes are stored once. */
+  store(name: string, bytes: Buffer): Promise<StoredInput>
+  /** Adds a unit and waits for its output: for plans that depend on a result. Throws the unit's error. */
+  run(draft: UnitDraft): Promise<unknown>
+  /** Writes what was learned onto the job, for its status. */
+  learned(facts: { model?: string; language?: string; durationSeconds?: number }): Promise<void>
+}
+
+export interface JobOutcome {
+  status: 'COMPLETED' | 'PARTIAL' | 'FAILED'
+  error: ErrorReport | null
+  gaps: Gap[]
+  language: string | null
+}

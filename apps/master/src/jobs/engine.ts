@@ -1,0 +1,88 @@
+import { createBackgroundQueue } from '@sc/shared/background-queue.ts'
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Database, JobRow } from '../database/schema.ts'
+import type { Metrics } from '../metrics.ts'
+import { type Collector, startCollector } from './collect.ts'
+import type { JobDefinition } from './definition.ts'
+import { createDispatch, type Dispatch } from './dispatch.ts'
+import type { JobFeed } from './feed.ts'
+import { createFinish, isSettled } from './finish.ts'
+import { createPlan } from './plan.ts'
+import { startReconciler } from './reconcile.ts'
+import { createSubmit } from './submit.ts'
+import { createTellWebhook } from './tell-webhook.ts'
+
+export interface EngineDeps {
+  db: Database
+  redis: Redis
+  /** A connection of the engine's own, for reads that block. */
+  blockingRedis: Redis
+  blobs: BlobStore
+  feed: JobFeed
+  log: Logger
+  metrics: Metrics
+  consumer: string
+  workerIds(): Promise<string[]>
+  definitions: JobDefinition[]
+}
+
+export interface Engine {
+  submit: ReturnType<typeof createSubmit>
+  dispatch: Dispatch
+  stop(): Promise<void>
+}
+
+/** Decoding and voice activity of one recording take two cores. */
+const PLANS_AT_ONCE = 2
+const MERGES_AT_ONCE = 2
+const WEBHOOKS_AT_ONCE = 4
+
+/**
+ * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. Every arrow is an entry in
+ * a queue that PostgreSQL can fill again: the reconciler does.
+ */
+export function startEngine(deps: EngineDeps): Engine {
+  const { db, redis, blobs, log } = deps
+  const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
+  const dispatch = createDispatch({ redis, log, queues: ['gpu', 'cpu'] })
+  const settle = { db, dispatch, redis }
+  const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
+    const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
+    return createBackgroundQueue({ redis, name, concurrency, run, onError })
+  }
+
+  const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
+  const onFinished = async (job: JobRow): Promise<void> => {
+    if (job.webhook_url) await webhooks.add(job.id)
+    // The chunks' audio; the recording itself and the result stay.
+    await blobs.removePrefix(`units/${job.id}`)
+  }
+  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...deps, ...settle, definitions, onFinished }))
+  const onSettled = async (jobId: string): Promise<void> => {
+    if (await isSettled(settle, jobId)) await merges.add(jobId)
+  }
+  const plans = background('plan', PLANS_AT_ONCE, createPlan({ ...deps, ...settle, definitions, onPlanned: onSettled }))
+  const collector: Collector = startCollector({ ...deps, ...settle, onSettled })
+  const reconciler = startReconciler({
+    ...settle,
+    log,
+    isCaughtUp: collector.isCaughtUp,
+    queuePlan: plans.add,
+    queueMerge: merges.add
+  })
+
+  return {
+    submit: createSubmit({ db, queuePlan: plans.add }),
+    dispatch,
+    stop: async () => {
+      await reconciler.stop()
+      await plans.close()
+      await merges.close()
+      await webhooks.close()
+      await collector.stop()
+      await dispatch.close()
+    }
+  }
+}

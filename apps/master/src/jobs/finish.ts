@@ -1,0 +1,68 @@
+import { toScError } from '@sc/shared/errors.ts'
+import { sql } from 'kysely'
+import { type JobRow, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
+import type { Metrics } from '../metrics.ts'
+import type { JobDefinition } from './definition.ts'
+import { endJob, notifyJob, type SettleDeps } from './settle.ts'
+
+export interface FinishDeps extends SettleDeps {
+  definitions: Map<string, JobDefinition>
+  metrics: Metrics
+  /** Called once the job's end is written. */
+  onFinished(job: JobRow): Promise<void>
+}
+
+/** True when every unit of an open job is known and settled. */
+export async function isSettled({ db }: SettleDeps, jobId: string): Promise<boolean> {
+  const job = await db
+    .selectFrom('jobs')
+    .select('id')
+    .where('id', '=', jobId)
+    .where('planned', '=', true)
+    .where('status', 'in', OPEN_JOB)
+    .where(({ not, exists, selectFrom }) =>
+      not(exists(selectFrom('units').select('units.id').where('job_id', '=', jobId).where('status', 'in', OPEN_UNIT)))
+    )
+    .executeTakeFirst()
+  return job !== undefined
+}
+
+/** Runs a settled job's `merge` and writes how it ended, once. */
+export function createFinish(deps: FinishDeps) {
+  return async (jobId: string, triesLeft: number): Promise<void> => {
+    if (!(await isSettled(deps, jobId))) return
+    const job = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow()
+    try {
+      await merge(deps, job)
+    } catch (thrown) {
+      const error = toScError(thrown)
+      if (error.retryable && triesLeft > 0) throw error
+      await endJob(deps, jobId, 'FAILED', error.toReport())
+    }
+    const ended = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
+    if (!ended || OPEN_JOB.includes(ended.status)) return
+    deps.metrics.jobFinished(ended.task, ended.status)
+    await deps.onFinished(ended)
+  }
+}
+
+async function merge(deps: FinishDeps, job: JobRow): Promise<void> {
+  const definition = deps.definitions.get(job.task)
+  if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
+  const units = await deps.db.selectFrom('units').selectAll().where('job_id', '=', job.id).orderBy('index').execute()
+  const outcome = await definition.merge(job, units)
+  await deps.db
+    .updateTable('jobs')
+    .set({
+      status: outcome.status,
+      error: outcome.error && JSON.stringify(outcome.error),
+      gaps: JSON.stringify(outcome.gaps),
+      language: outcome.language,
+      started_at: sql<Date>`coalesce(started_at, now())`,
+      finished_at: sql<Date>`now()`
+    })
+    .where('id', '=', job.id)
+    .where('status', 'in', OPEN_JOB)
+    .execute()
+  await notifyJob(deps.db, job.id)
+}

@@ -1,0 +1,81 @@
+import { parseArgs } from 'node:util'
+import { loadConfig } from '@sc/shared/config.ts'
+import { toScError } from '@sc/shared/errors.ts'
+import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
+import { createLog } from '@sc/shared/log.ts'
+import { createReleasers } from '@sc/shared/releasers.ts'
+import { startMaster } from './start-master.ts'
+
+const HELP = `Usage: pnpm start:master [options]
+
+  --port N             HTTP port (SC_PORT, 5080)
+  --host ADDRESS       address to listen on (SC_HOST, 127.0.0.1)
+  --mode MODE          auto, local, lan or tailscale (SC_MODE)
+  --data-dir FOLDER    where everything is kept (SC_DATA_DIR, ./data)
+  --log-level LEVEL    trace, debug, info, warn, error (LOG_LEVEL, info)
+  --exit-with-parent   stop when standard input closes
+`
+
+/** The process: arguments, signals, exit codes. What a master is made of is in start-master.ts. */
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      port: { type: 'string' },
+      host: { type: 'string' },
+      mode: { type: 'string' },
+      'data-dir': { type: 'string' },
+      'log-level': { type: 'string' },
+      'exit-with-parent': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false }
+    }
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const config = loadConfig({
+    SC_PORT: values.port,
+    SC_HOST: values.host,
+    SC_MODE: values.mode,
+    SC_DATA_DIR: values['data-dir'],
+    LOG_LEVEL: values['log-level']
+  })
+  const log = createLog('master', config.logLevel)
+  const releasers = createReleasers(step => log.debug({ step }, 'stopping'))
+  const stopped = Promise.withResolvers<number>()
+  const stop = (signal: NodeJS.Signals): void => {
+    process.once(signal, () => process.exit(130))
+    log.info({ signal }, 'stopping; a second signal forces')
+    releasers.release().then(
+      () => stopped.resolve(signal === 'SIGINT' ? 130 : 0),
+      error => stopped.reject(error)
+    )
+  }
+  process.once('SIGINT', stop)
+  process.once('SIGTERM', stop)
+  if (values['exit-with-parent']) exitWithParent()
+  try {
+    const { httpUrl, loginUrl } = await startMaster(config, log, releasers)
+    log.info({ httpUrl }, 'master is up')
+    process.stdout.write(`master is up at ${httpUrl}\nlog in (once): ${loginUrl}\n`)
+  } catch (error) {
+    await releasers.release()
+    throw error
+  }
+  return await stopped.promise
+}
+
+/** 2: the command or the configuration is wrong, which no second try mends. */
+function exitCodeOf(error: unknown): number {
+  if (toScError(error).code === 'SC_CONFIG') return 2
+  return error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS') ? 2 : 1
+}
+
+main().then(
+  code => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    if (exitCodeOf(error) === 1 && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+    process.exit(exitCodeOf(error))
+  }
+)

@@ -1,0 +1,140 @@
+import { lookup as lookupName } from 'node:dns/promises'
+import { type IncomingMessage, request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
+import { ScError } from '@sc/shared/errors.ts'
+import { isPublicAddress, refuseUrl } from './public-address.ts'
+
+/**
+ * The one way in which the master calls an address that a client gave. The name is resolved once, every address it has
+ * must be public, and the connection goes to the address that was checked, so that a name cannot change its mind in
+ * between. Redirects are followed by hand, each checked the same way.
+ */
+export interface FetchPublicOptions {
+  readonly method?: 'GET' | 'POST'
+  readonly headers?: Record<string, string>
+  readonly body?: string
+  readonly signal?: AbortSignal
+  /** For the whole call, redirects included; default 10 s. */
+  readonly timeoutMs?: number
+  /** For tests: which addresses may be called, and what a name resolves to. */
+  readonly allows?: (address: string) => boolean
+  readonly lookup?: (hostname: string) => Promise<string[]>
+}
+
+export interface PublicAnswer {
+  readonly status: number
+  /** The first 64 KiB. */
+  readonly body: string
+}
+
+const TIMEOUT_MS = 10_000
+const MAX_REDIRECTS = 3
+const MAX_BODY_BYTES = 64 * 1024
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+
+/** Throws SC_BAD_REQUEST for an address that may not be called, SC_UNAVAILABLE when nothing answers. */
+export async function fetchPublic(address: string, options: FetchPublicOptions = {}): Promise<PublicAnswer> {
+  const { timeoutMs = TIMEOUT_MS, signal } = options
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const stop = signal ? AbortSignal.any([signal, deadline]) : deadline
+  let url = parseUrl(address)
+  let method = options.method ?? 'GET'
+  for (let redirects = 0; ; redirects++) {
+    const answer = await callOnce(url, method, options, stop)
+    const target = REDIRECTS.has(answer.status) ? answer.location : undefined
+    if (target === undefined) return { status: answer.status, body: answer.body }
+    if (redirects === MAX_REDIRECTS)
+      throw new ScError('SC_UNAVAILABLE', `${url.host} redirects more than ${MAX_REDIRECTS} times.`)
+    url = parseUrl(target, url)
+    // As browsers do: only 307 and 308 keep the method and the body.
+    if (answer.status < 307) method = 'GET'
+  }
+}
+
+interface OneAnswer extends PublicAnswer {
+  readonly location: string | undefined
+}
+
+async function callOnce(url: URL, method: string, options: FetchPublicOptions, stop: AbortSignal): Promise<OneAnswer> {
+  const target = await resolveChecked(url, options, stop)
+  const body = method === 'POST' ? (options.body ?? '') : undefined
+  const family = isIP(target)
+  // Node asks for all addresses or for one, as it likes.
+  const pinned = ((_name, { all }, done) =>
+    all ? done(null, [{ address: target, family }]) : done(null, target, family)) as LookupFunction
+  const send = url.protocol === 'https:' ? requestHttps : requestHttp
+  const { promise, resolve, reject } = Promise.withResolvers<OneAnswer>()
+  const call = send(url, {
+    method,
+    agent: false,
+    lookup: pinned,
+    signal: stop,
+    headers: { ...options.headers, ...(body !== undefined && { 'content-length': `${Buffer.byteLength(body)}` }) }
+  })
+  call.once('error', reject)
+  call.once('response', response => {
+    readStart(response).then(
+      text => resolve({ status: response.statusCode ?? 0, body: text, location: response.headers.location }),
+      reject
+    )
+  })
+  call.end(body)
+  try {
+    return await promise
+  } catch (error) {
+    if (options.signal?.aborted) throw new ScError('SC_CANCELLED', `Stopped while calling ${url.host}.`)
+    const why = stop.aborted ? 'no answer in time' : (error as Error).message
+    throw new ScError('SC_UNAVAILABLE', `Calling ${url.host} failed: ${why}`, { cause: error })
+  } finally {
+    call.destroy()
+  }
+}
+
+/** The one address to connect to. */
+async function resolveChecked(url: URL, options: FetchPublicOptions, stop: AbortSignal): Promise<string> {
+  const { allows = isPublicAddress, lookup = resolveName } = options
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const found = isIP(host) ? [host] : await beforeAbort(lookup(host), stop, host)
+  const wrong = found.find(address => !allows(address))
+  if (wrong !== undefined || found[0] === undefined)
+    throw new ScError('SC_BAD_REQUEST', `${url.host} is not called: it leads to ${wrong ?? 'no address'}.`)
+  return found[0]
+}
+
+async function resolveName(hostname: string): Promise<string[]> {
+  const found = await lookupName(hostname, { all: true, verbatim: true })
+  return found.map(({ address }) => address)
+}
+
+async function beforeAbort(finding: Promise<string[]>, stop: AbortSignal, host: string): Promise<string[]> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(new Error('no answer in time'))
+  stop.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([finding, promise])
+  } catch (error) {
+    throw new ScError('SC_UNAVAILABLE', `${host} could not be resolved: ${(error as Error).message}`, { cause: error })
+  } finally {
+    stop.removeEventListener('abort', onAbort)
+  }
+}
+
+async function readStart(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes >= MAX_BODY_BYTES) break
+  }
+  return Buffer.concat(chunks).subarray(0, MAX_BODY_BYTES).toString('utf8')
+}
+
+function parseUrl(address: string, base?: URL): URL {
+  if (!URL.canParse(address, base?.href))
+    throw new ScError('SC_BAD_REQUEST', `"${address.slice(0, 200)}" is not an address.`)
+  const url = new URL(address, base)
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new ScError('SC_BAD_REQUEST', `${refuseUrl(url)}.`)
+  return url
+}

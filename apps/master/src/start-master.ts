@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { openBlobs } from '@sc/shared/blobs/open-blobs.ts'
+import type { Config } from '@sc/shared/config.ts'
+import { dataDir, removeMasterFile, writeMasterFile } from '@sc/shared/data-dir.ts'
+import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
+import type { Logger } from '@sc/shared/log.ts'
+import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
+import type { Releasers } from '@sc/shared/releasers.ts'
+import { startEnrolling } from './cluster/enrol.ts'
+import { hasGpuWorker, startPresence } from './cluster/presence.ts'
+import { startPublishing } from './cluster/publish.ts'
+import { connectDatabase } from './database/connect.ts'
+import { migrate } from './database/migrate.ts'
+import { startEmbeddedPostgres } from './embedded/postgres.ts'
+import { startEmbeddedRedis } from './embedded/redis.ts'
+import { buildApp } from './http/build-app.ts'
+import { createKeys } from './http/keys.ts'
+import { removeStaleUploads } from './http/stale-uploads.ts'
+import { createCancel } from './jobs/cancel.ts'
+import { startEngine } from './jobs/engine.ts'
+import { createJobFeed } from './jobs/feed.ts'
+import { createMetrics } from './metrics.ts'
+import { createTranscription } from './transcription/job.ts'
+import { openVoiceActivity } from './transcription/voice-activity.ts'
+import { VERSION } from './version.ts'
+
+export interface RunningMaster {
+  httpUrl: string
+  /** One-time link into the web pages. */
+  loginUrl: string
+}
+
+/** A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first. */
+export async function startMaster(config: Config, log: Logger, releasers: Releasers): Promise<RunningMaster> {
+  const dir = dataDir(config.dataDir)
+  await mkdir(dir.spool, { recursive: true, mode: 0o700 })
+  await removeStaleUploads(dir.spool)
+  const ffmpegPath = await findFfmpeg()
+
+  const [redisUrl, databaseUrl] = await Promise.all([
+    config.redisUrl ?? startEmbedded(startEmbeddedRedis, 'redis'),
+    config.databaseUrl ?? startEmbedded(startEmbeddedPostgres, 'postgres')
+  ])
+
+  async function startEmbedded(start: typeof startEmbeddedRedis, name: string): Promise<string> {
+    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }) })
+    releasers.add(name, () => server.stop())
+    return server.url
+  }
+
+  await migrate(databaseUrl)
+  const db = connectDatabase(databaseUrl, error => log.warn({ err: error }, 'a PostgreSQL connection broke'))
+  releasers.add('database', () => db.destroy())
+
+  const open = (name: string, blocking = false) => {
+    const redis = connectRedis(redisUrl, { name: `master-${name}`, blocking, log })
+    releasers.add(`redis ${name}`, () => closeRedis(redis))
+    return redis
+  }
+  const redis = open('main')
+  await waitForRedis(redis)
+  const blobs = await openBlobs({ azureConnectionString: config.azureConnectionString, folder: dir.blobs })
+
+  const metrics = createMetrics()
+  const feed = await createJobFeed({ databaseUrl, log })
+  releasers.add('job feed', () => feed.stop())
+  const presence = await startPresence({ db, redis, log })
+  releasers.add('presence', () => presence.stop())
+
+  const hasGpu = () => hasGpuWorker(presence.workers())
+  const { defaultModel } = config
+  const voiceActivity = openVoiceActivity()
+  releasers.add('voice activity', () => voiceActivity.close())
+  const spoolDir = dir.spool
+  const transcription = createTranscription({ blobs, ffmpegPath, spoolDir, voiceActivity, defaultModel, hasGpu })
+  // The same name after a restart: what this master had read and not applied is read again first.
+  const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
+  const engine = startEngine({
+    db,
+    redis,
+    blockingRedis: open('outboxes', true),
+    blobs,
+    feed,
+    log,
+    metrics,
+    consumer,
+    workerIds: () => presence.workerIds(),
+    definitions: [transcription]
+  })
+  releasers.add('engine', () => engine.stop())
+  const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer })
+  releasers.add('enrolling', () => enrolling.stop())
+
+  const keys = await createKeys({ db, dataDir: dir, adminKey: config.adminKey })
+  const app = await buildApp({
+    config,
+    db,
+    redis,
+    blobs,
+    feed,
+    presence,
+    metrics,
+    keys,
+    ffmpegPath,
+    log,
+    version: VERSION,
+    submit: engine.submit,
+    cancel: createCancel({ db, dispatch: engine.dispatch, redis })
+  })
+  await app.listen({ host: config.host, port: config.port })
+  releasers.add('http', () => app.close())
+  const httpUrl = addressOf(app.server.address(), config.host)
+
+  const publishing = startPublishing({ redis, httpUrl, version: VERSION, log })
+  releasers.add('publishing', () => publishing.stop())
+  const loginUrl = keys.createLoginLink(httpUrl)
+  writeMasterFile(dir, { redisUrl, httpUrl, pid: process.pid, loginUrl })
+  releasers.add('master file', () => removeMasterFile(dir))
+  return { httpUrl, loginUrl }
+}
+
+function addressOf(address: ReturnType<import('node:net').Server['address']>, host: string): string {
+  if (address === null || typeof address === 'string') throw new Error('the HTTP server has no port')
+  return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
+}

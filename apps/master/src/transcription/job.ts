@@ -1,0 +1,202 @@
+import { createWriteStream } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
+import type { ErrorReport } from '@sc/shared/errors.ts'
+import { chunkOutputSchema, type DecodeParams, detectOutputSchema, type Window } from '@sc/shared/transcription.ts'
+import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
+import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft } from '../jobs/definition.ts'
+import { chooseModel, detectionModel, type ModelQuestion } from './choose-model.ts'
+import { type ChunkResult, mergeTranscript } from './merge.ts'
+import type { TranscribeParams } from './params.ts'
+import { type PlanStep, planRecording } from './plan-recording.ts'
+import type { VoiceActivity } from './voice-activity.ts'
+
+export interface TranscriptionDeps {
+  blobs: BlobStore
+  ffmpegPath: string
+  /** Folder for what ffmpeg must read from a disk. */
+  spoolDir: string
+  /** Started with the master, so that no recording waits for it. */
+  voiceActivity: VoiceActivity
+  defaultModel: string | undefined
+  /** Whether a worker of the cluster has a GPU. */
+  hasGpu(): boolean
+}
+
+/** A chunk of 150 s takes a slow CPU with a large model minutes, never this long. */
+const CHUNK_DEADLINE_MS = 60 * 60_000
+const DETECT_DEADLINE_MS = 5 * 60_000
+
+/** What `plan` keeps for `merge`. */
+interface PlanSummary extends Record<string, unknown> {
+  durationSeconds: number
+  windows: number
+  warnings: Extract<PlanStep, { kind: 'end' }>['warnings']
+}
+
+/** Transcription as a job: a recording becomes chunks, their words become one transcript. */
+export function createTranscription(deps: TranscriptionDeps): JobDefinition {
+  return {
+    task: 'transcribe',
+    plan: (job, context) => plan(deps, job, context),
+    merge: (job, units) => merge(deps, job, units)
+  }
+}
+
+async function* plan(
+  deps: TranscriptionDeps,
+  job: JobRow,
+  context: PlanContext
+): AsyncGenerator<UnitDraft, PlanSummary> {
+  const params = paramsOf(job)
+  const queue = deps.hasGpu() ? 'gpu' : 'cpu'
+  const local = await openLocally(deps, job, context.signal)
+  let decode: DecodeParams | undefined
+  let probe: { stored: StoredInput; windows: Window[] } | undefined
+  try {
+    const steps = planRecording({
+      ffmpegPath: deps.ffmpegPath,
+      path: local.path,
+      channel: params.channel,
+      chunkSeconds: params.chunk_seconds,
+      voiceActivity: deps.voiceActivity,
+      signal: context.signal
+    })
+    for await (const step of steps) {
+      if (step.kind === 'probe') {
+        probe = { stored: await context.store('probe.wav', step.wav), windows: step.windows }
+        decode = await decideHow(deps, job, context, probe, queue)
+      } else if (step.kind === 'chunk') {
+        if (!decode || !probe) throw new Error('a chunk came before the probe')
+        const stored = await context.store(`chunk-${String(step.index).padStart(5, '0')}.wav`, step.wav)
+        yield toDraft(step, stored, decode, probe, queue)
+      } else {
+        await context.learned({ durationSeconds: step.durationSeconds })
+        const { durationSeconds, windows, warnings } = step
+        return { durationSeconds, windows, warnings }
+      }
+    }
+  } finally {
+    await local.release()
+  }
+  throw new Error('the plan of a recording ended without its last step')
+}
+
+/** Checked when the job was submitted. */
+function paramsOf(job: JobRow): TranscribeParams {
+  return job.input as TranscribeParams
+}
+
+/** ffmpeg reads files only; a blob that is elsewhere is copied here first. */
+async function openLocally(
+  deps: TranscriptionDeps,
+  job: JobRow,
+  signal: AbortSignal
+): Promise<{ path: string; release(): Promise<void> }> {
+  const key = job.blob_key as string
+  const path = deps.blobs.localPath?.(key)
+  if (path) return { path, release: async () => {} }
+  const folder = join(deps.spoolDir, `plan-${job.id}`)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const copy = join(folder, 'recording')
+  await pipeline(await deps.blobs.get(key, { signal }), createWriteStream(copy, { mode: 0o600 }))
+  return { path: copy, release: async () => await rm(folder, { recursive: true, force: true }) }
+}
+
+/** Which model and language; a `transcribe.detect` unit runs only when the model depends on the language. */
+async function decideHow(
+  deps: TranscriptionDeps,
+  job: JobRow,
+  context: PlanContext,
+  probe: { stored: StoredInput; windows: Window[] },
+  queue: string
+): Promise<DecodeParams> {
+  const { model: requested, language, task, prompt, hotwords, temperature } = paramsOf(job)
+  const question: ModelQuestion = { requested, language, hasGpu: deps.hasGpu(), defaultModel: deps.defaultModel }
+  const decide = (model: string): DecodeParams => ({ model, task, language, prompt, hotwords, temperature })
+  let model = chooseModel(question)
+  if (model === null) {
+    const draft = toDetectDraft(probe, detectionModel(question), queue)
+    const detected = detectOutputSchema.parse(await context.run(draft))
+    model = chooseModel({ ...question, language: detected.language }) as string
+    await context.learned({ model, language: detected.language })
+  } else {
+    await context.learned({ model, ...(language && { language }) })
+  }
+  return decide(model)
+}
+
+function toDraft(
+  step: Extract<PlanStep, { kind: 'chunk' }>,
+  input: StoredInput,
+  decode: DecodeParams,
+  probe: { stored: StoredInput; windows: Window[] },
+  queue: string
+): UnitDraft {
+  const { index, startSample, endSample, windows } = step
+  // With the language given there is nothing to detect, and equal audio gives equal units whatever surrounds it.
+  const needsProbe = decode.language === null
+  return {
+    task: 'transcribe.chunk',
+    index,
+    queue,
+    input,
+    params: { ...decode, windows, probeWindows: needsProbe ? probe.windows : [] },
+    blobs: needsProbe ? { probe: probe.stored } : {},
+    span: { startSample, endSample },
+    seconds: windows.reduce((sum, { start, end }) => sum + (end - start), 0) / 16_000,
+    deadlineMs: CHUNK_DEADLINE_MS
+  }
+}
+
+function toDetectDraft(probe: { stored: StoredInput; windows: Window[] }, model: string, queue: string): UnitDraft {
+  return {
+    task: 'transcribe.detect',
+    index: 0,
+    queue,
+    input: probe.stored,
+    params: { model, windows: probe.windows },
+    blobs: {},
+    span: {},
+    seconds: 0,
+    deadlineMs: DETECT_DEADLINE_MS
+  }
+}
+
+async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitRow[]): Promise<JobOutcome> {
+  const params = paramsOf(job)
+  const summary = job.plan_summary as PlanSummary
+  const chunks = units.filter(unit => unit.task === 'transcribe.chunk').map(toChunkResult)
+  const document = mergeTranscript({
+    jobId: job.id,
+    sourceFile: job.source_file ?? '',
+    createdAt: job.created_at,
+    model: job.model ?? params.model,
+    chunkSeconds: params.chunk_seconds,
+    wordTimestamps: params.word_timestamps,
+    durationSeconds: summary.durationSeconds,
+    windows: summary.windows,
+    warnings: summary.warnings,
+    chunks
+  })
+  const failed = chunks.filter(chunk => chunk.output === null)
+  const status = failed.length === 0 ? 'COMPLETED' : failed.length < chunks.length ? 'PARTIAL' : 'FAILED'
+  if (status !== 'FAILED') {
+    await deps.blobs.put(`files/${job.id}/transcription.json`, Buffer.from(JSON.stringify(document)))
+  }
+  return {
+    status,
+    error: status === 'FAILED' ? (failed[0]?.error ?? null) : null,
+    gaps: document.gaps as Gap[],
+    language: document.languages[0]?.language ?? job.language
+  }
+}
+
+export function toChunkResult(unit: UnitRow): ChunkResult {
+  const span = unit.span as { startSample: number; endSample: number }
+  const windows = (unit.params as { windows: Window[] }).windows
+  const output = unit.status === 'DONE' ? chunkOutputSchema.parse(unit.output) : null
+  return { index: unit.index, ...span, windows, output, error: unit.error as ErrorReport | null }
+}

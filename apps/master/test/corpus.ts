@@ -1,0 +1,125 @@
+import { execFile } from 'node:child_process'
+import { copyFile, mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { REPO_DIR } from '@sc/shared/config.ts'
+
+const run = promisify(execFile)
+/** 11 s of real speech, stored as 16 kHz mono. */
+const SPEECH = join(REPO_DIR, 'samples/jfk.wav')
+const WAV_HEADER_BYTES = 44
+
+/** Hostile and odd files by name, each made by `makeCorpus`. What each one must lead to stands in media-intake.test.ts. */
+export type CorpusFile =
+  | 'speech'
+  | 'hls'
+  | 'hlsAsMp3'
+  | 'hlsAsWav'
+  | 'ffconcatAsMp3'
+  | 'ffconcatAsWav'
+  | 'moovAtEnd'
+  | 'headerSaysMore'
+  | 'headerSaysLess'
+  | 'silence6h'
+  | 'zeroBytes'
+  | 'text'
+  | 'image'
+  | 'videoWithoutSound'
+  | 'videoWithSound'
+  | 'eightChannels'
+  | 'telephone'
+  | 'oneSample'
+  | 'truncatedMp3'
+  | 'truncatedWav'
+  | 'truncatedM4a'
+  | 'noise'
+
+export type Corpus = Record<CorpusFile, string>
+
+/** Makes the files in `dir` with a real ffmpeg, in a few seconds; answers their paths. */
+export async function makeCorpus(ffmpegPath: string, dir: string): Promise<Corpus> {
+  await mkdir(dir, { recursive: true })
+  const at = (name: string) => join(dir, name)
+  const ffmpeg = async (name: string, ...args: string[]) => {
+    await run(ffmpegPath, ['-nostdin', '-v', 'error', '-y', ...args, at(name)])
+    return at(name)
+  }
+  const write = async (name: string, content: string | Buffer) => {
+    await writeFile(at(name), content)
+    return at(name)
+  }
+  // What the playlists point at: were it read, its speech would show up in their transcripts.
+  const secret = await write('secret.wav', await readFile(SPEECH))
+  const hls = (uri: string) => `#EXTM3U\n#EXT-X-TARGETDURATION:11\n#EXTINF:11,\n${uri}\n#EXT-X-ENDLIST\n`
+  const truncated = async (path: string, share: number) => {
+    await truncate(path, Math.round((await readFile(path)).length * share))
+    return path
+  }
+  return {
+    speech: secret,
+    hls: await write('playlist.m3u8', hls('secret.wav')),
+    hlsAsMp3: await write('hls.mp3', hls('secret.wav')),
+    hlsAsWav: await write('hls.wav', hls(`file://${secret}`)),
+    ffconcatAsMp3: await write('ffconcat.mp3', 'ffconcat version 1.0\nfile secret.wav\n'),
+    ffconcatAsWav: await write('ffconcat.wav', `ffconcat version 1.0\nfile '${secret}'\n`),
+    moovAtEnd: await ffmpeg('moov-at-end.m4a', '-i', SPEECH, '-c:a', 'aac'),
+    headerSaysMore: await write('header-says-more.wav', await lyingWav(400_000_000)),
+    headerSaysLess: await write('header-says-less.wav', await lyingWav(2 * 16_000 * 2)),
+    silence6h: await ffmpeg('silence-6h.flac', ...lavfi('anullsrc=r=8000:cl=mono:d=21600'), '-compression_level', '0'),
+    zeroBytes: await write('zero-bytes.wav', ''),
+    text: await write('text.mp3', 'Dear diary, today I was renamed to mp3.\n'.repeat(200)),
+    image: await ffmpegAs(at('image.wav'), 'png', ffmpeg, ...lavfi('color=c=red:s=64x64:d=1'), '-frames:v', '1'),
+    videoWithoutSound: await ffmpeg('video-without-sound.mp4', ...lavfi('testsrc=s=64x64:d=2'), '-c:v', 'mpeg4'),
+    videoWithSound: await ffmpeg(
+      'video.mp4',
+      ...lavfi('testsrc=s=64x64:d=11'),
+      '-i',
+      SPEECH,
+      '-c:v',
+      'mpeg4',
+      '-c:a',
+      'aac'
+    ),
+    eightChannels: await ffmpeg('eight-channels.wav', '-i', SPEECH, '-af', 'pan=7.1|c0=0*c0|c5=c0'),
+    telephone: await ffmpeg('telephone.wav', '-i', SPEECH, '-ar', '8000', '-c:a', 'pcm_mulaw'),
+    oneSample: await ffmpeg('one-sample.wav', '-i', SPEECH, '-af', 'atrim=end_sample=1'),
+    truncatedMp3: await truncated(await ffmpeg('truncated.mp3', '-i', SPEECH, '-b:a', '64k'), 0.5),
+    truncatedWav: await truncated(await ffmpeg('truncated.wav', '-i', SPEECH), 0.5),
+    truncatedM4a: await truncated(await ffmpeg('truncated.m4a', '-i', SPEECH, '-c:a', 'aac'), 0.5),
+    noise: await ffmpeg('noise.wav', ...lavfi('anoisesrc=r=16000:d=8:seed=1:amplitude=0.1'))
+  }
+}
+
+function lavfi(source: string): string[] {
+  return ['-f', 'lavfi', '-i', source]
+}
+
+/** A file whose name does not say what it is. */
+async function ffmpegAs(
+  path: string,
+  extension: string,
+  ffmpeg: (name: string, ...args: string[]) => Promise<string>,
+  ...args: string[]
+): Promise<string> {
+  await copyFile(await ffmpeg(`honest.${extension}`, ...args), path)
+  return path
+}
+
+/** Speech in a WAV whose header says that it has `dataBytes`. */
+async function lyingWav(dataBytes: number): Promise<Buffer> {
+  const samples = (await readFile(SPEECH)).subarray(WAV_HEADER_BYTES)
+  const header = Buffer.alloc(WAV_HEADER_BYTES)
+  header.write('RIFF', 0)
+  header.writeUInt32LE(dataBytes + 36, 4)
+  header.write('WAVEfmt ', 8)
+  header.writeUInt32LE(16, 16)
+  header.writeUInt16LE(1, 20)
+  header.writeUInt16LE(1, 22)
+  header.writeUInt32LE(16_000, 24)
+  header.writeUInt32LE(32_000, 28)
+  header.writeUInt16LE(2, 32)
+  header.writeUInt16LE(16, 34)
+  header.write('data', 36)
+  header.writeUInt32LE(dataBytes, 40)
+  return Buffer.concat([header, samples])
+}

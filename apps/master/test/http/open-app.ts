@@ -1,0 +1,74 @@
+import { join } from 'node:path'
+import { openFolder } from '@sc/shared/blobs/folder.ts'
+import { type Config, parseConfig } from '@sc/shared/config.ts'
+import { dataDir, makePrivateFolder } from '@sc/shared/data-dir.ts'
+import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
+import { createLog } from '@sc/shared/log.ts'
+import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
+import type { Releasers } from '@sc/shared/releasers.ts'
+import { startPresence } from '../../src/cluster/presence.ts'
+import { connectDatabase } from '../../src/database/connect.ts'
+import type { AppDeps } from '../../src/http/app-deps.ts'
+import { buildApp } from '../../src/http/build-app.ts'
+import { createKeys } from '../../src/http/keys.ts'
+import { createCancel } from '../../src/jobs/cancel.ts'
+import { createDispatch } from '../../src/jobs/dispatch.ts'
+import { createJobFeed } from '../../src/jobs/feed.ts'
+import { createSubmit } from '../../src/jobs/submit.ts'
+import { createMetrics } from '../../src/metrics.ts'
+
+export interface Servers {
+  databaseUrl: string
+  redisUrl: string
+  /** The data folder. */
+  root: string
+}
+
+/** The API on real servers and without an engine: a submitted job stays PENDING until somebody changes its rows. */
+export async function openApp(servers: Servers, releasers: Releasers, overrides: Partial<Config> = {}) {
+  const { databaseUrl, redisUrl, root } = servers
+  const lines: string[] = []
+  const log = createLog('test', 'debug', { write: line => void lines.push(line) })
+  const db = connectDatabase(databaseUrl, () => {})
+  releasers.add('pool', () => db.destroy())
+  const redis = connectRedis(redisUrl, { name: 'test' })
+  releasers.add('redis', () => closeRedis(redis))
+  await waitForRedis(redis)
+  const dir = dataDir(root)
+  makePrivateFolder(dir.spool)
+  const feed = await createJobFeed({ databaseUrl, log })
+  releasers.add('feed', () => feed.stop())
+  const presence = await startPresence({ db, redis, log })
+  releasers.add('presence', () => presence.stop())
+  const dispatch = createDispatch({ redis, log, queues: ['cpu'] })
+  releasers.add('dispatch', () => dispatch.close())
+  const planned: string[] = []
+  const deps: AppDeps = {
+    config: { ...parseConfig({ SC_DATA_DIR: root, SC_MODELS_DIR: join(root, 'models') }), ...overrides },
+    db,
+    redis,
+    blobs: await openFolder(dir.blobs),
+    feed,
+    presence,
+    metrics: createMetrics(),
+    keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),
+    ffmpegPath: await findFfmpeg(),
+    log,
+    version: '0.0.0-test',
+    submit: createSubmit({ db, queuePlan: async jobId => void planned.push(jobId) }),
+    cancel: createCancel({ db, dispatch, redis })
+  }
+  const app = await buildApp(deps)
+  releasers.add('app', () => app.close())
+  return {
+    app,
+    deps,
+    dir,
+    /** Ids of jobs whose plan was queued. */
+    planned,
+    /** Every line that was logged. */
+    lines,
+    /** Starts listening; its address. */
+    listen: () => app.listen({ host: '127.0.0.1', port: 0 })
+  }
+}

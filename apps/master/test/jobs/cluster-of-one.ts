@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openFolder } from '@sc/shared/blobs/folder.ts'
+import { createLog } from '@sc/shared/log.ts'
+import { closeQueue, openQueue, release, type TakenUnit, takeNext } from '@sc/shared/queues.ts'
+import { connectRedis } from '@sc/shared/redis.ts'
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import { createReleasers } from '@sc/shared/releasers.ts'
+import type { OutboxMessage } from '@sc/shared/unit.ts'
+import { connectDatabase } from '../../src/database/connect.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import type { JobRow, UnitRow } from '../../src/database/schema.ts'
+import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
+import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
+import type { JobDefinition } from '../../src/jobs/definition.ts'
+import { startEngine } from '../../src/jobs/engine.ts'
+import { createJobFeed } from '../../src/jobs/feed.ts'
+import { createMetrics } from '../../src/metrics.ts'
+
+/**
+ * The engine with real servers, a job kind of our own (`count`: units 0 … n-1, each to be answered with its square), and
+ * a worker that is played by the test: it takes units from the real queue and writes to a real outbox.
+ */
+export async function startClusterOfOne() {
+  const folder = await mkdtemp(join(tmpdir(), 'sc-engine-'))
+  const releasers = createReleasers()
+  const log = createLog('test', 'silent')
+  const [postgres, redisServer] = await Promise.all([
+    startEmbeddedPostgres({ dataDir: folder, log }),
+    startEmbeddedRedis({ dataDir: folder, log })
+  ])
+  releasers.add('folder', () => rm(folder, { recursive: true, force: true }))
+  releasers.add('postgres', () => postgres.stop())
+  releasers.add('redis', () => redisServer.stop())
+  await migrate(postgres.url)
+  const db = connectDatabase(postgres.url, () => {})
+  releasers.add('database', () => db.destroy())
+  const redis = connectRedis(redisServer.url, { name: 'test' })
+  releasers.add('connection', () => redis.disconnect())
+  const blobs = await openFolder(join(folder, 'blobs'))
+  const feed = await createJobFeed({ databaseUrl: postgres.url, log })
+  releasers.add('feed', () => feed.stop())
+  const workers = ['w-1', 'w-2']
+
+  const startMaster = (name = 'one') =>
+    startEngine({
+      db,
+      redis,
+      blockingRedis: connectRedis(redisServer.url, { name: `outboxes-${name}`, blocking: true }),
+      blobs,
+      feed,
+      log,
+      metrics: createMetrics(),
+      consumer: name,
+      workerIds: async () => workers,
+      definitions: [COUNT]
+    })
+
+  const queue = openQueue(redis, 'cpu')
+  releasers.add('queue', () => closeQueue(queue))
+
+  return {
+    db,
+    redis,
+    redisServer,
+    feed,
+    startMaster,
+    release: () => releasers.release(),
+    /** A job whose plan counts to `units`. */
+    insertJob: async (input: Record<string, unknown>): Promise<string> => {
+      const id = randomUUID()
+      await db
+        .insertInto('jobs')
+        .values({ id, task: 'count', input: JSON.stringify(input), key_id: 'test' })
+        .execute()
+      return id
+    },
+    job: (id: string): Promise<JobRow> =>
+      db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
+    units: (jobId: string): Promise<UnitRow[]> =>
+      db.selectFrom('units').selectAll().where('job_id', '=', jobId).orderBy('index').execute(),
+    /** Takes a unit as a slot would; null when none waits. */
+    take: (): Promise<TakenUnit | null> => takeNext([queue], randomUUID()),
+    say: async (workerId: string, message: OutboxMessage): Promise<void> => {
+      await redis.xadd(outboxKey(workerId), '*', 'm', JSON.stringify(message))
+    },
+    letGo: release
+  }
+}
+
+export type ClusterOfOne = Awaited<ReturnType<typeof startClusterOfOne>>
+
+const COUNT: JobDefinition = {
+  task: 'count',
+  async *plan(job, context) {
+    const { units, fail, waits } = job.input as { units: number; fail?: boolean; waits?: boolean }
+    const input = await context.store('input.txt', Buffer.from(`input ${job.input.salt ?? job.id}`))
+    const draft = (index: number, task = 'square') => ({
+      task,
+      index,
+      queue: 'cpu',
+      input,
+      params: { index, salt: job.input.salt ?? job.id },
+      blobs: {},
+      span: {},
+      seconds: 1,
+      deadlineMs: 60_000
+    })
+    if (waits) await context.learned({ model: String(await context.run(draft(0, 'ask'))) })
+    for (let index = 0; index < units; index++) yield draft(index)
+    if (fail) throw new Error('the plan stops here')
+    return { counted: units }
+  },
+  async merge(_job, units) {
+    const failed = units.filter(unit => unit.status !== 'DONE')
+    return {
+      status: failed.length === 0 ? 'COMPLETED' : failed.length < units.length ? 'PARTIAL' : 'FAILED',
+      error: failed.length === units.length ? (failed[0]?.error ?? null) : null,
+      gaps: failed.map(({ index, error }) => ({ start: index, end: index + 1, error: error as never })),
+      language: null
+    }
+  }
+}

@@ -1,0 +1,261 @@
+import { randomUUID } from 'node:crypto'
+import { giveBack, type TakenUnit } from '@sc/shared/queues.ts'
+import { controlChannel } from '@sc/shared/redis-keys.ts'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createCancel } from '../../src/jobs/cancel.ts'
+import type { Engine } from '../../src/jobs/engine.ts'
+import { MAX_ATTEMPTS, MAX_CRASHES } from '../../src/jobs/verdict.ts'
+import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+
+const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
+const WAIT = { timeout: 8_000, interval: 20 }
+
+describe('the engine', () => {
+  let world: ClusterOfOne
+  let engine: Engine
+
+  beforeAll(async () => {
+    world = await startClusterOfOne()
+  })
+  beforeEach(() => {
+    engine = world.startMaster()
+  })
+  afterEach(async () => {
+    await engine.stop()
+    await world.db.deleteFrom('jobs').execute()
+    await world.redis.flushall()
+  })
+  afterAll(() => world?.release())
+
+  async function takeOne(): Promise<TakenUnit> {
+    return await vi.waitFor(async () => {
+      const taken = await world.take()
+      if (!taken) throw new Error('no unit waits')
+      return taken
+    }, WAIT)
+  }
+
+  /** What a healthy worker does with a unit. */
+  async function work(taken: TakenUnit, workerId = 'w-1', attemptId: string = randomUUID()): Promise<void> {
+    const { unitId, index } = taken.unit
+    await world.say(workerId, { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
+    await world.say(workerId, {
+      type: 'result',
+      unitId,
+      attemptId,
+      slot: 'cpu-0',
+      output: index * index,
+      timings: TIMINGS
+    })
+    await world.letGo(taken)
+  }
+
+  async function failOnce(taken: TakenUnit, code: 'SC_TASK_FAILED' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT'): Promise<void> {
+    const { unitId } = taken.unit
+    const attemptId = randomUUID()
+    const error = { code, title: code, detail: 'it fell over' }
+    await world.say('w-1', { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
+    await world.say('w-1', {
+      type: 'error',
+      unitId,
+      attemptId,
+      slot: 'cpu-0',
+      error,
+      retryable: true,
+      timings: TIMINGS
+    })
+    await world.letGo(taken)
+  }
+
+  const ended = (jobId: string, status: string) =>
+    vi.waitFor(async () => expect((await world.job(jobId)).status).toBe(status), WAIT)
+
+  async function submit(input: Record<string, unknown>): Promise<string> {
+    const jobId = await world.insertJob(input)
+    await engine.stop()
+    // The reconciler of a starting master finds what was submitted and not planned.
+    engine = world.startMaster()
+    return jobId
+  }
+
+  it('plans, collects and merges', async () => {
+    const jobId = await submit({ units: 3 })
+    for (let n = 0; n < 3; n++) await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+    const units = await world.units(jobId)
+    expect(units.map(({ output, status }) => [output, status])).toEqual([
+      [0, 'DONE'],
+      [1, 'DONE'],
+      [4, 'DONE']
+    ])
+    expect(units[0]?.timings?.waited).toBeGreaterThan(0)
+  })
+
+  it('takes the first result of a unit and drops a second one', async () => {
+    const jobId = await submit({ units: 2 })
+    const taken = await takeOne()
+    const { unitId } = taken.unit
+    await work(taken)
+    await world.say('w-2', { type: 'result', unitId, attemptId: 'late', slot: 's', output: 'other', timings: TIMINGS })
+    await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+    expect((await world.units(jobId)).map(unit => unit.output)).toEqual([0, 1])
+  })
+
+  it('accepts a late result of an attempt that was thought lost while the unit is open', async () => {
+    const jobId = await submit({ units: 1 })
+    const { unit } = await takeOne()
+    const started = { type: 'started', unitId: unit.unitId, slot: 's', waitedMs: 0 } as const
+    await world.say('w-1', { ...started, attemptId: 'first' })
+    await world.say('w-2', { ...started, attemptId: 'second' })
+    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.crashes).toBe(1), WAIT)
+    await world.say('w-1', {
+      type: 'result',
+      unitId: unit.unitId,
+      attemptId: 'first',
+      slot: 's',
+      output: 7,
+      timings: TIMINGS
+    })
+    await ended(jobId, 'COMPLETED')
+    expect(await world.units(jobId)).toMatchObject([{ output: 7, crashes: 1, attempts: 0 }])
+  })
+
+  it('queues a failed unit again until its attempts are spent, and names the gap', async () => {
+    const jobId = await submit({ units: 2 })
+    const first = await takeOne()
+    const second = await takeOne()
+    await work(second)
+    await failOnce(first, 'SC_TASK_FAILED')
+    for (let n = 1; n < MAX_ATTEMPTS; n++) await failOnce(await takeOne(), 'SC_TASK_FAILED')
+    await ended(jobId, 'PARTIAL')
+    expect((await world.job(jobId)).gaps).toMatchObject([{ start: 0, end: 1, error: { code: 'SC_TASK_FAILED' } }])
+    expect(await world.take()).toBeNull()
+  })
+
+  it('gives crashes a budget of their own, and then says that the unit is poison', async () => {
+    const jobId = await submit({ units: 1 })
+    for (let n = 0; n < MAX_CRASHES; n++) await failOnce(await takeOne(), 'SC_CHILD_DIED')
+    await ended(jobId, 'FAILED')
+    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_POISON_UNIT' } })
+    expect(await world.units(jobId)).toMatchObject([{ crashes: MAX_CRASHES, attempts: 0 }])
+  })
+
+  it('ends a job at once when every unit would meet the same error', async () => {
+    const jobId = await submit({ units: 3 })
+    await failOnce(await takeOne(), 'SC_TASK_INPUT')
+    await ended(jobId, 'FAILED')
+    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_INPUT', detail: 'it fell over' } })
+    await vi.waitFor(async () => expect(await world.take()).toBeNull(), WAIT)
+  })
+
+  it('queues a unit that was handed back, at no cost', async () => {
+    const jobId = await submit({ units: 1 })
+    const taken = await takeOne()
+    const attempt = { unitId: taken.unit.unitId, attemptId: 'a', slot: 's' }
+    await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+    await world.say('w-1', { type: 'returned', ...attempt })
+    await giveBack(taken)
+    await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+    expect(await world.units(jobId)).toMatchObject([{ attempts: 0, crashes: 0, dispatch: 0 }])
+  })
+
+  it('cancels: queues are emptied, the running slot is told, a late result does not count', async () => {
+    const jobId = await submit({ units: 3 })
+    const taken = await takeOne()
+    const { unitId } = taken.unit
+    await world.say('w-1', { type: 'started', unitId, attemptId: 'a', slot: 's', waitedMs: 0 })
+    await vi.waitFor(async () => expect((await world.job(jobId)).planned).toBe(true), WAIT)
+    await vi.waitFor(async () => expect((await world.units(jobId))[taken.unit.index]?.status).toBe('RUNNING'), WAIT)
+    const heard: string[] = []
+    const ear = world.redis.duplicate()
+    await ear.subscribe(controlChannel('w-1'))
+    ear.on('message', (_channel, text) => heard.push(text))
+    const cancel = createCancel({ db: world.db, dispatch: engine.dispatch, redis: world.redis })
+    expect(await cancel(jobId)).toBe(true)
+    expect(await cancel('no-such-job')).toBe(false)
+    await vi.waitFor(
+      () => expect(heard.map(text => JSON.parse(text))).toEqual([{ type: 'cancel', unitIds: [unitId] }]),
+      WAIT
+    )
+    ear.disconnect()
+    expect(await world.take()).toBeNull()
+    await work(taken)
+    const units = await world.units(jobId)
+    expect(units.map(unit => unit.status)).toEqual(['CANCELLED', 'CANCELLED', 'CANCELLED'])
+    expect((await world.job(jobId)).status).toBe('CANCELLED')
+  })
+
+  it('finishes after Redis lost everything', async () => {
+    const jobId = await submit({ units: 3 })
+    await work(await takeOne())
+    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.status).toBe('DONE'), WAIT)
+    await world.redis.flushall()
+    await world.db
+      .updateTable('units')
+      .set({ touched_at: new Date(0) })
+      .execute()
+    await engine.stop()
+    engine = world.startMaster()
+    await work(await takeOne())
+    await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+  })
+
+  it('reads again what a killed master had read and not applied', async () => {
+    const jobId = await submit({ units: 1 })
+    const taken = await takeOne()
+    await engine.stop()
+    const { unitId } = taken.unit
+    await world.say('w-1', { type: 'result', unitId, attemptId: 'a', slot: 's', output: 5, timings: TIMINGS })
+    await world.redis.xreadgroup('GROUP', 'masters', 'one', 'COUNT', 10, 'STREAMS', 'sc:out:w-1', '>')
+    engine = world.startMaster()
+    await ended(jobId, 'COMPLETED')
+    expect(await world.redis.xlen('sc:out:w-1')).toBe(0)
+  })
+
+  it('lets two masters work side by side', async () => {
+    const other = world.startMaster('two')
+    try {
+      const jobId = await submit({ units: 12 })
+      for (let n = 0; n < 12; n++) await work(await takeOne(), n % 2 ? 'w-1' : 'w-2')
+      await ended(jobId, 'COMPLETED')
+      expect((await world.units(jobId)).map(unit => unit.crashes)).toEqual(Array(12).fill(0))
+    } finally {
+      await other.stop()
+    }
+  })
+
+  it('lets a plan wait for a result', async () => {
+    const jobId = await submit({ units: 1, waits: true })
+    const ask = await takeOne()
+    expect(ask.unit.task).toBe('ask')
+    await work(ask)
+    await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+    expect((await world.job(jobId)).model).toBe('0')
+  })
+
+  it('reuses a result with the same content, unless told not to', async () => {
+    const input = { units: 1, salt: 'same' }
+    const first = await submit(input)
+    await work(await takeOne())
+    await ended(first, 'COMPLETED')
+    const second = await submit(input)
+    await ended(second, 'COMPLETED')
+    expect(await world.units(second)).toMatchObject([{ output: 0, attempt_id: null }])
+    const anew = await submit({ ...input, reuse: false })
+    await work(await takeOne())
+    await ended(anew, 'COMPLETED')
+  })
+
+  it('ends a job whose plan cannot be made, with the reason', async () => {
+    const jobId = await world.insertJob({ units: 1, fail: true })
+    await world.db.updateTable('jobs').set({ task: 'unheard-of' }).where('id', '=', jobId).execute()
+    await engine.stop()
+    engine = world.startMaster()
+    await ended(jobId, 'FAILED')
+    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_UNKNOWN' } })
+  })
+})
