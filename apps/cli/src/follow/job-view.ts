@@ -1,0 +1,35 @@
+import { ERRORS, type ErrorReport, isErrorCode } from '@sc/shared/errors.ts'
+import { z } from 'zod'
+
+/** What `GET /transcribe/{jobId}` says, and, in parts, its `status` and `progress` events. */
+const errorSchema = z.object({ code: z.string(), title: z.string().nullish(), detail: z.string().nullish() })
+
+export const jobViewSchema = z.object({
+  status: z.enum(['PENDING', 'RUNNING', 'COMPLETED', 'PARTIAL', 'FAILED', 'CANCELLED']),
+  progress: z.number(),
+  chunks: z.object({ total: z.number().nullish(), done: z.number(), failed: z.number().nullish() }).nullish(),
+  queuePosition: z.number().nullish(),
+  etaSeconds: z.number().nullish(),
+  waitingFor: z.string().nullish(),
+  model: z.string().nullish(),
+  language: z.string().nullish(),
+  durationSeconds: z.number().nullish(),
+  startedAt: z.string().nullish(),
+  finishedAt: z.string().nullish(),
+  error: errorSchema.nullish(),
+  gaps: z.array(z.object({ start: z.number(), end: z.number() })).nullish()
+})
+export type JobView = z.infer<typeof jobViewSchema>
+
+export const jobChangeSchema = jobViewSchema.partial()
+
+export function isFinished({ status }: JobView): boolean {
+  return status !== 'PENDING' && status !== 'RUNNING'
+}
+
+/** The error of a job as the table words it; `null` when the job says none. */
+export function errorOf({ error }: JobView): ErrorReport | null {
+  if (!error) return null
+  const code = isErrorCode(error.code) ? error.code : 'SC_INTERNAL'
+  return { code, title: error.title ?? ERRORS[code].title, detail: error.detail ?? '' }
+}

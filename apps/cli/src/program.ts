@@ -1,0 +1,111 @@
+/** The command line of `sc`: what may be written, and which command it starts. */
+import { type Config, loadConfig } from '@sc/shared/config.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { listJobs } from './commands/jobs.ts'
+import { transcribe } from './commands/transcribe.ts'
+import { listWorkers } from './commands/workers.ts'
+import { findMaster } from './connect/find-master.ts'
+import { createMasterClient, type MasterClient } from './connect/master-client.ts'
+import { EXIT } from './show/failure.ts'
+import { FORMATS, type Format, findRecordings } from './submit/recordings.ts'
+import type { TranscribeFields } from './submit/upload.ts'
+
+interface GlobalFlags {
+  master?: string
+  keyFile?: string
+  dataDir?: string
+  json?: true
+}
+
+interface TranscribeFlags extends GlobalFlags {
+  format: Format
+  output?: string
+  language?: string
+  model?: string
+  prompt?: string
+  chunkSeconds?: string
+  channel?: string
+  task?: string
+  reuse: boolean
+}
+
+/** `onExitCode` gets what the command ends with, when it did not throw. */
+export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number) => void): Command {
+  const program = new Command('sc')
+    .description('The command line of Semantics Cluster: transcribe recordings, look at jobs and workers.')
+    .option('--master <url>', 'address of the master (default: SC_MASTER_URL, else the one of the data folder)')
+    .option('--key-file <file>', 'file with the key (default: SC_ADMIN_KEY, else admin.key in the data folder)')
+    .option('--data-dir <dir>', 'data folder of a master on this machine (default: SC_DATA_DIR, else ./data)')
+    .option('--json', 'print JSON for programs')
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError('(sc --help shows what there is)')
+    .exitOverride()
+
+  program
+    .command('transcribe')
+    .description('transcribe recordings; the text goes to stdout, or into files with --output')
+    .argument('<file...>', 'recordings: anything that ffmpeg reads')
+    .addOption(new Option('--format <format>', 'of the result').choices(FORMATS).default('text'))
+    .option('--output <dir>', 'write NAME.txt (.json, .srt, …) into this folder')
+    .option('--language <code>', 'language spoken, such as en (default: detected)')
+    .option('--model <name>', 'speech model, such as base or large-v3-turbo (default: the master chooses)')
+    .option('--prompt <text>', 'words and names to expect')
+    .option('--chunk-seconds <seconds>', 'length of the pieces that are spread over the workers', wholeNumber)
+    .option('--channel <channel>', 'left, right, or the number of a channel from 0 (default: all of them mixed)')
+    .addOption(new Option('--task <task>', 'translate gives English text').choices(['transcribe', 'translate']))
+    .option('--no-reuse', 'do the work anew, even when the same audio was done before')
+    .action(async (paths: string[], _flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<TranscribeFlags>()
+      const recordings = findRecordings(paths, flags.format, flags.output)
+      const { format, json = false } = flags
+      onExitCode(await transcribe(connect(flags), { recordings, fields: fieldsOf(flags), format, json, signal }))
+    })
+
+  program
+    .command('jobs')
+    .description('list jobs, newest first')
+    .option('--status <status>', 'only these: PENDING, RUNNING, COMPLETED, PARTIAL, FAILED or CANCELLED')
+    .option('--task <task>', 'only those of this task')
+    .option('--limit <number>', 'at most so many', wholeNumber, '20')
+    .action(async (_flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { status?: string; task?: string; limit: string }>()
+      await listJobs(connect(flags), { ...flags, limit: Number(flags.limit), json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+
+  program
+    .command('workers')
+    .description('list workers')
+    .action(async (_flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await listWorkers(connect(flags), { json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+  return program
+}
+
+function connect(flags: GlobalFlags): MasterClient {
+  if (flags.master !== undefined && !/^https?:\/\//.test(flags.master))
+    throw new ScError('SC_CONFIG', `--master ${flags.master}: expected an address that starts with http:// or https://`)
+  const config: Config = loadConfig({ SC_MASTER_URL: flags.master, SC_DATA_DIR: flags.dataDir })
+  return createMasterClient(findMaster(config, flags.keyFile))
+}
+
+function fieldsOf({ language, model, prompt, chunkSeconds, channel, task, reuse }: TranscribeFlags): TranscribeFields {
+  const given = {
+    language,
+    model,
+    prompt,
+    chunk_seconds: chunkSeconds,
+    channel,
+    task,
+    reuse: reuse ? undefined : 'false'
+  }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+}
+
+function wholeNumber(text: string): string {
+  if (/^\d{1,9}$/.test(text)) return text
+  throw new InvalidArgumentError('Expected a whole number.')
+}

@@ -1,0 +1,36 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { KEY } from './tiny-master.ts'
+
+const MAIN = join(import.meta.dirname, '../src/main.ts')
+
+export interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** The real program, in an environment of its own. */
+export function startSc(
+  args: string[],
+  env: Record<string, string> = {}
+): { child: ChildProcess; ended: Promise<Ended> } {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: import.meta.dirname,
+    env: { PATH: process.env.PATH, SC_ADMIN_KEY: KEY, ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const out = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', text => {
+    out.stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', text => {
+    out.stderr += text
+  })
+  const ended = new Promise<Ended>(resolve => child.once('close', code => resolve({ code, ...out })))
+  return { child, ended }
+}
+
+export function runSc(args: string[], env?: Record<string, string>): Promise<Ended> {
+  return startSc(args, env).ended
+}
