@@ -11,7 +11,7 @@ export interface Hearing {
   neededFrom(): number
 }
 
-/** Decoding and voice activity side by side: while the thread looks at a block, the next one is decoded to the tape. */
+/** Decoding and voice activity side by side: while the network looks at a block, the next one is decoded to the tape. */
 export function hearSpeech(
   decoder: AsyncGenerator<Buffer, DecodeSummary>,
   {

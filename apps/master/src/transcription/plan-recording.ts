@@ -17,7 +17,7 @@ const TRUNCATED_SECONDS = 1
 export interface PlanOptions extends DecodeOptions {
   readonly chunkSeconds: number
   readonly onProgress?: (decodedSeconds: number) => void
-  /** The process's thread for voice activity; left out: one for this recording alone. */
+  /** The master's voice activity; left out: one for this recording alone. */
   readonly voiceActivity?: VoiceActivity
 }
 

@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import { fork } from 'node:child_process'
 import { ScError } from '@sc/shared/errors.ts'
 
 /**
@@ -29,13 +29,7 @@ export interface BlockRequest {
   readonly frames: number
 }
 
-export interface BlockReply {
-  /** The request's own memory, to be used again. */
-  readonly pcm: ArrayBuffer
-  readonly probabilities: Float32Array
-}
-
-/** The thread with the network, for any number of recordings at once. */
+/** The process with the network, for any number of recordings at once. */
 export interface VoiceActivity {
   /** A buffer of zeros for the next block. */
   buffer(): ArrayBuffer
@@ -44,10 +38,18 @@ export interface VoiceActivity {
   close(): Promise<void>
 }
 
-/** Starts the thread, which takes 0.3 s and 75 MB: once for the process. It is started again should it ever end. */
+/** Processes that may end at one block. */
+const MAX_ATTEMPTS = 2
+
+/**
+ * Starts the process, which takes 0.3 s: once for the master. A process, not a thread, because the native library
+ * aborts the process it is in when its thread is ended at a wrong moment, and would take the master with it. It keeps
+ * nothing between two blocks, so it may be killed at any time; what it has not answered is asked of a new one.
+ */
 export function openVoiceActivity(): VoiceActivity {
   const spare: ArrayBuffer[] = []
-  let thread: Thread | undefined = startThread(spare)
+  let current = startProcess()
+  let closed = false
 
   function buffer(): ArrayBuffer {
     const used = spare.pop()
@@ -55,46 +57,76 @@ export function openVoiceActivity(): VoiceActivity {
     return used ?? new ArrayBuffer(2 * (LEAD_SAMPLES + BLOCK_SAMPLES))
   }
 
-  function evaluate(request: BlockRequest): Promise<Float32Array> {
-    if (!thread || thread.hasEnded()) thread = startThread(spare)
-    return thread.evaluate(request)
+  async function evaluate(request: BlockRequest): Promise<Float32Array> {
+    for (let attempt = 1; ; attempt++) {
+      if (current.hasEnded()) current = startProcess()
+      try {
+        const probabilities = await current.evaluate(request)
+        if (spare.length < SPARE_BUFFERS) spare.push(request.pcm)
+        return probabilities
+      } catch (cause) {
+        if (closed || attempt === MAX_ATTEMPTS)
+          throw new ScError('SC_INTERNAL', 'The process for voice activity ended.', { cause })
+      }
+    }
   }
-  return { buffer, evaluate, close: () => thread?.close() ?? Promise.resolve() }
+
+  async function close(): Promise<void> {
+    closed = true
+    await current.end()
+  }
+  return {
+    buffer,
+    evaluate(request) {
+      const probabilities = evaluate(request)
+      // Whoever asked may have stopped waiting, because the decoder failed first.
+      probabilities.catch(() => {})
+      return probabilities
+    },
+    close
+  }
 }
 
-interface Thread {
+interface EvaluatingProcess {
   evaluate(request: BlockRequest): Promise<Float32Array>
   hasEnded(): boolean
-  close(): Promise<void>
+  end(): Promise<void>
 }
 
-function startThread(spare: ArrayBuffer[]): Thread {
-  const worker = new Worker(new URL('./voice-activity-thread.ts', import.meta.url), {
+function startProcess(): EvaluatingProcess {
+  const child = fork(new URL('./voice-activity-process.ts', import.meta.url), {
     execArgv: [],
-    // What it makes is short-lived and small; V8's default would let it pile up.
-    resourceLimits: { maxYoungGenerationSizeMb: 4 }
+    serialization: 'advanced',
+    // Ctrl-C in the terminal is for the master to hear.
+    detached: true
   })
   const waiting: PromiseWithResolvers<Float32Array>[] = []
-  let ended = false
-  const end = (cause?: unknown) => {
-    ended = true
-    for (const asked of waiting.splice(0))
-      asked.reject(new ScError('SC_INTERNAL', 'The thread for voice activity ended.', { cause }))
+  const ended = Promise.withResolvers<void>()
+  let hasEnded = false
+  const end = (cause: unknown) => {
+    hasEnded = true
+    ended.resolve()
+    for (const asked of waiting.splice(0)) asked.reject(cause)
   }
-  worker.on('message', ({ pcm, probabilities }: BlockReply) => {
-    if (spare.length < SPARE_BUFFERS) spare.push(pcm)
-    waiting.shift()?.resolve(probabilities)
+  child.on('message', (probabilities: Float32Array) => waiting.shift()?.resolve(probabilities))
+  child.once('exit', (code, signal) => end(new Error(`It ended with ${signal ?? code}.`)))
+  child.on('error', error => {
+    // Otherwise of a message to a process that is ending: `exit` follows.
+    if (child.pid === undefined) end(error)
   })
-  worker.on('error', end)
-  worker.on('exit', () => end())
 
   function evaluate(request: BlockRequest): Promise<Float32Array> {
     const asked = Promise.withResolvers<Float32Array>()
-    // Whoever asked may have stopped waiting, because the decoder failed first.
-    asked.promise.catch(() => {})
     waiting.push(asked)
-    worker.postMessage(request, [request.pcm])
+    child.send(request)
     return asked.promise
   }
-  return { evaluate, hasEnded: () => ended, close: async () => void (await worker.terminate()) }
+  return {
+    evaluate,
+    hasEnded: () => hasEnded,
+    end() {
+      child.kill('SIGKILL')
+      return ended.promise
+    }
+  }
 }

@@ -2,11 +2,13 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { REPO_DIR } from '@sc/shared/config.ts'
 import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
 import type { Window } from '@sc/shared/transcription.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { childrenOfUs } from '../../../../test/children.ts'
 import type { DecodeSummary } from '../../src/transcription/ffmpeg.ts'
 import { hearSpeech } from '../../src/transcription/hear-speech.ts'
 import { createPcmTape } from '../../src/transcription/pcm-tape.ts'
@@ -179,9 +181,34 @@ test('what is heard does not depend on how the decoder hands the audio over', as
   expect(await hear([1, 4095, 77_777, 3_000_001])).toEqual(stretches)
 })
 
-test('an evaluation that breaks the thread is an error, and the next one has a new thread', async () => {
-  const own = openVoiceActivity()
-  await expect(own.evaluate({ pcm: new ArrayBuffer(3), frames: 9 })).rejects.toMatchObject({ code: 'SC_INTERNAL' })
-  expect(await own.evaluate({ pcm: own.buffer(), frames: 9 })).toEqual(new Float32Array(9))
-  await own.close()
+describe('the process for voice activity', () => {
+  test('ends at once, whatever it is doing, and takes nothing with it', async () => {
+    for (const waitMs of [0, 100, 200, 300]) {
+      const own = openVoiceActivity()
+      const evaluated = own.evaluate({ pcm: new Uint8Array(own.buffer()).fill(7).buffer, frames: 2048 })
+      await sleep(waitMs)
+      await own.close()
+      // Where the machine was quick, the answer came first.
+      await evaluated.catch(error => expect(error).toMatchObject({ code: 'SC_INTERNAL' }))
+    }
+  })
+
+  test('that ends in mid block is followed by another, which gives the same plan', async () => {
+    const usual = await plan(talk)
+    const killed: { pid: number }[] = []
+    const onProgress = () => {
+      if (killed.length > 0) return
+      killed.push(...childrenOfUs().filter(({ command }) => command.includes('voice-activity-process')))
+      for (const { pid } of killed) process.kill(pid, 'SIGKILL')
+    }
+    expect(await plan(talk, { onProgress })).toEqual(usual)
+    expect(killed).toHaveLength(1)
+  })
+
+  test('that ends at one block again and again is an error, and the next block has a new process', async () => {
+    const own = openVoiceActivity()
+    await expect(own.evaluate({ pcm: new ArrayBuffer(3), frames: 9 })).rejects.toMatchObject({ code: 'SC_INTERNAL' })
+    expect(await own.evaluate({ pcm: own.buffer(), frames: 9 })).toEqual(new Float32Array(9))
+    await own.close()
+  })
 })

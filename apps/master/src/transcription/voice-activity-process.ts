@@ -1,17 +1,9 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { parentPort } from 'node:worker_threads'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import {
-  type BlockReply,
-  type BlockRequest,
-  CONTEXT_SAMPLES,
-  FRAME_SAMPLES,
-  LEAD_FRAMES,
-  STRIPE_FRAMES
-} from './voice-activity.ts'
+import { type BlockRequest, CONTEXT_SAMPLES, FRAME_SAMPLES, LEAD_FRAMES, STRIPE_FRAMES } from './voice-activity.ts'
 
-/** The thread that runs the network: one block a message, answered in order. */
+/** The process that runs the network: one block a message, answered in order. It ends when its parent is gone. */
 const INPUT_SAMPLES = CONTEXT_SAMPLES + FRAME_SAMPLES
 const STATE_SIZE = 128
 /** A stripe whose samples differ by no more than this is digital silence: hours of it must cost nothing. */
@@ -74,11 +66,9 @@ function isSilent(samples: Int16Array, firstFrame: number, frames: number): bool
 }
 
 let last = Promise.resolve()
-parentPort?.on('message', (request: BlockRequest) => {
+process.on('message', (request: BlockRequest) => {
   // One after the other: a run of the network gives way to the next message.
   last = last.then(async () => {
-    const probabilities = await evaluate(request)
-    const reply: BlockReply = { pcm: request.pcm, probabilities }
-    parentPort?.postMessage(reply, [reply.pcm, probabilities.buffer as ArrayBuffer])
+    process.send?.(await evaluate(request))
   })
 })
