@@ -9,7 +9,8 @@ import { joinSamples, SAMPLES } from './audio.ts'
 import { type Cluster, startCluster, until } from './cluster.ts'
 
 const JFK = join(SAMPLES, 'jfk.wav')
-const SAID = 'what you can do for your country'
+/** In capitals or not: where the model puts a full stop differs with the kind of CPU. */
+const SAID = /what you can do for your country/i
 
 describe('a cluster of one worker', () => {
   let cluster: Cluster
@@ -21,7 +22,7 @@ describe('a cluster of one worker', () => {
   it('gives the text, with word times, in every format', async () => {
     const { job, document } = await cluster.transcribe(JFK)
     expect(job).toMatchObject({ status: 'COMPLETED', progress: 1, language: 'en', model: 'base', durationSeconds: 11 })
-    expect(document.transcription).toContain(SAID)
+    expect(document.transcription).toMatch(SAID)
     const words = document.segments.flatMap(segment => segment.words)
     expect(words.length).toBeGreaterThan(15)
     for (const [at, { start, end }] of words.entries()) {
@@ -31,14 +32,14 @@ describe('a cluster of one worker', () => {
     }
     for (const [format, sign] of [
       ['text', SAID],
-      ['srt', '-->'],
-      ['vtt', 'WEBVTT'],
-      ['tsv', 'start\tend\ttext'],
-      ['verbose_json', '"segments"']
-    ]) {
+      ['srt', /-->/],
+      ['vtt', /^WEBVTT/],
+      ['tsv', /^start\tend\ttext/],
+      ['verbose_json', /"segments"/]
+    ] as const) {
       const response = await cluster.api(`/transcribe/${job.jobId}/result?format=${format}`)
       expect(response.status).toBe(200)
-      expect(await response.text()).toContain(sign)
+      expect(await response.text()).toMatch(sign)
     }
   })
 
@@ -48,7 +49,7 @@ describe('a cluster of one worker', () => {
       `/api/jobs/${again.job.jobId}/units`
     )
     expect(items).toMatchObject([{ status: 'DONE', timingsMs: null }])
-    expect(again.document.transcription).toContain(SAID)
+    expect(again.document.transcription).toMatch(SAID)
   })
 
   it('tells the story of a job as events, and goes on after the last one that was heard', async () => {
@@ -122,7 +123,7 @@ describe('a cluster of one worker', () => {
       if (job.status !== 'COMPLETED') results[name] = `${job.status} ${job.error?.code}`
       else {
         const document = await cluster.json<{ transcription: string }>(`/transcribe/${answer.jobId}/result`)
-        results[name] = document.transcription.includes(SAID) ? 'speech' : `text "${document.transcription}"`
+        results[name] = SAID.test(document.transcription) ? 'speech' : `text "${document.transcription}"`
       }
     }
     expect(results).toEqual({
