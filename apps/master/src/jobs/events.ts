@@ -33,7 +33,10 @@ export interface EventDeps extends DescribeDeps {
   feed: JobFeed
 }
 
-const LOOK_AT_MOST_EVERY_MS = 500
+/** A look takes milliseconds; when it takes long, because many streams look, each looks less often. */
+const PAUSE_PER_LOOK = 20
+const SHORTEST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 1_000
 /** A notification may be lost with its connection. */
 const LOOK_AT_LEAST_EVERY_MS = 2_000
 const KEEP_ALIVE_MS = 15_000
@@ -57,6 +60,7 @@ export async function* jobEvents(
   try {
     while (!signal.aborted) {
       changes.reset()
+      const lookedMs = performance.now()
       try {
         for await (const event of look(deps, jobId, cursor, said)) {
           yield event
@@ -71,8 +75,9 @@ export async function* jobEvents(
         yield { event: null }
         said.atMs = performance.now()
       }
-      await pause(LOOK_AT_MOST_EVERY_MS, signal)
-      await changes.next(LOOK_AT_LEAST_EVERY_MS - LOOK_AT_MOST_EVERY_MS, signal)
+      const pauseMs = PAUSE_PER_LOOK * (performance.now() - lookedMs)
+      await pause(Math.min(Math.max(pauseMs, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS), signal)
+      await changes.next(LOOK_AT_LEAST_EVERY_MS, signal)
     }
   } finally {
     changes.release()

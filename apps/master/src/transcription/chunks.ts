@@ -17,9 +17,11 @@ export interface ChunkPacker {
   neededFrom(): number | null
 }
 
-/** A chunk takes windows as long as it stays within `chunkSeconds`; a window is never split. */
+/** Each chunk may be twice as long as the one before, so that the first slots need not wait for a whole one. */
+const FIRST_CHUNK_SECONDS = 15
+
+/** A chunk takes windows as long as it stays within `chunkSeconds`, the first ones less; a window is never split. */
 export function createChunkPacker(chunkSeconds: number): ChunkPacker {
-  const longest = Math.round(chunkSeconds * SAMPLE_RATE)
   let open: Window[] = []
   let count = 0
 
@@ -34,7 +36,11 @@ export function createChunkPacker(chunkSeconds: number): ChunkPacker {
   }
 
   function hasRoomUntil(sample: number): boolean {
-    return open[0] === undefined || sample - open[0].start <= longest
+    return open[0] === undefined || sample - open[0].start <= longestOf(count)
+  }
+
+  function longestOf(index: number): number {
+    return Math.round(Math.min(chunkSeconds, FIRST_CHUNK_SECONDS * 2 ** index) * SAMPLE_RATE)
   }
 
   function end(): Chunk[] {

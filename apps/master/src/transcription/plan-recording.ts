@@ -9,7 +9,8 @@ import { openVoiceActivity, type VoiceActivity } from './voice-activity.ts'
 import { createWav, WAV_HEADER_BYTES } from './wav.ts'
 import { createWindowCutter } from './windows.ts'
 
-/** The recording's language is found in its first windows of speech. */
+/** The recording's language is found in its first windows: as many as have so much speech, at most three. */
+const PROBE_SAMPLES = 20 * SAMPLE_RATE
 const PROBE_WINDOWS = 3
 /** Decoded and declared length may differ by so much in a file that is whole. */
 const TRUNCATED_SECONDS = 1
@@ -57,7 +58,9 @@ export async function* planRecording(options: PlanOptions): AsyncGenerator<PlanS
   const voiceActivity = options.voiceActivity ?? openVoiceActivity()
   const decoder = decodeStream(options)
   try {
-    const { declaredSeconds } = await probeRecording(options)
+    const probed = probeRecording(options)
+    // Decoding meets what is wrong with the file, too.
+    probed.catch(() => {})
     const tape = createPcmTape()
     const hearing = hearSpeech(decoder, { tape, voiceActivity, onProgress: options.onProgress })
     const cutter = createWindowCutter()
@@ -89,6 +92,7 @@ export async function* planRecording(options: PlanOptions): AsyncGenerator<PlanS
         Math.min(hearing.neededFrom(), cutter.neededFrom(), packer.neededFrom() ?? Number.POSITIVE_INFINITY)
       )
     }
+    const { declaredSeconds } = await probed
     const durationSeconds = next.value.samples / SAMPLE_RATE
     yield {
       kind: 'end',
@@ -118,8 +122,12 @@ function createProbe(tape: PcmTape) {
   let samples = 0
   let done = false
 
+  function isComplete(): boolean {
+    return windows.length === PROBE_WINDOWS || samples >= PROBE_SAMPLES
+  }
+
   function add(window: Window): void {
-    if (done || windows.length === PROBE_WINDOWS) return
+    if (isComplete()) return
     const part = Buffer.alloc(2 * (window.end - window.start))
     tape.copy(part, 0, window.start, window.end)
     parts.push(part)
@@ -128,7 +136,7 @@ function createProbe(tape: PcmTape) {
   }
 
   function* before(chunks: ChunkStep[], ended: boolean): Generator<ProbeStep | ChunkStep> {
-    if (!done && (windows.length === PROBE_WINDOWS || (ended && windows.length > 0))) {
+    if (!done && (isComplete() || (ended && windows.length > 0))) {
       done = true
       const wav = createWav(samples)
       Buffer.concat(parts.splice(0)).copy(wav, WAV_HEADER_BYTES)

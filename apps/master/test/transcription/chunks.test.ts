@@ -58,6 +58,18 @@ test('chunks are all windows, whole and in order, within their length', () => {
   )
 })
 
+test('the first chunks are short, and each may be twice as long as the one before', () => {
+  const all = Array.from({ length: 200 }, (_, at): Window => {
+    const start = at * 5 * SECOND
+    return { start, end: start + 5 * SECOND, speech: [], overlap: 0 }
+  })
+  const lengths = (chunkSeconds: number) =>
+    pack(all, chunkSeconds, 1).map(({ startSample, endSample }) => (endSample - startSample) / SECOND)
+  expect(lengths(150).slice(0, 5)).toEqual([30, 60, 120, 150, 150])
+  expect(lengths(600)).toEqual([30, 60, 120, 240, 480, 70])
+  expect(lengths(30).slice(0, 2)).toEqual([30, 30])
+})
+
 test('chunks do not depend on when the windows become known', () => {
   fc.assert(
     fc.property(windows, fc.integer({ min: 1, max: 9 }), (all, partLength) => {
