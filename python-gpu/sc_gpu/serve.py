@@ -1,8 +1,9 @@
 """
-DESIGN: the process of a slot. Three threads:
+DESIGN: the process of a slot. Its threads:
 - `stdin` reads lines; it answers `cancel` itself by a flag and passes all else on to
 - the main thread, which does one thing at a time: `load`, `run`, `unload`, and leaves on `shutdown`;
-- `memory` tells the process's size every MEMORY_SECONDS.
+- `memory` tells the process's size every MEMORY_SECONDS;
+- `imports` goes on importing after `ready`; a run that comes sooner waits for it.
 A run ends with exactly one `result` or `error`. `cancel` of a run that waits or goes on ends it with SC_CANCELLED at
 the task's next look at its context (between two batches); a native call cannot be left, so a worker that does not
 want to wait ends the process.
@@ -36,7 +37,7 @@ from sc_gpu.protocol.messages import (
     ToChild,
     Unload,
 )
-from sc_gpu.tasks.built_in import import_tasks
+from sc_gpu.tasks.built_in import import_needed, import_tasks
 from sc_gpu.tasks.context import Context, Level
 from sc_gpu.tasks.registry import all_tasks, find_task
 
@@ -98,6 +99,14 @@ class Process:
         versions = {name: metadata.version(name) for name in LIBRARIES}
         tasks = [task.describe() for task in all_tasks()]
         self._writer.send(Ready(protocol=PROTOCOL, tasks=tasks, device=message.device, versions=versions))
+        threading.Thread(target=self._import_needed, name="imports", daemon=True).start()
+
+    def _import_needed(self) -> None:
+        try:
+            import_needed()
+        except Exception as thrown:
+            # The worker ends the process and says why.
+            self._send_error(None, thrown, "importing what the tasks need")
 
     def _run(self, message: Run) -> None:
         started = time.perf_counter()

@@ -1,12 +1,12 @@
 """Which models there are, by name."""
 
-from faster_whisper.utils import available_models
-
 from sc_gpu.errors import UnknownModelError
 
 
 def check_model_name(name: str) -> str:
     """The name, if faster-whisper knows it or it is a hub repository (`owner/name`); never a path."""
+    from faster_whisper.utils import available_models
+
     owner, slash, repository = name.partition("/")
     is_repository = bool(slash) and all(_is_plain(part) for part in (owner, repository))
     if name in available_models() or is_repository:

@@ -1,4 +1,4 @@
-"""The task `transcribe.chunk`: the text of consecutive windows."""
+"""The text of consecutive windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 from sc_gpu.errors import LanguageNotSupportedError, TaskInputError
 from sc_gpu.models.names import is_english_only
 from sc_gpu.tasks.context import Context
-from sc_gpu.tasks.registry import task
 from sc_gpu.transcribe.acoustics import Encoder, encoder_of
 from sc_gpu.transcribe.contract import SAMPLE_RATE, ChunkInput, ChunkOutput, DecodedWindow, Window
 from sc_gpu.transcribe.decode_window import Engine, decode_windows
@@ -18,8 +17,7 @@ from sc_gpu.transcribe.rules import RULES
 from sc_gpu.transcribe.wav import Samples, read_wav
 
 
-@task(name="transcribe.chunk")
-def transcribe_chunk(request: ChunkInput, context: Context) -> ChunkOutput:
+def decode_chunk(request: ChunkInput, context: Context) -> ChunkOutput:
     audio = read_wav(request.files.input)
     _check_positions(request.windows, audio)
     engine = _build_engine(request, context)

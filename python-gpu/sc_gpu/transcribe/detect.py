@@ -1,16 +1,14 @@
-"""The task `transcribe.detect`: which language a recording is in, from a few of its windows."""
+"""Which language a recording is in, from a few of its windows."""
 
 from sc_gpu.errors import TaskInputError
 from sc_gpu.tasks.context import Context
-from sc_gpu.tasks.registry import task
 from sc_gpu.transcribe.acoustics import encoder_of
 from sc_gpu.transcribe.contract import DetectInput, DetectOutput
 from sc_gpu.transcribe.language import average_language
 from sc_gpu.transcribe.wav import read_wav
 
 
-@task(name="transcribe.detect")
-def detect(request: DetectInput, context: Context) -> DetectOutput:
+def detect_language(request: DetectInput, context: Context) -> DetectOutput:
     model = context.models.get(request.model)
     if not model.model.is_multilingual:
         raise TaskInputError(f"The model {request.model} knows only English: it detects no language")
