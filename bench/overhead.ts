@@ -25,7 +25,7 @@ await promisify(execFile)(process.execPath, [
   '--out',
   folder
 ])
-const cluster = await startCluster({ workers: 1, workerEnv: { OMP_NUM_THREADS: threads } })
+const cluster = await startCluster({ workers: 1, env: { LOG_LEVEL: 'info' }, workerEnv: { OMP_NUM_THREADS: threads } })
 const python = spawn(
   join(REPO_DIR, '.venv/bin/python'),
   [
@@ -42,7 +42,7 @@ try {
   console.log(`${describeMachine()}; ${nameOf(recording)}, base int8, ${threads} thread(s)`)
   for (let run = 0; run <= runs; run++) {
     const startMs = performance.now()
-    await cluster.transcribe(recording, { reuse: 'false', model: 'base' })
+    await transcribe()
     const took = {
       cluster: (performance.now() - startMs) / 1000,
       loop: await ask('loop'),
@@ -64,6 +64,14 @@ try {
   python.kill()
   await cluster.stop()
   await rm(folder, { recursive: true, force: true })
+}
+
+/** From the request to the `done` event, as `sc transcribe` follows a job. */
+async function transcribe(): Promise<void> {
+  const jobId = await cluster.submit(recording, { reuse: 'false', model: 'base' })
+  const events = await cluster.api(`/transcribe/${jobId}/events`)
+  const text = await events.text()
+  if (!text.includes('"status":"COMPLETED","error":null')) throw new Error(`job ${jobId} failed: ${text.slice(-500)}`)
 }
 
 async function ask(what: 'loop' | 'batched'): Promise<number> {
