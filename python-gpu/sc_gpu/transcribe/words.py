@@ -44,12 +44,16 @@ def time_words(
     languages: list[str],
     hypotheses: list[Hypothesis],
 ) -> list[list[TimedWord]]:
-    """The words of each piece. Pieces of one language and context are aligned together."""
+    """
+    The words of each piece. On a GPU pieces of one language and context are aligned together; on a CPU one by one (as
+    fast), because there a longer text in the batch moves the probabilities of the others in the third place.
+    """
+    together = 1 if model.model.device == "cpu" else rules.batch
     words: list[list[TimedWord]] = [[] for _ in encoded]
     for language in sorted(set(languages)):
         of_language = [i for i in range(len(encoded)) if languages[i] == language and hypotheses[i].tokens]
         tokenizer = decoder.tokenizer(language)
-        for group in batches_of_equal_length([encoded[i] for i in of_language], rules.batch):
+        for group in batches_of_equal_length([encoded[i] for i in of_language], together):
             members = [of_language[i] for i in group]
             results = model.model.align(
                 to_storage(np.stack([encoded[i] for i in members])),
