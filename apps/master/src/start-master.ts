@@ -18,7 +18,6 @@ import { startEmbeddedRedis } from './embedded/redis.ts'
 import { buildApp } from './http/build-app.ts'
 import { createKeys } from './http/keys.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
-import { createCancel } from './jobs/cancel.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
 import { createMetrics } from './metrics.ts'
@@ -107,7 +106,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     log,
     version: VERSION,
     submit: engine.submit,
-    cancel: createCancel({ db, dispatch: engine.dispatch, redis })
+    cancel: engine.cancel
   })
   await app.listen({ host: config.host, port: config.port })
   releasers.add('http', () => app.close())

@@ -89,13 +89,8 @@ function parse(text: string | null | undefined): Presence | null {
   }
 }
 
-/** The least memory of a GPU that counts as one. */
-const LEAST_GPU_GB = 4
-
-/** Whether the cluster has a GPU, also while its worker is switched off for now. */
+/** Whether the cluster has a GPU that takes units, also while its worker is switched off for now. */
 export function hasGpuWorker(workers: WorkerRow[]): boolean {
   const online = workers.filter(worker => worker.status !== 'offline')
-  return (online.length > 0 ? online : workers).some(({ gpus }) =>
-    gpus.some(gpu => gpu.vramTotalGb >= LEAST_GPU_GB - 0.5)
-  )
+  return (online.length > 0 ? online : workers).some(({ queues }) => queues.includes('gpu'))
 }

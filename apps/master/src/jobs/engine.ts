@@ -2,10 +2,11 @@ import { createBackgroundQueue } from '@sc/shared/background-queue.ts'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import type { Database, JobRow } from '../database/schema.ts'
+import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import { type Collector, startCollector } from './collect.ts'
 import type { JobDefinition } from './definition.ts'
+import { createCancel } from './cancel.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
 import { createFinish, isSettled } from './finish.ts'
@@ -30,6 +31,7 @@ export interface EngineDeps {
 
 export interface Engine {
   submit: ReturnType<typeof createSubmit>
+  cancel: ReturnType<typeof createCancel>
   dispatch: Dispatch
   stop(): Promise<void>
 }
@@ -47,19 +49,22 @@ export function startEngine(deps: EngineDeps): Engine {
   const { db, redis, blobs, log } = deps
   const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
   const dispatch = createDispatch({ redis, log, queues: ['gpu', 'cpu'] })
-  const settle = { db, dispatch, redis }
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis, name, concurrency, run, onError })
   }
 
   const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
-  const onFinished = async (job: JobRow): Promise<void> => {
-    if (job.webhook_url) await webhooks.add(job.id)
+  const onEnded = async (jobId: string): Promise<void> => {
+    const columns = ['task', 'status', 'webhook_url'] as const
+    const job = await db.selectFrom('jobs').select(columns).where('id', '=', jobId).executeTakeFirstOrThrow()
+    deps.metrics.jobFinished(job.task, job.status)
+    if (job.webhook_url) await webhooks.add(jobId)
     // The chunks' audio; the recording itself and the result stay.
-    await blobs.removePrefix(`units/${job.id}`)
+    await blobs.removePrefix(`units/${jobId}`)
   }
-  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...deps, ...settle, definitions, onFinished }))
+  const settle = { db, dispatch, redis, onEnded }
+  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, definitions }))
   const onSettled = async (jobId: string): Promise<void> => {
     if (await isSettled(settle, jobId)) await merges.add(jobId)
   }
@@ -75,6 +80,7 @@ export function startEngine(deps: EngineDeps): Engine {
 
   return {
     submit: createSubmit({ db, queuePlan: plans.add }),
+    cancel: createCancel(settle),
     dispatch,
     stop: async () => {
       await reconciler.stop()

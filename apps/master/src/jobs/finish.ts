@@ -1,19 +1,15 @@
 import { toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import { type JobRow, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
-import type { Metrics } from '../metrics.ts'
 import type { JobDefinition } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 
 export interface FinishDeps extends SettleDeps {
   definitions: Map<string, JobDefinition>
-  metrics: Metrics
-  /** Called once the job's end is written. */
-  onFinished(job: JobRow): Promise<void>
 }
 
 /** True when every unit of an open job is known and settled. */
-export async function isSettled({ db }: SettleDeps, jobId: string): Promise<boolean> {
+export async function isSettled({ db }: Pick<SettleDeps, 'db'>, jobId: string): Promise<boolean> {
   const job = await db
     .selectFrom('jobs')
     .select('id')
@@ -38,11 +34,9 @@ export function createFinish(deps: FinishDeps) {
       const error = toScError(thrown)
       if (error.retryable && triesLeft > 0) throw error
       await endJob(deps, jobId, 'FAILED', error.toReport())
+      return
     }
-    const ended = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
-    if (!ended || OPEN_JOB.includes(ended.status)) return
-    deps.metrics.jobFinished(ended.task, ended.status)
-    await deps.onFinished(ended)
+    await deps.onEnded(jobId)
   }
 }
 

@@ -14,6 +14,8 @@ export interface SettleDeps {
   db: Database
   dispatch: Dispatch
   redis: Redis
+  /** Called once the job's end is written, however it ended. */
+  onEnded(jobId: string): Promise<void>
 }
 
 /**
@@ -57,6 +59,7 @@ export async function endJob(
     units.filter(unit => unit.status === 'RUNNING')
   )
   await deps.dispatch.withdraw(units.filter(unit => unit.status === 'QUEUED'))
+  await deps.onEnded(jobId)
   return true
 }
 

@@ -56,7 +56,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     log,
     version: '0.0.0-test',
     submit: createSubmit({ db, queuePlan: async jobId => void planned.push(jobId) }),
-    cancel: createCancel({ db, dispatch, redis })
+    cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} })
   }
   const app = await buildApp(deps)
   releasers.add('app', () => app.close())

@@ -63,6 +63,7 @@ export async function startClusterOfOne() {
 
   return {
     db,
+    blobs,
     redis,
     redisServer,
     feed,

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { giveBack, type TakenUnit } from '@sc/shared/queues.ts'
 import { controlChannel } from '@sc/shared/redis-keys.ts'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createCancel } from '../../src/jobs/cancel.ts'
 import type { Engine } from '../../src/jobs/engine.ts'
 import { MAX_ATTEMPTS, MAX_CRASHES } from '../../src/jobs/verdict.ts'
 import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
@@ -172,9 +171,11 @@ describe('the engine', () => {
     const ear = world.redis.duplicate()
     await ear.subscribe(controlChannel('w-1'))
     ear.on('message', (_channel, text) => heard.push(text))
-    const cancel = createCancel({ db: world.db, dispatch: engine.dispatch, redis: world.redis })
-    expect(await cancel(jobId)).toBe(true)
-    expect(await cancel('no-such-job')).toBe(false)
+    const left = `units/${jobId}/left-over.wav`
+    await world.blobs.put(left, Buffer.from('audio'))
+    expect(await engine.cancel(jobId)).toBe(true)
+    expect(await engine.cancel('no-such-job')).toBe(false)
+    await expect(world.blobs.size(left)).rejects.toThrow()
     await vi.waitFor(
       () => expect(heard.map(text => JSON.parse(text))).toEqual([{ type: 'cancel', unitIds: [unitId] }]),
       WAIT
