@@ -32,8 +32,9 @@ describe('the transcript is the same however the work is spread', () => {
   })
 
   it('really cut it into several chunks', () => {
-    expect(seen[0]?.chunking.chunks).toBeGreaterThan(2)
-    expect(seen.at(-1)?.chunking.chunks).toBe(1)
+    const counts = seen.map(({ chunking }) => chunking.chunks)
+    expect(Math.min(...counts)).toBeGreaterThan(2)
+    expect(new Set(counts).size).toBeGreaterThan(1)
   })
 
   it('says what was said', () => {
