@@ -48,7 +48,7 @@ export const presenceSchema = z.object({
   queues: z.array(z.string()),
   slots: z.array(slotStateSchema),
   tasks: z.array(z.string()),
-  /** Units finished, failed and seconds of audio done since the worker's start, and the memory of its processes. */
+  /** Units finished and failed since the worker's start, and the memory of its processes. */
   figures: z.object({
     unitsDone: z.number(),
     unitsFailed: z.number(),

@@ -1,5 +1,5 @@
 /**
- * The one file that knows BullMQ: one queue for each capability class, carrying references to units.
+ * One queue for each capability class, carrying references to units.
  *
  * The master adds units and moves stalled ones back; a slot takes one unit at a time over its queues in order, renews
  * its lock, and releases it after its outcome is in the outbox. BullMQ's own results, retries and events are not used:

@@ -16,6 +16,6 @@ export const outboxKey = (workerId: string): string => `${PREFIX}:out:${workerId
 export const controlChannel = (workerId: string): string => `${PREFIX}:ctl:${workerId}`
 export const presenceKey = (workerId: string): string => `${PREFIX}:presence:${workerId}`
 
-/** BullMQ lock and stalled check: a lost unit runs again within lock + 2 checks. Source: `docs/reliability.md`. */
+/** BullMQ lock and stalled check: a lost unit runs again within lock + 2 checks. Source: `docs/decisions/0006-lost-units.md`. */
 export const LOCK_MS = 5_000
 export const STALLED_CHECK_MS = 1_000
