@@ -65,9 +65,9 @@ test('the first chunks are short, and each may be twice as long as the one befor
   })
   const lengths = (chunkSeconds: number) =>
     pack(all, chunkSeconds, 1).map(({ startSample, endSample }) => (endSample - startSample) / SECOND)
-  expect(lengths(150).slice(0, 5)).toEqual([30, 60, 120, 150, 150])
-  expect(lengths(600)).toEqual([30, 60, 120, 240, 480, 70])
-  expect(lengths(30).slice(0, 2)).toEqual([30, 30])
+  expect(lengths(150).slice(0, 5)).toEqual([15, 30, 60, 120, 150])
+  expect(lengths(600)).toEqual([15, 30, 60, 120, 240, 480, 55])
+  expect(lengths(30).slice(0, 2)).toEqual([15, 30])
 })
 
 test('chunks do not depend on when the windows become known', () => {
