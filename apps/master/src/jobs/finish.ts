@@ -28,24 +28,27 @@ export function createFinish(deps: FinishDeps) {
   return async (jobId: string, triesLeft: number): Promise<void> => {
     if (!(await isSettled(deps, jobId))) return
     const job = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow()
+    let hasEnded = false
     try {
-      await merge(deps, job)
+      hasEnded = await merge(deps, job)
     } catch (thrown) {
       const error = toScError(thrown)
       if (error.retryable && triesLeft > 0) throw error
       await endJob(deps, jobId, 'FAILED', error.toReport())
       return
     }
-    await deps.onEnded(jobId)
+    // A cancel that came first has told it already.
+    if (hasEnded) await deps.onEnded(jobId)
   }
 }
 
-async function merge(deps: FinishDeps, job: JobRow): Promise<void> {
+/** False: the job was no longer open. */
+async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
   const definition = deps.definitions.get(job.task)
   if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
   const units = await deps.db.selectFrom('units').selectAll().where('job_id', '=', job.id).orderBy('index').execute()
   const outcome = await definition.merge(job, units)
-  await deps.db
+  const { numUpdatedRows } = await deps.db
     .updateTable('jobs')
     .set({
       status: outcome.status,
@@ -57,6 +60,7 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<void> {
     })
     .where('id', '=', job.id)
     .where('status', 'in', OPEN_JOB)
-    .execute()
+    .executeTakeFirst()
   await notifyJob(deps.db, job.id)
+  return numUpdatedRows > 0n
 }
