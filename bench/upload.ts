@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { WAV_HEADER_BYTES, writeWavHeader } from '../apps/master/src/transcription/wav.ts'
 
 const MiB = 1024 ** 2
 const [sizeMiB = 1024, rounds = 3] = process.argv.slice(2).map(Number)
@@ -150,19 +151,8 @@ async function memoryOf(pid: number): Promise<number> {
 
 /** 16 kHz mono of noise, which no file system can compress. */
 async function writeNoise(path: string, bytes: number): Promise<void> {
-  const header = Buffer.alloc(44)
-  header.write('RIFF', 0)
-  header.writeUInt32LE(bytes - 8, 4)
-  header.write('WAVEfmt ', 8)
-  header.writeUInt32LE(16, 16)
-  header.writeUInt16LE(1, 20)
-  header.writeUInt16LE(1, 22)
-  header.writeUInt32LE(16_000, 24)
-  header.writeUInt32LE(32_000, 28)
-  header.writeUInt16LE(2, 32)
-  header.writeUInt16LE(16, 34)
-  header.write('data', 36)
-  header.writeUInt32LE(bytes - 44, 40)
+  const header = Buffer.alloc(WAV_HEADER_BYTES)
+  writeWavHeader(header, bytes - WAV_HEADER_BYTES)
   const file = await open(path, 'w')
   await file.write(header)
   const noise = Buffer.alloc(MiB)

@@ -3,11 +3,11 @@ import { copyFile, mkdir, readFile, truncate, writeFile } from 'node:fs/promises
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { REPO_DIR } from '@sc/shared/config.ts'
+import { WAV_HEADER_BYTES, writeWavHeader } from '../src/transcription/wav.ts'
 
 const run = promisify(execFile)
 /** 11 s of real speech, stored as 16 kHz mono. */
 const SPEECH = join(REPO_DIR, 'samples/jfk.wav')
-const WAV_HEADER_BYTES = 44
 
 /** Hostile and odd files by name, each made by `makeCorpus`. What each one must lead to stands in media-intake.test.ts. */
 export type CorpusFile =
@@ -109,17 +109,6 @@ async function ffmpegAs(
 async function lyingWav(dataBytes: number): Promise<Buffer> {
   const samples = (await readFile(SPEECH)).subarray(WAV_HEADER_BYTES)
   const header = Buffer.alloc(WAV_HEADER_BYTES)
-  header.write('RIFF', 0)
-  header.writeUInt32LE(dataBytes + 36, 4)
-  header.write('WAVEfmt ', 8)
-  header.writeUInt32LE(16, 16)
-  header.writeUInt16LE(1, 20)
-  header.writeUInt16LE(1, 22)
-  header.writeUInt32LE(16_000, 24)
-  header.writeUInt32LE(32_000, 28)
-  header.writeUInt16LE(2, 32)
-  header.writeUInt16LE(16, 34)
-  header.write('data', 36)
-  header.writeUInt32LE(dataBytes, 40)
+  writeWavHeader(header, dataBytes)
   return Buffer.concat([header, samples])
 }

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { childEnv, REPO_DIR } from '../src/config.ts'
 import { findProgram } from '../src/processes.ts'
 import { closeRedis, connectRedis, waitForRedis } from '../src/redis.ts'
+import { freePort } from './free-port.ts'
 
 export interface TestRedis {
   url: string
@@ -60,13 +60,4 @@ function serverProgram(): string {
   const found = findProgram(['redis-server', 'valkey-server'], childEnv().PATH ?? '') ?? packaged[0]
   if (!found) throw new Error('no redis-server or valkey-server: run `npm test`, which installs one')
   return join(found.startsWith('/') ? '' : REPO_DIR, found)
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  await once(probe, 'close')
-  return port
 }

@@ -5,8 +5,14 @@ export const WAV_HEADER_BYTES = 44
 /** A WAV of 16 kHz mono s16le with the canonical header; the samples are left to be filled in. */
 export function createWav(samples: number): Buffer<ArrayBuffer> {
   const wav = Buffer.alloc(WAV_HEADER_BYTES + 2 * samples)
+  writeWavHeader(wav, 2 * samples)
+  return wav
+}
+
+/** The canonical header of a WAV of 16 kHz mono s16le with so many bytes of samples, at the start of `wav`. */
+export function writeWavHeader(wav: Buffer, dataBytes: number): void {
   wav.write('RIFF', 0)
-  wav.writeUInt32LE(wav.length - 8, 4)
+  wav.writeUInt32LE(WAV_HEADER_BYTES - 8 + dataBytes, 4)
   wav.write('WAVEfmt ', 8)
   wav.writeUInt32LE(16, 16)
   wav.writeUInt16LE(1, 20) // PCM
@@ -16,8 +22,7 @@ export function createWav(samples: number): Buffer<ArrayBuffer> {
   wav.writeUInt16LE(2, 32)
   wav.writeUInt16LE(16, 34)
   wav.write('data', 36)
-  wav.writeUInt32LE(2 * samples, 40)
-  return wav
+  wav.writeUInt32LE(dataBytes, 40)
 }
 
 /** Sizes from here on are what programs write that do not know the length yet. */
