@@ -9,7 +9,7 @@ import { identityOf, isRunning } from '@sc/shared/processes.ts'
 import { addUnits, closeQueue, countUnits, openQueue } from '@sc/shared/queues.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
 import { controlChannel, outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
-import type { ControlMessage, OutboxMessage, UnitPayload } from '@sc/shared/unit.ts'
+import type { AttemptMessage, ControlMessage, OutboxMessage, UnitPayload } from '@sc/shared/unit.ts'
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { startRedis } from '../../../packages/shared/test/start-redis.ts'
 import { type RunningWorker, startWorker } from '../src/worker.ts'
@@ -59,18 +59,20 @@ async function send(queue: typeof cpu, ...units: UnitPayload[]): Promise<void> {
   await addUnits(queue, units, { jobIds: units.map(one => `${one.unitId}-1`) })
 }
 
-async function said(workerId = 'w'): Promise<OutboxMessage[]> {
+/** What was said of attempts. */
+async function said(workerId = 'w'): Promise<AttemptMessage[]> {
   const entries = await redis.xrange(outboxKey(workerId), '-', '+')
-  return entries.map(([, fields]) => JSON.parse(fields[1] as string))
+  const messages = entries.map(([, fields]): OutboxMessage => JSON.parse(fields[1] as string))
+  return messages.filter(message => message.type !== 'registered')
 }
 
-async function heard<T extends OutboxMessage['type']>(type: T, unitId: string, workerId = 'w') {
-  let found: OutboxMessage | undefined
+async function heard<T extends AttemptMessage['type']>(type: T, unitId: string, workerId = 'w') {
+  let found: AttemptMessage | undefined
   await until(async () => {
     found = (await said(workerId)).find(message => message.type === type && message.unitId === unitId)
     return found !== undefined
   })
-  return found as Extract<OutboxMessage, { type: T }>
+  return found as Extract<AttemptMessage, { type: T }>
 }
 
 const tell = (message: ControlMessage) => redis.publish(controlChannel('w'), JSON.stringify(message))

@@ -13,7 +13,9 @@ export const toChildSchema = z.discriminatedUnion('type', [
     type: z.literal('hello'),
     protocol: z.number().int(),
     device: z.string(),
-    modelsDir: z.string().nullable()
+    modelsDir: z.string().nullable(),
+    /** Folder with tasks of the user's own. */
+    tasksDir: z.string().nullable().default(null)
   }),
   z.object({ type: z.literal('load'), model: z.string(), computeType: z.string().nullable(), device: z.string() }),
   z.object({ type: z.literal('run'), id, task: z.string(), input: z.unknown() }),
@@ -21,12 +23,17 @@ export const toChildSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('unload'), model: z.string() }),
   z.object({ type: z.literal('shutdown') })
 ])
-export type ToChild = z.infer<typeof toChildSchema>
+export type ToChild = z.input<typeof toChildSchema>
 
 export const taskDescriptionSchema = z.object({
   name: z.string(),
+  description: z.string().default(''),
   gpu: z.boolean(),
   vramGb: z.number(),
+  /** What the worker must have beside, by name: `ollama`. */
+  features: z.array(z.string()).default([]),
+  /** True: every worker has it; false: a task of the user's own, which has a queue of its own. */
+  builtIn: z.boolean().default(true),
   inputSchema: z.record(z.string(), z.unknown()),
   outputSchema: z.record(z.string(), z.unknown())
 })

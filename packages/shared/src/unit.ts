@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
+import { taskDescriptionSchema } from './python-protocol.ts'
 
 /** What BullMQ carries for a unit: references only, never bytes or addresses that expire. */
 export const unitPayloadSchema = z.object({
@@ -61,9 +62,13 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     timings: timingsSchema
   }),
   /** The attempt was given back unfinished: the worker is draining. Costs the unit nothing. */
-  z.object({ type: z.literal('returned'), ...attempt, slot: z.string() })
+  z.object({ type: z.literal('returned'), ...attempt, slot: z.string() }),
+  /** Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. */
+  z.object({ type: z.literal('registered'), tasks: z.array(taskDescriptionSchema) })
 ])
 export type OutboxMessage = z.infer<typeof outboxMessageSchema>
+/** What is said of one attempt. */
+export type AttemptMessage = Exclude<OutboxMessage, { type: 'registered' }>
 
 /** What the master tells a worker over its control channel. */
 export const controlMessageSchema = z.discriminatedUnion('type', [

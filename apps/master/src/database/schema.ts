@@ -1,7 +1,8 @@
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Presence } from '@sc/shared/presence.ts'
+import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import type { Timings } from '@sc/shared/unit.ts'
-import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
+import type { ColumnType, Generated, GeneratedAlways, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
 
 export const JOB_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'PARTIAL', 'FAILED', 'CANCELLED'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
@@ -40,6 +41,10 @@ export interface WorkersTable {
   revoked_at: Time
   presence: NullableJson<Presence>
   last_seen: Time
+  /** What the worker can run beside the built-in tasks, as it registered it. */
+  tasks: ColumnType<TaskDescription[], string | undefined, string>
+  /** Told to take no units; kept over its restart. */
+  draining: Generated<boolean>
 }
 
 export interface JobsTable {
@@ -65,6 +70,20 @@ export interface JobsTable {
   /** The most that was shown of it, 0 to 1: what was shown is never taken back. */
   progress: Generated<number>
   webhook_url: string | null
+  /** A job of one unit: nothing to plan, nothing to merge. */
+  single: Generated<boolean>
+  /** Not before this time; null: at once. */
+  run_at: Time
+  max_attempts: Generated<number>
+  /** How long one attempt may run; null: as long as the task's kind allows. */
+  timeout_ms: number | null
+  /** The result, when it is small; a large one is the blob `output_ref`. */
+  output: NullableJson<unknown>
+  output_ref: string | null
+  /** Rank of its next unit; see `jobs/fair-share.ts`. */
+  next_rank: number | null
+  /** The job that this one does again. */
+  retried_from: string | null
   created_at: Generated<Date>
   started_at: Time
   finished_at: Time
@@ -93,6 +112,16 @@ export interface UnitsTable {
   attempt_id: string | null
   worker_id: string | null
   slot: string | null
+  /** 0 to 100, the higher first; its job's. */
+  priority: Generated<number>
+  /** Of one priority the lowest goes first; see `jobs/fair-share.ts`. */
+  rank: Generated<number>
+  /** When it was put into its Redis queue; null: it waits here. */
+  sent_at: Time
+  /** After a failed attempt: not to be sent before. */
+  not_before: Time
+  max_attempts: Generated<number>
+  output_ref: string | null
   fraction: Generated<number>
   partial: NullableJson<unknown>
   output: NullableJson<unknown>
@@ -105,11 +134,34 @@ export interface UnitsTable {
   touched_at: Generated<Date>
 }
 
+export interface FairClockTable {
+  id: Generated<boolean>
+  value: Generated<number>
+}
+
+export interface FairKeysTable {
+  key_id: string
+  next_rank: number
+}
+
+export interface JobLogsTable {
+  id: GeneratedAlways<string>
+  job_id: string
+  unit_id: string
+  at: Generated<Date>
+  level: 'debug' | 'info' | 'warn' | 'error'
+  message: string
+  fields: NullableJson<Record<string, unknown>>
+}
+
 export interface Tables {
   api_keys: ApiKeysTable
   workers: WorkersTable
   jobs: JobsTable
   units: UnitsTable
+  fair_clock: FairClockTable
+  fair_keys: FairKeysTable
+  job_logs: JobLogsTable
 }
 
 export type Database = Kysely<Tables>

@@ -5,7 +5,7 @@ import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/s
 import { CRASH_CODES, failUnit, MAX_ATTEMPTS, MAX_CRASHES, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of an attempt, applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of a worker: what it registers is kept with it; a message of an attempt is applied to its unit. This is where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
@@ -37,10 +37,24 @@ export async function acceptMessage(
       return await acceptReturned(trx, message, verdict)
     case 'log':
       return
+    case 'registered':
+      return await acceptRegistered(trx, workerId, message)
   }
 }
 
 type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T }>
+
+async function acceptRegistered(
+  trx: DatabaseTransaction,
+  workerId: string,
+  { tasks }: Message<'registered'>
+): Promise<void> {
+  await trx
+    .updateTable('workers')
+    .set({ tasks: JSON.stringify(tasks) })
+    .where('id', '=', workerId)
+    .execute()
+}
 
 async function acceptStarted(
   trx: DatabaseTransaction,

@@ -1,12 +1,7 @@
+import { classesOfGpu, isGpuClass } from '@sc/shared/capability.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import type { Device } from '../python/command.ts'
-
-/** VRAM classes, most demanding first. */
-const VRAM_CLASSES_GB = [24, 12, 8, 6]
-const LEAST_GPU_GB = 4
-/** A card of a class reports a little less than its name: an A10 of 24 GB says 22.5. */
-const TOLERANCE = 0.92
 
 export interface SlotPlan {
   id: string
@@ -31,25 +26,20 @@ export interface SlotWishes {
  */
 export function planSlots(found: Gpu[], wishes: SlotWishes): SlotPlan[] {
   const asked = wishes.queues
-  const gpus = asked && !asked.some(isGpuQueue) ? [] : selectGpus(found, wishes.gpus)
+  const gpus = asked && !asked.some(isGpuClass) ? [] : selectGpus(found, wishes.gpus)
   const gpuSlots = gpus
-    .filter(gpu => gpu.vramTotalGb >= LEAST_GPU_GB * TOLERANCE)
-    .map(gpu => ({ id: `gpu${gpu.index}`, device: gpu.uuid, queues: asked ?? [...gpuQueues(gpu), 'cpu'] }))
+    .filter(gpu => classesOfGpu(gpu.vramTotalGb).length > 0)
+    .map(gpu => ({
+      id: `gpu${gpu.index}`,
+      device: gpu.uuid,
+      queues: asked ?? [...classesOfGpu(gpu.vramTotalGb), 'cpu']
+    }))
   const cpuSlots = wishes.concurrency ?? (gpuSlots.length === 0 ? 1 : 0)
-  const cpuQueues = gpuSlots.length === 0 ? asked : asked?.filter(queue => !isGpuQueue(queue))
+  const cpuQueues = gpuSlots.length === 0 ? asked : asked?.filter(queue => !isGpuClass(queue))
   return [
     ...gpuSlots,
     ...Array.from({ length: cpuSlots }, (_, at) => ({ id: `cpu${at}`, device: 'cpu', queues: cpuQueues ?? ['cpu'] }))
   ].filter(slot => slot.queues.length > 0)
-}
-
-function gpuQueues(gpu: Gpu): string[] {
-  const classes = VRAM_CLASSES_GB.filter(gigabytes => gpu.vramTotalGb >= gigabytes * TOLERANCE)
-  return [...classes.map(gigabytes => `gpu.vram${gigabytes}`), 'gpu']
-}
-
-function isGpuQueue(queue: string): boolean {
-  return /^gpu(\.|\+|$)/.test(queue)
 }
 
 function selectGpus(found: Gpu[], wanted: string[] | undefined): Gpu[] {
