@@ -82,8 +82,8 @@ export interface JobsTable {
   output_ref: string | null
   /** Rank of its next unit; see `jobs/fair-share.ts`. */
   next_rank: number | null
-  /** The job that this one does again. */
-  retried_from: string | null
+  /** What its recording and its result take; null: not measured yet. */
+  bytes: ColumnType<string | null, number | null | undefined, number | null>
   created_at: Generated<Date>
   started_at: Time
   finished_at: Time

@@ -18,7 +18,8 @@ export interface UnitDraft {
   task: string
   index: number
   queue: string
-  input: StoredInput
+  /** Null: its input is its params. */
+  input: StoredInput | null
   params: Record<string, unknown>
   /** Further inputs by name; the task finds each as a local file. */
   blobs: Record<string, StoredInput>

@@ -9,7 +9,7 @@ import { type Collector, startCollector } from './collect.ts'
 import type { JobDefinition } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
-import { createFinish, isSettled } from './finish.ts'
+import { createFinish, settledJobs } from './finish.ts'
 import { createPlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
 import { createSubmit } from './submit.ts'
@@ -26,6 +26,8 @@ export interface EngineDeps {
   metrics: Metrics
   consumer: string
   workerIds(): Promise<string[]>
+  /** How many slots of online workers serve a queue. */
+  slotsOf(queue: string): number
   definitions: JobDefinition[]
 }
 
@@ -48,7 +50,7 @@ const WEBHOOKS_AT_ONCE = 4
 export function startEngine(deps: EngineDeps): Engine {
   const { db, redis, blobs, log } = deps
   const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
-  const dispatch = createDispatch({ redis, log, queues: ['gpu', 'cpu'] })
+  const dispatch = createDispatch({ db, redis, log, slotsOf: deps.slotsOf })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis, name, concurrency, run, onError })
@@ -65,10 +67,11 @@ export function startEngine(deps: EngineDeps): Engine {
   }
   const settle = { db, dispatch, redis, onEnded }
   const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, definitions }))
-  const onSettled = async (jobId: string): Promise<void> => {
-    if (await isSettled(settle, jobId)) await merges.add(jobId)
+  const onSettled = async (jobIds: string[]): Promise<void> => {
+    for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
   }
-  const plans = background('plan', PLANS_AT_ONCE, createPlan({ ...deps, ...settle, definitions, onPlanned: onSettled }))
+  const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
+  const plans = background('plan', PLANS_AT_ONCE, createPlan({ ...deps, ...settle, definitions, onPlanned }))
   const collector: Collector = startCollector({ ...deps, ...settle, onSettled })
   const reconciler = startReconciler({
     ...settle,
