@@ -11,6 +11,7 @@ import type { Releasers } from '@sc/shared/releasers.ts'
 import { startEnrolling } from './cluster/enrol.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
+import { createTaskRegistry } from './cluster/task-registry.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate } from './database/migrate.ts'
 import { startEmbeddedPostgres } from './embedded/postgres.ts'
@@ -100,13 +101,16 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     blobs,
     feed,
     presence,
+    tasks: createTaskRegistry({ db, presence }),
     metrics,
     keys,
     ffmpegPath,
     log,
     version: VERSION,
     submit: engine.submit,
-    cancel: engine.cancel
+    submitTask: engine.submitTask,
+    cancel: engine.cancel,
+    retry: engine.retry
   })
   await app.listen({ host: config.host, port: config.port })
   releasers.add('http', () => app.close())

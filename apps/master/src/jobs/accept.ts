@@ -2,6 +2,7 @@ import { ERRORS } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_ATTEMPTS, MAX_CRASHES, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
@@ -36,7 +37,7 @@ export async function acceptMessage(
     case 'returned':
       return await acceptReturned(trx, message, verdict)
     case 'log':
-      return
+      return await keepLog(trx, message)
     case 'registered':
       return await acceptRegistered(trx, workerId, message)
   }
@@ -51,7 +52,7 @@ async function acceptRegistered(
 ): Promise<void> {
   await trx
     .updateTable('workers')
-    .set({ tasks: JSON.stringify(tasks) })
+    .set({ tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` })
     .where('id', '=', workerId)
     .execute()
 }

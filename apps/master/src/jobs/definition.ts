@@ -18,7 +18,8 @@ export interface UnitDraft {
   task: string
   index: number
   queue: string
-  input: StoredInput
+  /** Null: its input is its params. */
+  input: StoredInput | null
   params: Record<string, unknown>
   /** Further inputs by name; the task finds each as a local file. */
   blobs: Record<string, StoredInput>
@@ -49,4 +50,9 @@ export interface JobOutcome {
   error: ErrorReport | null
   gaps: Gap[]
   language: string | null
+  /** Left out: the result is where this kind of job keeps it. */
+  output?: StoredOutput
 }
+
+/** A result as it is kept with its job: small as JSON text, large as the key of a blob. */
+export type StoredOutput = { output: string; output_ref: null } | { output: null; output_ref: string }

@@ -13,8 +13,7 @@ const COLUMNS = [
 /** Adds a draft as a row, once. Null: the job is no longer open. A result that is already known makes it DONE at once. */
 export async function insertUnit(db: Database, job: JobRow, draft: UnitDraft, reuse: boolean): Promise<UnitRow | null> {
   const cacheKey = cacheKeyOf(draft)
-  const known = reuse ? await findResult(db, cacheKey) : null
-  const blobs = Object.fromEntries(Object.entries(draft.blobs).map(([name, { key }]) => [name, key]))
+  const known = reuse && cacheKey !== null ? await findResult(db, cacheKey) : null
   const now = new Date()
   await db
     .insertInto('units')
@@ -29,8 +28,8 @@ export async function insertUnit(db: Database, job: JobRow, draft: UnitDraft, re
           sql<number>`${draft.index}::integer`.as('index'),
           eb.val(draft.queue).as('queue'),
           eb.val(known ? 'DONE' : 'QUEUED').as('status'),
-          eb.val(draft.input.key).as('input_ref'),
-          sql<string>`${JSON.stringify({ ...draft.params, blobs })}::jsonb`.as('params'),
+          eb.val(draft.input?.key ?? null).as('input_ref'),
+          sql<string>`${JSON.stringify(paramsOf(draft))}::jsonb`.as('params'),
           sql<string>`${JSON.stringify(draft.span)}::jsonb`.as('span'),
           sql<number>`${draft.seconds}::double precision`.as('seconds'),
           sql<number>`${draft.deadlineMs}::integer`.as('deadline_ms'),
@@ -62,8 +61,16 @@ async function findResult(db: Database, cacheKey: string): Promise<string | null
   return row?.text ?? null
 }
 
+/** What the task gets as its input, with the keys of its further blobs. */
+function paramsOf({ params, blobs }: UnitDraft): Record<string, unknown> {
+  const keys = Object.entries(blobs).map(([name, { key }]) => [name, key])
+  return keys.length === 0 ? params : { ...params, blobs: Object.fromEntries(keys) }
+}
+
 /** sha256 of what the unit is made of: task, audio, parameters; not of names and keys. */
-function cacheKeyOf({ task, input, params, blobs }: UnitDraft): string {
+function cacheKeyOf({ task, input, params, blobs }: UnitDraft): string | null {
+  // Only a task on stored content is known to give the same again.
+  if (input === null) return null
   const contents = Object.entries(blobs).map(([name, { sha256 }]) => [name, sha256])
   return createHash('sha256')
     .update(JSON.stringify([task, input.sha256, contents, params]))
