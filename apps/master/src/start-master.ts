@@ -12,6 +12,7 @@ import { startEnrolling } from './cluster/enrol.ts'
 import { hasGpuWorker, slotsOn, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { startRoom } from './cluster/room.ts'
+import { createTaskRegistry } from './cluster/task-registry.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate } from './database/migrate.ts'
 import { startEmbeddedPostgres } from './embedded/postgres.ts'
@@ -110,13 +111,16 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     feed,
     presence,
     room,
+    tasks: createTaskRegistry({ db, presence }),
     metrics,
     keys,
     ffmpegPath,
     log,
     version: VERSION,
     submit: engine.submit,
-    cancel: engine.cancel
+    submitTask: engine.submitTask,
+    cancel: engine.cancel,
+    retry: engine.retry
   })
   await app.listen({ host: config.host, port: config.port })
   releasers.add('http', () => app.close())

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { ScError } from './errors.ts'
+import { nearNames } from './near-names.ts'
 
 /**
  * The environment, parsed once. The only file that reads `process.env`. A name that starts with `SC_` and is not listed
@@ -151,22 +152,6 @@ function withValue(env: Environment, keep: (name: string) => boolean = () => tru
 function unknownName(name: string): string[] {
   if (!name.startsWith('SC_') || Object.hasOwn(VARIABLES, name)) return []
   const known = Object.keys(VARIABLES).filter(candidate => candidate.startsWith('SC_'))
-  const [nearest] = known
-    .filter(other => distance(other, name) <= 2)
-    .sort((a, b) => distance(a, name) - distance(b, name))
+  const [nearest] = nearNames(name, known)
   return [`${name}: there is no such setting${nearest ? `; did you mean ${nearest}?` : ''}`]
-}
-
-/** Letters to change, add or drop to get from `a` to `b`. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (const [index, letter] of [...a].entries()) {
-    const next = [index + 1]
-    for (let column = 1; column <= b.length; column++) {
-      const swap = (row[column - 1] ?? 0) + (letter === b[column - 1] ? 0 : 1)
-      next.push(Math.min(swap, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

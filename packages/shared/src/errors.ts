@@ -15,6 +15,7 @@ export const ERRORS = {
   SC_NOT_FOUND: { status: 404, title: 'There is no such thing here', retryable: false },
   SC_NOT_FINISHED: { status: 409, title: 'The job is not finished', retryable: true },
   SC_NO_RESULT: { status: 409, title: 'The job ended without a result', retryable: false },
+  SC_NOT_FAILED: { status: 409, title: 'The job has not failed', retryable: false },
   SC_RATE_LIMITED: { status: 429, title: 'Too many requests', retryable: true },
 
   // What the recording is
@@ -30,6 +31,7 @@ export const ERRORS = {
   SC_TASK_FAILED: { status: 500, title: 'The task failed', retryable: true },
   SC_TASK_INPUT: { status: 422, title: 'The input of the task is not valid', retryable: false },
   SC_TASK_UNKNOWN: { status: 404, title: 'No task has that name', retryable: false },
+  SC_TASK_UNFIT: { status: 422, title: 'The task cannot run as it is registered', retryable: false },
   SC_MODEL_UNAVAILABLE: { status: 503, title: 'The model could not be loaded', retryable: true },
   SC_OUT_OF_MEMORY: { status: 503, title: 'The device has too little memory', retryable: true },
   SC_CHILD_DIED: { status: 500, title: 'The Python process ended', retryable: true },

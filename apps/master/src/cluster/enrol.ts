@@ -8,7 +8,8 @@ import type { Database } from '../database/schema.ts'
 
 /**
  * Answers workers that ask to be enrolled: each request once, with the worker's id and a key of its own for blobs.
- * A worker that comes back with the id of an earlier time keeps it, and its old key ends.
+ * A worker that comes back with the id of an earlier time keeps it, and its old key ends; one that was told to drain is
+ * told so again.
  */
 export interface EnrolDeps {
   db: Database
@@ -81,7 +82,7 @@ async function answerNext(deps: EnrolDeps): Promise<void> {
 
 async function answer({ db, redis, log }: EnrolDeps, request: EnrolRequest): Promise<void> {
   const key = `sc_${randomBytes(32).toString('base64url')}`
-  const workerId = await db.transaction().execute(async trx => {
+  const { id: workerId, draining } = await db.transaction().execute(async trx => {
     const known = await trx
       .selectFrom('workers')
       .select('id')
@@ -90,11 +91,12 @@ async function answer({ db, redis, log }: EnrolDeps, request: EnrolRequest): Pro
       .executeTakeFirst()
     const id = known?.id ?? `w-${randomUUID().slice(0, 13)}`
     const { name, hostname } = request
-    await trx
+    const worker = await trx
       .insertInto('workers')
       .values({ id, name, hostname })
       .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname }))
-      .execute()
+      .returning(['id', 'draining'])
+      .executeTakeFirstOrThrow()
     await trx.updateTable('api_keys').set({ revoked_at: new Date() }).where('worker_id', '=', id).execute()
     await trx
       .insertInto('api_keys')
@@ -106,11 +108,15 @@ async function answer({ db, redis, log }: EnrolDeps, request: EnrolRequest): Pro
         worker_id: id
       })
       .execute()
-    return id
+    return worker
   })
   log.info({ workerId, name: request.name }, 'worker enrolled')
   const replyKey = enrolReplyKey(request.replyTo)
-  await redis.multi().rpush(replyKey, JSON.stringify({ workerId, key })).pexpire(replyKey, REPLY_TTL_MS).exec()
+  await redis
+    .multi()
+    .rpush(replyKey, JSON.stringify({ workerId, key, draining }))
+    .pexpire(replyKey, REPLY_TTL_MS)
+    .exec()
 }
 
 function toObject(fields: string[]): Record<string, string> {

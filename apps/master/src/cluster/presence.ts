@@ -5,6 +5,7 @@ import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
+import { sendControl } from './control.ts'
 
 /** Row of `GET /api/workers`. */
 export type WorkerRow = Omit<Presence, 'status'> & {
@@ -33,17 +34,21 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
   async function look(): Promise<void> {
     const known = await deps.db
       .selectFrom('workers')
-      .select(['id', 'presence', 'last_seen'])
+      .select(['id', 'presence', 'last_seen', 'draining'])
       .where('revoked_at', 'is', null)
       .orderBy('name')
       .execute()
     const texts = known.length > 0 ? await deps.redis.mget(known.map(({ id }) => presenceKey(id))) : []
     const now = new Date()
-    rows = known.flatMap(({ presence, last_seen }, at): WorkerRow[] => {
+    const deaf: string[] = []
+    rows = known.flatMap(({ presence, last_seen, draining }, at): WorkerRow[] => {
       const live = parse(texts[at])
-      if (live) return [{ ...live, lastSeen: now.toISOString() }]
+      if (live && draining && live.status === 'online') deaf.push(live.id)
+      if (live) return [{ ...live, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
       return presence && last_seen ? [{ ...presence, status: 'offline', lastSeen: last_seen.toISOString() }] : []
     })
+    // It was away when it was told.
+    for (const id of deaf) await sendControl(deps.redis, id, { type: 'drain' })
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
   }
 

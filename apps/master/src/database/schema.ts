@@ -43,6 +43,8 @@ export interface WorkersTable {
   last_seen: Time
   /** What the worker can run beside the built-in tasks, as it registered it. */
   tasks: ColumnType<TaskDescription[], string | undefined, string>
+  /** When it registered them. */
+  tasks_at: Time
   /** Told to take no units; kept over its restart. */
   draining: Generated<boolean>
 }
@@ -152,6 +154,8 @@ export interface JobLogsTable {
   level: 'debug' | 'info' | 'warn' | 'error'
   message: string
   fields: NullableJson<Record<string, unknown>>
+  /** Size of the job's log up to and with this line. */
+  total_bytes: Generated<number>
 }
 
 export interface Tables {

@@ -7,9 +7,12 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { WorkerPresence } from '../cluster/presence.ts'
 import type { Room } from '../cluster/room.ts'
+import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { JobFeed } from '../jobs/feed.ts'
+import type { createRetry } from '../jobs/retry.ts'
 import type { createSubmit } from '../jobs/submit.ts'
+import type { createSubmitTask } from '../jobs/submit-task.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Keys } from './keys.ts'
 
@@ -22,14 +25,17 @@ export interface AppDeps {
   feed: JobFeed
   presence: Pick<WorkerPresence, 'workers'>
   room: Pick<Room, 'check'>
+  tasks: TaskRegistry
   metrics: Metrics
   keys: Keys
   ffmpegPath: string
   log: Logger
   version: string
   submit: ReturnType<typeof createSubmit>
+  submitTask: ReturnType<typeof createSubmitTask>
   /** False: there is no such job. */
   cancel(jobId: string): Promise<boolean>
+  retry: ReturnType<typeof createRetry>
 }
 
 /** The server as the routes see it: bodies, queries and answers are typed by their zod schemas. */

@@ -11,11 +11,19 @@ import { addPressure } from './pressure.ts'
 import { addProblems } from './problem.ts'
 import { addBlobs } from './routes/blobs.ts'
 import { addCluster } from './routes/cluster.ts'
+import { addDrain } from './routes/drain.ts'
 import { addHealth } from './routes/health.ts'
+import { addJobEvents } from './routes/job-events.ts'
+import { addJobLogs } from './routes/job-logs.ts'
+import { addJobResult } from './routes/job-result.ts'
 import { addJobs } from './routes/jobs.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
+import { addRetry } from './routes/retry.ts'
+import { addStats } from './routes/stats.ts'
+import { addSubmitTask } from './routes/submit-task.ts'
 import { addSubmitTranscription } from './routes/submit-transcription.ts'
+import { addTasks } from './routes/tasks.ts'
 import { addTranscriptions } from './routes/transcriptions.ts'
 import { addUnits } from './routes/units.ts'
 import { addWorkers } from './routes/workers.ts'
@@ -39,9 +47,17 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addLogin(app, deps)
   addSubmitTranscription(app, deps)
   addTranscriptions(app, deps)
+  addTasks(app, deps)
+  addSubmitTask(app, deps)
   addJobs(app, deps)
   addUnits(app, deps)
+  addJobResult(app, deps)
+  addJobLogs(app, deps)
+  addJobEvents(app, deps)
+  addRetry(app, deps)
   addWorkers(app, deps)
+  addDrain(app, deps)
+  addStats(app, deps)
   addCluster(app, deps)
   addBlobs(app, deps)
 

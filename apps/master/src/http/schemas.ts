@@ -5,12 +5,12 @@ import { z } from 'zod'
 import { JOB_STATUSES } from '../database/schema.ts'
 
 /** What the routes answer with; also what `/openapi.json` says of it. */
-const named = <T extends z.ZodType>(id: string, schema: T): T => {
+export const named = <T extends z.ZodType>(id: string, schema: T): T => {
   z.globalRegistry.add(schema, { id })
   return schema
 }
 
-const time = z.string().describe('ISO 8601')
+export const time = z.string().describe('ISO 8601')
 
 export const statusSchema = z.enum(JOB_STATUSES)
 
@@ -31,8 +31,16 @@ const standing = {
   jobId: z.string(),
   status: statusSchema,
   progress: z.number().describe('0 to 1; never falls'),
-  queuePosition: z.int().nullable().describe('How many jobs go before a PENDING one, counted up to 400; else null'),
-  etaSeconds: z.int().nullable().describe('At the speed of this job so far; null: too early to say'),
+  queuePosition: z
+    .int()
+    .nullable()
+    .describe(
+      'What goes before a PENDING one, counted up to 400: jobs while it is not planned, units of its queue after that; else null'
+    ),
+  etaSeconds: z
+    .int()
+    .nullable()
+    .describe('At the speed of this job so far, or of its task lately; null: nobody can say'),
   waitingFor: z.string().nullable().describe('Why nothing of it is being done just now, in one sentence'),
   createdAt: time,
   startedAt: time.nullable(),

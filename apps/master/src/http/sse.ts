@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** One event of a stream; `event: null` is a comment that only keeps the connection open. */
 export type StreamEvent = { event: string; id?: string; data: unknown } | { event: null }
@@ -25,4 +25,9 @@ async function* toText(events: AsyncIterable<StreamEvent>): AsyncGenerator<strin
     if (one.event === null) yield ': still here\n\n'
     else yield `${one.id ? `id: ${one.id}\n` : ''}event: ${one.event}\ndata: ${JSON.stringify(one.data)}\n\n`
   }
+}
+
+/** What a client that comes back heard last. */
+export function lastEventIdOf({ headers }: FastifyRequest): string | undefined {
+  return [headers['last-event-id']].flat()[0]
 }

@@ -17,7 +17,8 @@ export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdi
   const starts: Start[] = []
   const results: Result[] = []
   const others: Said[] = []
-  for (const said of Map.groupBy(batch, unitOf).values()) {
+  const [logs, rest] = [batch.filter(isLog), batch.filter(said => !isLog(said))]
+  for (const said of Map.groupBy(rest, unitOf).values()) {
     const start = asStart(said)
     const result = start ? undefined : asResult(said)
     if (start) starts.push(start)
@@ -26,7 +27,11 @@ export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdi
   }
   await acceptStarts(trx, starts, verdict)
   await acceptResults(trx, results, verdict)
-  for (const { workerId, message } of others) await acceptMessage(trx, workerId, message, verdict)
+  for (const { workerId, message } of [...logs, ...others]) await acceptMessage(trx, workerId, message, verdict)
+}
+
+function isLog({ message }: Said): boolean {
+  return message.type === 'log'
 }
 
 /** Messages of no unit each stand for themselves. */

@@ -4,6 +4,7 @@ import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptStarts } from './accept-many.ts'
+import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
@@ -39,7 +40,7 @@ export async function acceptMessage(
     case 'returned':
       return await acceptReturned(trx, message, verdict)
     case 'log':
-      return
+      return await keepLog(trx, message)
     case 'registered':
       return await acceptRegistered(trx, workerId, message)
   }
@@ -54,7 +55,7 @@ async function acceptRegistered(
 ): Promise<void> {
   await trx
     .updateTable('workers')
-    .set({ tasks: JSON.stringify(tasks) })
+    .set({ tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` })
     .where('id', '=', workerId)
     .execute()
 }

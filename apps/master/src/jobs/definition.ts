@@ -50,4 +50,9 @@ export interface JobOutcome {
   error: ErrorReport | null
   gaps: Gap[]
   language: string | null
+  /** Left out: the result is where this kind of job keeps it. */
+  output?: StoredOutput
 }
+
+/** A result as it is kept with its job: small as JSON text, large as the key of a blob. */
+export type StoredOutput = { output: string; output_ref: null } | { output: null; output_ref: string }

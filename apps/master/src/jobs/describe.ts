@@ -1,9 +1,11 @@
 import type { ErrorReport } from '@sc/shared/errors.ts'
-import { type SqlBool, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { WorkerRow } from '../cluster/presence.ts'
 import { type Database, type Gap, type JobStatus, OPEN_JOB } from '../database/schema.ts'
 import { etaSecondsOf, type JobFigures, progressOf, type UnitCounts } from './progress.ts'
-import { waitingForOf } from './waiting-for.ts'
+import { isAfter, type JobFigureRow, type JobPlace, selectJobs } from './select-jobs.ts'
+import { readTaskTimes, type TaskTimes, taskEtaSeconds } from './task-times.ts'
+import { type QueuedUnit, waitingForOf } from './waiting-for.ts'
 
 /** What the API says of a job: one query for the row, its units and its place in the queue. */
 export interface JobDescription {
@@ -11,7 +13,10 @@ export interface JobDescription {
   task: string
   status: JobStatus
   progress: number
-  /** Jobs that go before a PENDING one (counted up to 200 of a higher and 200 of the same priority); else null. */
+  /**
+   * What goes before a PENDING one: jobs while it is not planned, units of its queue after that (counted up to 200 of a
+   * higher and 200 of the same priority); else null.
+   */
   queuePosition: number | null
   etaSeconds: number | null
   waitingFor: string | null
@@ -35,14 +40,10 @@ export interface DescribeDeps {
 export interface JobFilter {
   status?: JobStatus | undefined
   task?: string | undefined
-  /** Only jobs after this one, newest first: `created_at` in µs since 1970, and id. */
-  after?: { createdUs: string; id: string } | undefined
+  /** Only jobs after this one, newest first. */
+  after?: JobPlace | undefined
   limit: number
 }
-
-/** A page of 100 rows at 100,000 open jobs: 70 ms; without an end, minutes. */
-const COUNTED_UP_TO = 200
-const CHUNK = 'transcribe.chunk'
 
 /** Null: there is no such job. */
 export async function describeJob(deps: DescribeDeps, jobId: string): Promise<JobDescription | null> {
@@ -54,93 +55,29 @@ export async function describeJob(deps: DescribeDeps, jobId: string): Promise<Jo
 export async function listJobs(
   deps: DescribeDeps,
   filter: JobFilter
-): Promise<{ items: JobDescription[]; next: JobFilter['after'] }> {
+): Promise<{ items: JobDescription[]; next: JobPlace | undefined }> {
   let query = selectJobs(deps.db)
     .orderBy('jobs.created_at', 'desc')
     .orderBy('jobs.id', 'desc')
     .limit(filter.limit + 1)
   if (filter.status) query = query.where('jobs.status', '=', filter.status)
   if (filter.task) query = query.where('jobs.task', '=', filter.task)
-  if (filter.after) {
-    const { createdUs, id } = filter.after
-    const at = sql`'epoch'::timestamptz + ${createdUs}::bigint * interval '1 microsecond'`
-    query = query.where(sql<SqlBool>`(jobs.created_at, jobs.id) < (${at}, ${id})`)
-  }
+  if (filter.after) query = query.where(isAfter(filter.after))
   const rows = await query.execute()
   const page = rows.slice(0, filter.limit)
   const last = rows.length > filter.limit ? page.at(-1) : undefined
   return { items: await describeRows(deps, page), next: last && { createdUs: last.created_us, id: last.id } }
 }
 
-/** A job with the figures of its units. */
-function selectJobs(db: Database) {
-  const count = (condition: ReturnType<typeof sql>) => sql<string>`count(*) filter (where ${condition})`
-  const seconds = (condition: ReturnType<typeof sql>) =>
-    sql<number>`coalesce(sum(seconds) filter (where ${condition}), 0)`
-  const chunk = sql`task = ${CHUNK}`
-  return db
-    .selectFrom('jobs')
-    .leftJoinLateral(
-      eb =>
-        eb
-          .selectFrom('units')
-          .whereRef('units.job_id', '=', 'jobs.id')
-          .select([
-            count(sql`true`).as('total'),
-            count(sql`status = 'DONE'`).as('done'),
-            count(sql`status = 'RUNNING'`).as('running'),
-            count(sql`status = 'FAILED'`).as('failed'),
-            count(chunk).as('chunks_total'),
-            count(sql`${chunk} and status = 'DONE'`).as('chunks_done'),
-            count(sql`${chunk} and status = 'RUNNING'`).as('chunks_running'),
-            count(sql`${chunk} and status = 'FAILED'`).as('chunks_failed'),
-            sql<number>`coalesce(sum(seconds), 0)`.as('seconds_total'),
-            seconds(sql`status in ('DONE', 'FAILED')`).as('seconds_settled'),
-            seconds(sql`status = 'DONE' and attempt_id is not null`).as('seconds_worked'),
-            sql<number>`coalesce(sum(seconds * fraction) filter (where status = 'RUNNING'), 0)`.as('seconds_running'),
-            sql<string | null>`min(queue) filter (where status = 'QUEUED')`.as('queued_on')
-          ])
-          .as('u'),
-      join => join.onTrue()
-    )
-    .select([
-      'jobs.id',
-      'jobs.task',
-      'jobs.status',
-      'jobs.planned',
-      'jobs.progress',
-      'jobs.model',
-      'jobs.language',
-      'jobs.duration_seconds',
-      'jobs.created_at',
-      'jobs.started_at',
-      'jobs.finished_at',
-      'jobs.error',
-      'jobs.gaps'
-    ])
-    .selectAll('u')
-    .select([
-      sql<string>`(extract(epoch from jobs.created_at) * 1000000)::bigint::text`.as('created_us'),
-      sql<number | null>`extract(epoch from now() - jobs.started_at)::float8`.as('running_for_seconds'),
-      // In the order of an index: left to itself, PostgreSQL reads the whole table for each row.
-      sql<string | null>`case when jobs.status = 'PENDING' then
-        (select count(*) from (select from jobs as o where o.status in ('PENDING', 'RUNNING')
-          and o.priority > jobs.priority order by o.priority, o.created_at, o.id limit ${COUNTED_UP_TO}) as higher) +
-        (select count(*) from (select from jobs as o where o.status in ('PENDING', 'RUNNING')
-          and o.priority = jobs.priority and (o.created_at, o.id) < (jobs.created_at, jobs.id)
-          order by o.priority, o.created_at, o.id limit ${COUNTED_UP_TO}) as older) end`.as('ahead')
-    ])
-}
-
-type Row = Awaited<ReturnType<ReturnType<typeof selectJobs>['execute']>>[number]
-
-async function describeRows(deps: DescribeDeps, rows: Row[]): Promise<JobDescription[]> {
-  const described = rows.map(row => describe(row, deps.presence.workers()))
+async function describeRows(deps: DescribeDeps, rows: JobFigureRow[]): Promise<JobDescription[]> {
+  const open = rows.filter(({ single, status }) => single && OPEN_JOB.includes(status))
+  const times = await readTaskTimes(deps.db, [...new Set(open.map(({ task }) => task))])
+  const described = rows.map(row => describe(row, deps.presence.workers(), times.get(row.task)))
   await keepProgress(deps.db, rows, described)
   return described
 }
 
-function describe(row: Row, workers: WorkerRow[]): JobDescription {
+function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | undefined): JobDescription {
   const figures: JobFigures = {
     status: row.status,
     planned: row.planned,
@@ -151,8 +88,10 @@ function describe(row: Row, workers: WorkerRow[]): JobDescription {
     secondsTotal: row.seconds_total ?? 0,
     secondsSettled: row.seconds_settled ?? 0,
     secondsWorked: row.seconds_worked ?? 0,
-    secondsRunning: row.seconds_running ?? 0
+    secondsRunning: row.seconds_running ?? 0,
+    fractionsRunning: row.fractions_running ?? 0
   }
+  const next = nextOf(row)
   const queuePosition = row.ahead === null ? null : Number(row.ahead)
   return {
     jobId: row.id,
@@ -160,8 +99,8 @@ function describe(row: Row, workers: WorkerRow[]): JobDescription {
     status: row.status,
     progress: progressOf(figures),
     queuePosition,
-    etaSeconds: etaSecondsOf(figures),
-    waitingFor: waitingForOf({ ...figures, queuedOn: row.queued_on, queuePosition }, workers),
+    etaSeconds: row.single ? singleEtaSeconds(row, next, workers, times) : etaSecondsOf(figures),
+    waitingFor: waitingForOf({ ...figures, next, queuePosition }, workers),
     units: figures.units,
     chunks: countsOf(row.chunks_total, row.chunks_done, row.chunks_running, row.chunks_failed),
     model: row.model,
@@ -175,6 +114,37 @@ function describe(row: Row, workers: WorkerRow[]): JobDescription {
   }
 }
 
+function nextOf(row: JobFigureRow): QueuedUnit | null {
+  if (row.next_queue === null) return null
+  return {
+    queue: row.next_queue,
+    notBefore: row.next_not_before,
+    pauseSeconds: row.next_pause_seconds ?? 0,
+    attempts: row.next_attempts ?? 0,
+    maxAttempts: row.next_max_attempts ?? 0,
+    error: row.next_error?.detail ?? null
+  }
+}
+
+/** Null also while nobody is there to run it. */
+function singleEtaSeconds(
+  row: JobFigureRow,
+  next: QueuedUnit | null,
+  workers: WorkerRow[],
+  times: TaskTimes | undefined
+): number | null {
+  if (!OPEN_JOB.includes(row.status)) return null
+  if (next && !workers.some(({ status, queues }) => status === 'online' && queues.includes(next.queue))) return null
+  const standing = {
+    isRunning: Number(row.running) > 0,
+    queuedForSeconds: row.next_queued_for_seconds ?? 0,
+    pauseSeconds: next?.pauseSeconds ?? 0,
+    runningForSeconds: row.running_for_seconds ?? 0,
+    fraction: row.fractions_running ?? 0
+  }
+  return taskEtaSeconds(standing, times)
+}
+
 function countsOf(
   ...counts: [total: string | null, done: string | null, running: string | null, failed: string | null]
 ): UnitCounts {
@@ -183,7 +153,7 @@ function countsOf(
 }
 
 /** Writes down what is about to be shown; rows that somebody else holds are left for the next time. */
-async function keepProgress(db: Database, rows: Row[], described: JobDescription[]): Promise<void> {
+async function keepProgress(db: Database, rows: JobFigureRow[], described: JobDescription[]): Promise<void> {
   const grown = described.filter(
     ({ progress, status }, at) => progress > (rows[at]?.progress ?? 0) && OPEN_JOB.includes(status)
   )

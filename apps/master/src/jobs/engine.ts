@@ -12,7 +12,9 @@ import type { JobFeed } from './feed.ts'
 import { createFinish, settledJobs } from './finish.ts'
 import { createPlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
+import { createRetry } from './retry.ts'
 import { createSubmit } from './submit.ts'
+import { createSubmitTask } from './submit-task.ts'
 import { createTellWebhook } from './tell-webhook.ts'
 
 export interface EngineDeps {
@@ -33,7 +35,9 @@ export interface EngineDeps {
 
 export interface Engine {
   submit: ReturnType<typeof createSubmit>
+  submitTask: ReturnType<typeof createSubmitTask>
   cancel: ReturnType<typeof createCancel>
+  retry: ReturnType<typeof createRetry>
   dispatch: Dispatch
   stop(): Promise<void>
 }
@@ -66,7 +70,7 @@ export function startEngine(deps: EngineDeps): Engine {
     await blobs.removePrefix(`units/${jobId}`)
   }
   const settle = { db, dispatch, redis, onEnded }
-  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, definitions }))
+  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
   const onSettled = async (jobIds: string[]): Promise<void> => {
     for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
   }
@@ -83,7 +87,9 @@ export function startEngine(deps: EngineDeps): Engine {
 
   return {
     submit: createSubmit({ db, queuePlan: plans.add }),
+    submitTask: createSubmitTask({ db, dispatch }),
     cancel: createCancel(settle),
+    retry: createRetry({ db, dispatch, queuePlan: plans.add }),
     dispatch,
     stop: async () => {
       await reconciler.stop()

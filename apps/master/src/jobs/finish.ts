@@ -1,12 +1,15 @@
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
-import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
-import type { JobDefinition } from './definition.ts'
+import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import type { JobDefinition, JobOutcome } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
+import { mergeSingle } from './single-task.ts'
 
 const AT_MOST = 1_000
 
 export interface FinishDeps extends SettleDeps {
+  blobs: BlobStore
   definitions: Map<string, JobDefinition>
 }
 
@@ -51,10 +54,8 @@ export function createFinish(deps: FinishDeps) {
 
 /** False: the job was no longer open. */
 async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
-  const definition = deps.definitions.get(job.task)
-  if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
   const units = await deps.db.selectFrom('units').selectAll().where('job_id', '=', job.id).orderBy('index').execute()
-  const outcome = await definition.merge(job, units)
+  const outcome = job.single ? await mergeSingle(deps, job, units) : await mergeMany(deps, job, units)
   const { numUpdatedRows } = await deps.db
     .updateTable('jobs')
     .set({
@@ -62,6 +63,7 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
       error: outcome.error && JSON.stringify(outcome.error),
       gaps: JSON.stringify(outcome.gaps),
       language: outcome.language,
+      ...outcome.output,
       started_at: sql<Date>`coalesce(started_at, now())`,
       finished_at: sql<Date>`now()`
     })
@@ -70,4 +72,10 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
     .executeTakeFirst()
   await notifyJob(deps.db, job.id)
   return numUpdatedRows > 0n
+}
+
+async function mergeMany({ definitions }: FinishDeps, job: JobRow, units: UnitRow[]): Promise<JobOutcome> {
+  const definition = definitions.get(job.task)
+  if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
+  return await definition.merge(job, units)
 }

@@ -25,6 +25,8 @@ export interface JobFigures {
   secondsWorked: number
   /** Done of the units that run. */
   secondsRunning: number
+  /** The fractions of the units that run, added up. */
+  fractionsRunning: number
 }
 
 /** Merging comes after the last unit: an open job is never quite done. */
@@ -44,7 +46,7 @@ function measured({ planned, units, durationSeconds, ...figures }: JobFigures): 
   const { secondsTotal, secondsSettled, secondsRunning } = figures
   const wholeSeconds = wholeSecondsOf({ planned, durationSeconds, secondsTotal })
   if (wholeSeconds > 0) return (secondsSettled + secondsRunning) / wholeSeconds
-  return planned && units.total > 0 ? (units.done + units.failed) / units.total : 0
+  return planned && units.total > 0 ? (units.done + units.failed + figures.fractionsRunning) / units.total : 0
 }
 
 /** While units are still being found, the recording's length says how much there can be; 0: nothing says it. */

@@ -48,9 +48,10 @@ export function createSubmit(deps: { db: Database; queuePlan(jobId: string): Pro
   }
 }
 
-async function findSame(
+/** The job of an earlier request with the same idempotency key; SC_IDEMPOTENCY_CONFLICT: it was another request. */
+export async function findSame(
   db: Database,
-  { keyId, requestHash }: TranscriptionRequest,
+  { keyId, requestHash }: Pick<TranscriptionRequest, 'keyId' | 'requestHash'>,
   idempotencyKey: string
 ): Promise<string> {
   const job = await db
@@ -62,6 +63,6 @@ async function findSame(
   if (job.request_hash === requestHash) return job.id
   throw new ScError(
     'SC_IDEMPOTENCY_CONFLICT',
-    `Idempotency-Key "${idempotencyKey}" belongs to job ${job.id}, which had another file or other parameters. Use a new key.`
+    `Idempotency-Key "${idempotencyKey}" belongs to job ${job.id}, which had another input or other parameters. Use a new key.`
   )
 }

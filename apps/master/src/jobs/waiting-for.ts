@@ -1,26 +1,36 @@
 import type { WorkerRow } from '../cluster/presence.ts'
+import { slotsFor } from '../cluster/slots-for.ts'
 import type { JobFigures } from './progress.ts'
+import { waitingForWorker } from './waiting-for-worker.ts'
 
 export interface Waiting extends Pick<JobFigures, 'status' | 'planned' | 'units'> {
-  /** Capability class of its queued units; null: none is queued. */
-  queuedOn: string | null
+  /** A queued unit of the job, one that may run now if there is one; null: none is queued. */
+  next: QueuedUnit | null
   queuePosition: number | null
+}
+
+export interface QueuedUnit {
+  queue: string
+  /** Not to run before this; null: at once. */
+  notBefore: Date | null
+  /** Until then; not above 0: it may run. */
+  pauseSeconds: number
+  attempts: number
+  maxAttempts: number
+  /** What its last attempt said. */
+  error: string | null
 }
 
 /** Why nothing of a job is being done just now, in one sentence; null: something is, or it has ended. */
 export function waitingForOf(job: Waiting, workers: WorkerRow[]): string | null {
   if ((job.status !== 'PENDING' && job.status !== 'RUNNING') || job.units.running > 0) return null
-  const { queuedOn } = job
-  if (queuedOn === null) return waitingForMaster(job)
+  const { next } = job
+  if (next === null) return waitingForMaster(job)
   const online = workers.filter(({ status }) => status === 'online')
-  const able = online.filter(({ queues }) => queues.includes(queuedOn))
-  if (able.length === 0) return waitingForWorker(queuedOn, online, workers)
-  const slots = able.flatMap(worker => worker.slots).filter(({ state }) => state !== 'out-of-service')
-  if (slots.length === 0) return `waits for a slot on queue ${queuedOn}: all of them are out of service`
-  const ahead = job.queuePosition ?? 0
-  if (ahead > 0) return `waits behind ${count(ahead, 'job')} on queue ${queuedOn}`
-  const busy = slots.filter(({ state }) => state !== 'idle').length
-  return busy === slots.length ? `waits for one of ${count(slots.length, 'slot')} on queue ${queuedOn}` : null
+  const able = online.filter(({ queues }) => queues.includes(next.queue))
+  if (next.pauseSeconds > 0) return waitingForTime(next)
+  if (able.length === 0) return waitingForWorker(next.queue, workers)
+  return waitingForSlot(next.queue, able, job.queuePosition ?? 0)
 }
 
 function waitingForMaster({ planned, queuePosition, units }: Waiting): string | null {
@@ -30,18 +40,31 @@ function waitingForMaster({ planned, queuePosition, units }: Waiting): string | 
   return ahead > 0 ? `waits to be planned, behind ${count(ahead, 'job')}` : 'waits to be planned'
 }
 
-/** Nobody who is there can do it: say what is missing, and what there is instead. */
-function waitingForWorker(queue: string, online: WorkerRow[], workers: WorkerRow[]): string {
-  const draining = workers.filter(({ status, queues }) => status === 'draining' && queues.includes(queue))
-  if (draining.length > 0) return `waits for a worker: ${draining.map(({ name }) => name).join(', ')} is draining`
-  if (online.length === 0) return 'waits for a worker: none is online'
-  const neededGb = Number(/^gpu\.vram(\d+)/.exec(queue)?.[1] ?? 0)
-  const cards = online.flatMap(({ name, gpus }) => gpus.map(({ vramTotalGb }) => ({ name, vramTotalGb })))
-  const largest = cards.sort((a, b) => b.vramTotalGb - a.vramTotalGb)[0]
-  if (queue.startsWith('gpu') && !largest) return 'waits for a GPU: no worker that is online has one'
-  if (neededGb > 0 && largest && largest.vramTotalGb < neededGb)
-    return `waits for a GPU with ${neededGb} GB: the largest online has ${Math.floor(largest.vramTotalGb)} GB (${largest.name})`
-  return `waits for a worker on queue ${queue}: none of the ${online.length} online serves it`
+function waitingForTime({ notBefore, pauseSeconds, attempts, maxAttempts, error }: QueuedUnit): string {
+  if (error === null) return `waits until ${notBefore?.toISOString()}`
+  const which = attempts > 0 ? `attempt ${attempts + 1} of ${maxAttempts}` : 'it is tried again'
+  return `waits ${Math.ceil(pauseSeconds)} s before ${which}: ${error.split('\n')[0]}`
+}
+
+function waitingForSlot(queue: string, able: WorkerRow[], ahead: number): string | null {
+  const all = able.flatMap(worker => slotsFor(worker, queue).map(slot => ({ worker, ...slot })))
+  const working = all.filter(({ state }) => state !== 'out-of-service')
+  if (working.length === 0) return `waits for a slot on queue ${queue}: all of them are out of service`
+  const free = working.filter(({ state }) => !isReserved(state))
+  const [reserved] = working
+  if (free.length === 0 && reserved) {
+    const gpu = reserved.worker.gpus.find(({ uuid }) => uuid === reserved.device)
+    const what = gpu ? `GPU ${gpu.index}` : `slot ${reserved.id}`
+    return `waits for ${what} of ${reserved.worker.name}: ${reserved.reason ?? 'somebody else uses it'}`
+  }
+  if (ahead > 0) return `waits behind ${count(ahead, 'unit')} on queue ${queue}`
+  const busy = free.filter(({ state }) => state !== 'idle').length
+  return busy === free.length ? `waits for one of ${count(free.length, 'slot')} on queue ${queue}` : null
+}
+
+/** Taken by somebody else's program. */
+function isReserved(state: string): boolean {
+  return state === 'reserved'
 }
 
 function count(number: number, what: string): string {

@@ -8,6 +8,7 @@ import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
 import { startPresence } from '../../src/cluster/presence.ts'
 import { type Room, startRoom } from '../../src/cluster/room.ts'
+import { createTaskRegistry } from '../../src/cluster/task-registry.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import type { AppDeps } from '../../src/http/app-deps.ts'
 import { buildApp } from '../../src/http/build-app.ts'
@@ -15,7 +16,9 @@ import { createKeys } from '../../src/http/keys.ts'
 import { createCancel } from '../../src/jobs/cancel.ts'
 import { createDispatch } from '../../src/jobs/dispatch.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
+import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
+import { createSubmitTask } from '../../src/jobs/submit-task.ts'
 import { createMetrics } from '../../src/metrics.ts'
 
 export interface Servers {
@@ -46,6 +49,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0 })
   releasers.add('dispatch', () => dispatch.close())
   const planned: string[] = []
+  const queuePlan = async (jobId: string): Promise<void> => void planned.push(jobId)
   const deps: AppDeps & { room: Room } = {
     config: { ...parseConfig({ SC_DATA_DIR: root, SC_MODELS_DIR: join(root, 'models') }), ...overrides },
     db,
@@ -54,13 +58,16 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     feed,
     presence,
     room,
+    tasks: createTaskRegistry({ db, presence }),
     metrics: createMetrics(),
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),
     ffmpegPath: await findFfmpeg(),
     log,
     version: '0.0.0-test',
-    submit: createSubmit({ db, queuePlan: async jobId => void planned.push(jobId) }),
-    cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} })
+    submit: createSubmit({ db, queuePlan }),
+    submitTask: createSubmitTask({ db, dispatch }),
+    cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
+    retry: createRetry({ db, dispatch, queuePlan })
   }
   const app = await buildApp(deps)
   releasers.add('app', () => app.close())

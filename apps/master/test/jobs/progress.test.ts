@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { WorkerRow } from '../../src/cluster/presence.ts'
 import { etaSecondsOf, type JobFigures, progressOf } from '../../src/jobs/progress.ts'
-import { type Waiting, waitingForOf } from '../../src/jobs/waiting-for.ts'
+import { taskEtaSeconds } from '../../src/jobs/task-times.ts'
 
 const FIGURES: JobFigures = {
   status: 'RUNNING',
@@ -13,7 +12,8 @@ const FIGURES: JobFigures = {
   secondsTotal: 80,
   secondsSettled: 20,
   secondsWorked: 20,
-  secondsRunning: 10
+  secondsRunning: 10,
+  fractionsRunning: 0.5
 }
 const figures = (change: Partial<JobFigures>): JobFigures => ({ ...FIGURES, ...change })
 
@@ -25,7 +25,7 @@ describe('progress', () => {
     ['nothing while nobody knows the length', { planned: false, durationSeconds: null }, 0],
     ['not less than was shown', { shown: 0.7 }, 0.7],
     ['never whole while it is open', { secondsSettled: 80, secondsRunning: 0 }, 0.99],
-    ['of units that have no length', { secondsTotal: 0, secondsSettled: 0, secondsRunning: 0 }, 0.25],
+    ['of units that have no length', { secondsTotal: 0, secondsSettled: 0, secondsRunning: 0 }, 0.375],
     ['whole when it is done', { status: 'COMPLETED', secondsSettled: 0 }, 1],
     ['where it was when it failed', { status: 'FAILED', shown: 0.4 }, 0.4]
   ] as const)('%s', (_what, change, expected) => {
@@ -53,51 +53,24 @@ describe('time left', () => {
   })
 })
 
-describe('what a job waits for', () => {
-  const queued: Waiting = {
-    status: 'PENDING',
-    planned: true,
-    units: { total: 1, done: 0, running: 0, failed: 0 },
-    queuedOn: 'cpu',
-    queuePosition: 0
-  }
-  const worker = (name: string, change: Partial<WorkerRow> = {}): WorkerRow =>
-    ({ name, status: 'online', queues: ['cpu'], gpus: [], slots: [slot('idle')], ...change }) as WorkerRow
-  const slot = (state: WorkerRow['slots'][number]['state']) => ({
-    id: 's',
-    device: 'cpu',
-    state,
-    unitId: null,
-    reason: null
+describe('time left of one task', () => {
+  const times = { waited: 4, ran: 10 }
+  const standing = { isRunning: false, queuedForSeconds: 0, pauseSeconds: 0, runningForSeconds: 0, fraction: 0 }
+  it.each([
+    ['waits as long as others did, then runs', {}, 14],
+    ['has waited already', { queuedForSeconds: 3 }, 11],
+    ['has waited longer than others', { queuedForSeconds: 9 }, 10],
+    ['is not to run yet', { pauseSeconds: 60 }, 70],
+    ['runs', { isRunning: true, runningForSeconds: 6 }, 4],
+    ['runs longer than others', { isRunning: true, runningForSeconds: 60 }, 0],
+    ['says itself how far it is', { isRunning: true, runningForSeconds: 6, fraction: 0.25 }, 18]
+  ] as const)('of one that %s', (_what, change, expected) => {
+    expect(taskEtaSeconds({ ...standing, ...change }, times)).toBe(expected)
   })
-  const card = (vramTotalGb: number) => ({ vramTotalGb }) as WorkerRow['gpus'][number]
 
-  it.each<[string | null, Partial<Waiting>, WorkerRow[]]>([
-    ['waits for a worker: none is online', {}, [worker('off', { status: 'offline' })]],
-    ['waits for a worker: desk is draining', {}, [worker('desk', { status: 'draining' })]],
-    ['waits for a worker on queue cpu: none of the 1 online serves it', {}, [worker('desk', { queues: ['gpu'] })]],
-    ['waits for a GPU: no worker that is online has one', { queuedOn: 'gpu' }, [worker('desk')]],
-    [
-      'waits for a GPU with 8 GB: the largest online has 6 GB (desk-2)',
-      { queuedOn: 'gpu.vram8' },
-      [worker('desk-1', { gpus: [card(4)] }), worker('desk-2', { gpus: [card(6)] })]
-    ],
-    ['waits behind 3 jobs on queue cpu', { queuePosition: 3 }, [worker('desk')]],
-    ['waits for one of 1 slot on queue cpu', {}, [worker('desk', { slots: [slot('running')] })]],
-    [
-      'waits for a slot on queue cpu: all of them are out of service',
-      {},
-      [worker('desk', { slots: [slot('out-of-service')] })]
-    ],
-    [
-      'waits to be planned',
-      { planned: false, queuedOn: null, units: { total: 0, done: 0, running: 0, failed: 0 } },
-      []
-    ],
-    [null, {}, [worker('desk')]],
-    [null, { units: { total: 2, done: 0, running: 1, failed: 0 } }, []],
-    [null, { status: 'COMPLETED' }, []]
-  ])('%s', (expected, change, workers) => {
-    expect(waitingForOf({ ...queued, ...change }, workers)).toBe(expected)
+  it('is unknown of a task that was never done, unless it says itself', () => {
+    expect(taskEtaSeconds(standing, undefined)).toBeNull()
+    expect(taskEtaSeconds({ ...standing, isRunning: true, runningForSeconds: 1 }, undefined)).toBeNull()
+    expect(taskEtaSeconds({ ...standing, isRunning: true, runningForSeconds: 1, fraction: 0.5 }, undefined)).toBe(1)
   })
 })

@@ -2,7 +2,7 @@ import type { UnitPayload } from '@sc/shared/unit.ts'
 import { z } from 'zod'
 import type { BlobCache, CachedBlob } from './blob-cache.ts'
 
-/** Local files of a unit: `input` is its `inputRef`, the others are `params.blobs` by name. */
+/** Local files of a unit: `input` is its `inputRef`, the others are `params.blobs` by name. None without an `inputRef`. */
 export interface UnitFiles {
   paths: Record<string, string>
   release(): void
@@ -12,8 +12,10 @@ const blobsSchema = z.object({ blobs: z.record(z.string(), z.string()).optional(
 
 /** The blob keys of a unit, by the name under which the task finds the file. */
 function blobKeysOf({ inputRef, params }: UnitPayload): Record<string, string> {
+  // Its params are what a client sent: nothing in them is a key.
+  if (inputRef === null) return {}
   const { blobs } = blobsSchema.safeParse(params).data ?? {}
-  return { ...blobs, ...(inputRef === null ? {} : { input: inputRef }) }
+  return { ...blobs, input: inputRef }
 }
 
 /** Brings every blob of a unit onto this machine. */

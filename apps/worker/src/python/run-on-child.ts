@@ -3,7 +3,7 @@ import { ScError } from '@sc/shared/errors.ts'
 import type { RunTask } from '../slots/run-task.ts'
 import type { PythonChild, Ready } from './child.ts'
 
-/** Tasks of one Python process. Its input is the unit's params with the local files by name under `files`. */
+/** Tasks of one Python process. Its input is the unit's params, with its local files, if it has any, by name under `files`. */
 export function runOnChild(child: PythonChild, ready: Ready): RunTask {
   return async (unit, files, { signal, onProgress, onLog }) => {
     if (!ready.tasks.some(task => task.name === unit.task))
@@ -11,7 +11,7 @@ export function runOnChild(child: PythonChild, ready: Ready): RunTask {
     const { output } = await child.run({
       id: randomUUID(),
       task: unit.task,
-      input: { ...unit.params, files },
+      input: Object.keys(files).length === 0 ? unit.params : { ...unit.params, files },
       deadlineMs: unit.deadline,
       signal,
       onProgress: ({ fraction, partial }) => onProgress(fraction, partial),

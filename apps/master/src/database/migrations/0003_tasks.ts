@@ -20,7 +20,6 @@ export function up(pgm: MigrationBuilder): void {
       add column next_rank double precision,
       add column bytes bigint;
     create index jobs_due on jobs (run_at) where status = 'PENDING' and run_at is not null;
-    create index jobs_ended on jobs (finished_at) where finished_at is not null;
     create index jobs_open_of_key on jobs (key_id) where status in ('PENDING', 'RUNNING');
 
     alter table units
@@ -59,7 +58,7 @@ export function up(pgm: MigrationBuilder): void {
 export function down(pgm: MigrationBuilder): void {
   pgm.sql(`
     drop table job_logs, fair_keys, fair_clock;
-    drop index units_next, jobs_due, jobs_ended, jobs_open_of_key;
+    drop index units_next, jobs_due, jobs_open_of_key;
     alter table units
       drop column priority, drop column rank, drop column sent_at, drop column not_before, drop column max_attempts,
       drop column output_ref;

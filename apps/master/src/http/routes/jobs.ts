@@ -1,7 +1,8 @@
-import { ScError } from '@sc/shared/errors.ts'
 import { z } from 'zod'
-import { describeJob, type JobDescription, type JobFilter, listJobs } from '../../jobs/describe.ts'
+import { listJobs } from '../../jobs/describe.ts'
 import type { App, AppDeps } from '../app-deps.ts'
+import { findJob } from '../find-job.ts'
+import { formatJobCursor, parseJobCursor } from '../job-cursor.ts'
 import { problems } from '../problem.ts'
 import { cancelledSchema, jobListSchema, jobSchema, statusSchema } from '../schemas.ts'
 
@@ -15,6 +16,8 @@ export function addJobs(app: App, deps: AppDeps): void {
     config: { scope: 'read' },
     schema: {
       summary: 'Jobs, newest first',
+      description:
+        'Jobs of every kind. The dead letters are here, too: `status=FAILED`, each with the `error` that ended it; `POST /api/jobs/retry` begins them again.',
       tags,
       querystring: z.object({
         status: statusSchema.optional(),
@@ -28,9 +31,9 @@ export function addJobs(app: App, deps: AppDeps): void {
       const { cursor, ...filter } = request.query
       const { items, next } = await listJobs(deps, {
         ...filter,
-        after: cursor === undefined ? undefined : parseCursor(cursor)
+        after: cursor === undefined ? undefined : parseJobCursor(cursor)
       })
-      return { items, nextCursor: next ? formatCursor(next) : null }
+      return { items, nextCursor: next ? formatJobCursor(next) : null }
     }
   })
 
@@ -56,22 +59,4 @@ export function addJobs(app: App, deps: AppDeps): void {
       return reply.status(202).send({ jobId, status })
     }
   })
-}
-
-async function findJob(deps: AppDeps, jobId: string): Promise<JobDescription> {
-  const job = await describeJob(deps, jobId)
-  if (job) return job
-  throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
-}
-
-type Place = NonNullable<JobFilter['after']>
-
-function formatCursor({ createdUs, id }: Place): string {
-  return Buffer.from(`${createdUs}.${id}`).toString('base64url')
-}
-
-function parseCursor(cursor: string): Place {
-  const [, createdUs, id] = /^(\d{1,18})\.([\x20-\x7e]+)$/.exec(Buffer.from(cursor, 'base64url').toString('utf8')) ?? []
-  if (createdUs && id) return { createdUs, id }
-  throw new ScError('SC_BAD_REQUEST', 'cursor: expected the nextCursor of an earlier page.')
 }

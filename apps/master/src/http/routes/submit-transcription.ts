@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { dataDir } from '@sc/shared/data-dir.ts'
-import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { probeRecording } from '../../transcription/ffmpeg.ts'
@@ -10,11 +9,10 @@ import type { App, AppDeps } from '../app-deps.ts'
 import { callerOf } from '../auth.ts'
 import { blobNameOf, shownNameOf } from '../blob-name.ts'
 import { untilDisconnect } from '../disconnect.ts'
+import { readIdempotencyKey } from '../idempotency-key.ts'
 import { problems } from '../problem.ts'
 import { receiveUpload, type Upload } from '../receive-upload.ts'
 import { submittedSchema } from '../schemas.ts'
-
-const MAX_IDEMPOTENCY_KEY_CHARS = 255
 
 /** `POST /transcribe`: the upload to the disk, a look whether it is audio, the blob store, the job, 202. */
 export function addSubmitTranscription(app: App, deps: AppDeps): void {
@@ -131,11 +129,4 @@ async function isJob({ db }: AppDeps, jobId: string): Promise<boolean> {
     row => row !== undefined,
     () => true
   )
-}
-
-function readIdempotencyKey(request: FastifyRequest): string | null {
-  const key = request.headers['idempotency-key']
-  if (key === undefined) return null
-  if (typeof key === 'string' && key.length > 0 && key.length <= MAX_IDEMPOTENCY_KEY_CHARS) return key
-  throw new ScError('SC_BAD_REQUEST', `Idempotency-Key: expected 1 to ${MAX_IDEMPOTENCY_KEY_CHARS} characters.`)
 }

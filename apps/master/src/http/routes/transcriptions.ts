@@ -1,15 +1,15 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { z } from 'zod'
-import { OPEN_JOB } from '../../database/schema.ts'
 import { describeJob, type JobDescription } from '../../jobs/describe.ts'
-import { jobEvents } from '../../jobs/events.ts'
+import { type JobProgress, jobEvents } from '../../jobs/events.ts'
 import { RESULT_FORMATS, renderTranscript } from '../../transcription/formats.ts'
 import type { Transcript } from '../../transcription/merge.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { cancelledSchema, transcriptionSchema } from '../schemas.ts'
-import { type StreamEvent, sendEvents } from '../sse.ts'
+import { lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
+import { whyNoResult } from '../why-no-result.ts'
 
 const params = z.object({ jobId: z.string().max(100) })
 const tags = ['transcription']
@@ -45,9 +45,8 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       const job = await findTranscription(deps, jobId)
-      if (OPEN_JOB.includes(job.status)) return await sendProblem(reply, notFinished(job), { jobStatus: job.status })
-      if (job.status !== 'COMPLETED' && job.status !== 'PARTIAL')
-        return await sendProblem(reply, noResult(job), { jobStatus: job.status })
+      const refusal = whyNoResult(job)
+      if (refusal) return await sendProblem(reply, refusal, { jobStatus: job.status })
       const key = `files/${jobId}/transcription.json`
       const { format } = request.query
       if (format === 'json')
@@ -77,9 +76,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findTranscription(deps, jobId)
-      const { 'last-event-id': lastEventId } = request.headers
-      const id = Array.isArray(lastEventId) ? lastEventId[0] : lastEventId
-      return await sendEvents(reply, toStream(deps, jobId, id, untilDisconnect(reply)))
+      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), untilDisconnect(reply)))
     }
   })
 
@@ -109,11 +106,20 @@ async function* toStream(
   lastEventId: string | undefined,
   signal: AbortSignal
 ): AsyncGenerator<StreamEvent> {
-  for await (const one of jobEvents(deps, jobId, lastEventId, signal)) {
+  for await (const one of jobEvents(deps, jobId, { lastEventId, withLogs: false }, signal)) {
     if (one.event === 'status') yield { event: 'status', data: transcriptionSchema.parse(one.data) }
+    else if (one.event === 'progress') yield { event: 'progress', data: toChunkProgress(one.data) }
     else if (one.event === 'done') yield { event: 'done', data: { ...one.data, resultUrl: resultUrlOf(one.data) } }
     else yield one
   }
+}
+
+/** The partial result of a chunk is text. */
+function toChunkProgress({ progress, chunks, etaSeconds, partial }: JobProgress) {
+  const value = partial?.value
+  const text = typeof value === 'object' && value !== null && 'text' in value ? value.text : value
+  const shown = partial && typeof text === 'string' && text !== '' ? { chunk: partial.index, text } : undefined
+  return { progress, chunks, etaSeconds, ...(shown && { partial: shown }) }
 }
 
 function resultUrlOf({ jobId, status }: Pick<JobDescription, 'jobId' | 'status'>): string | null {
@@ -124,15 +130,6 @@ async function findTranscription(deps: AppDeps, jobId: string): Promise<JobDescr
   const job = await describeJob(deps, jobId)
   if (job?.task === 'transcribe') return job
   throw new ScError('SC_NOT_FOUND', `There is no transcription "${jobId}".`)
-}
-
-function notFinished({ jobId, status, progress }: JobDescription): ScError {
-  return new ScError('SC_NOT_FINISHED', `Job ${jobId} is ${status}, ${Math.floor(progress * 100)} % done.`)
-}
-
-function noResult({ jobId, status, error }: JobDescription): ScError {
-  const why = error ? `: ${error.code}, ${error.detail}` : ''
-  return new ScError('SC_NO_RESULT', `Job ${jobId} ended as ${status}${why}`)
 }
 
 async function readTranscript({ blobs }: AppDeps, key: string): Promise<Transcript> {

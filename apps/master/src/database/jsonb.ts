@@ -1,0 +1,9 @@
+/**
+ * A value as text for a jsonb column. PostgreSQL keeps neither NUL nor half a surrogate pair, which a task may well send:
+ * each becomes U+FFFD.
+ */
+export function toJsonb(value: unknown): string {
+  return JSON.stringify(value).replace(/\\(?:u0000|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)/g, escaped =>
+    escaped.length > 2 ? '\ufffd' : escaped
+  )
+}

@@ -1,0 +1,53 @@
+import { z } from 'zod'
+import { jobEvents } from '../../jobs/events.ts'
+import type { App, AppDeps } from '../app-deps.ts'
+import { untilDisconnect } from '../disconnect.ts'
+import { findJob } from '../find-job.ts'
+import { problems } from '../problem.ts'
+import { jobSchema } from '../schemas.ts'
+import { lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
+import { progressEventSchema } from '../task-schemas.ts'
+
+/** What happens to a job of any kind, as it happens. */
+export function addJobEvents(app: App, deps: AppDeps): void {
+  app.get('/api/jobs/:jobId/events', {
+    config: { scope: 'read' },
+    // Asking for the headers of a stream that does not end would not end.
+    exposeHeadRoute: false,
+    schema: {
+      summary: 'What happens to a job, as server-sent events',
+      description:
+        'Events `status`, `progress` (with `partial`, what a unit that runs has to show so far), `log`, of a transcription also `segment`, of a task whose result is not large `result`, and `done`, after which the stream ends. `Last-Event-ID` goes on after that segment or line of the log.',
+      tags: ['jobs'],
+      params: z.object({ jobId: z.string().max(100) }),
+      response: {
+        200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
+        ...problems('SC_NOT_FOUND')
+      }
+    },
+    handler: async (request, reply) => {
+      const { jobId } = request.params
+      await findJob(deps, jobId)
+      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), untilDisconnect(reply)))
+    }
+  })
+}
+
+/** The API says of a stream's events what it says of the job. */
+async function* toStream(
+  deps: AppDeps,
+  jobId: string,
+  lastEventId: string | undefined,
+  signal: AbortSignal
+): AsyncGenerator<StreamEvent> {
+  for await (const one of jobEvents(deps, jobId, { lastEventId, withLogs: true }, signal)) {
+    if (one.event === 'status') yield { event: 'status', data: jobSchema.parse(one.data) }
+    else if (one.event === 'progress') {
+      const partial = one.data.partial?.value
+      yield { event: 'progress', data: progressEventSchema.parse({ ...one.data, partial }) }
+    } else if (one.event === 'done') {
+      const hasResult = one.data.status === 'COMPLETED' || one.data.status === 'PARTIAL'
+      yield { event: 'done', data: { ...one.data, resultUrl: hasResult ? `/api/jobs/${jobId}/result` : null } }
+    } else yield one
+  }
+}

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto'
+import { LEAST_GPU_GB, VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import type { FastifyRequest } from 'fastify'
+import type { RegisteredTask } from '../../cluster/task-registry.ts'
+import { checkInput } from '../../jobs/task-input.ts'
+import type { App, AppDeps } from '../app-deps.ts'
+import { callerOf } from '../auth.ts'
+import { findJob } from '../find-job.ts'
+import { readIdempotencyKey } from '../idempotency-key.ts'
+import { problems } from '../problem.ts'
+import { startedJobSchema, type TaskRequestBody, taskRequestSchema, urlsOf } from '../task-schemas.ts'
+import { findTask, taskParams } from './tasks.ts'
+
+const MOST_BODY_BYTES = 1024 ** 2
+
+/** `POST /api/tasks/{name}`: the input against the task's schema, the job with its unit, 202. */
+export function addSubmitTask(app: App, deps: AppDeps): void {
+  app.post('/api/tasks/:name', {
+    config: { scope: 'submit' },
+    bodyLimit: MOST_BODY_BYTES,
+    schema: {
+      summary: 'Run a task once',
+      description:
+        'The input is checked here, against the schema that the task’s worker registered. While no worker that is online has the task, the job waits, and its `waitingFor` says why. With an `Idempotency-Key` (header or `idempotencyKey`), the same request sent again answers with the same job.',
+      tags: ['tasks'],
+      params: taskParams,
+      body: taskRequestSchema,
+      response: {
+        202: startedJobSchema,
+        ...problems(
+          'SC_TASK_UNKNOWN',
+          'SC_TASK_INPUT',
+          'SC_TASK_UNFIT',
+          'SC_IDEMPOTENCY_CONFLICT',
+          'SC_FILE_TOO_LARGE',
+          'SC_OVERLOADED'
+        )
+      }
+    },
+    handler: async (request, reply) => {
+      const { body } = request
+      const task = await findTask(deps.tasks, request.params.name)
+      const queue = queueOf(task)
+      const input = checkInput(task, body.input === undefined ? {} : body.input)
+      const { jobId, existing } = await deps.submitTask({
+        task: task.name,
+        queue,
+        input,
+        priority: body.priority,
+        attempts: body.attempts,
+        timeoutMs: body.timeoutSeconds === undefined ? null : Math.ceil(body.timeoutSeconds * 1000),
+        runAt: runAtOf(body),
+        keyId: callerOf(request).keyId,
+        idempotencyKey: idempotencyKeyOf(request, body),
+        requestHash: hashOf(task.name, body)
+      })
+      const status = existing ? (await findJob(deps, jobId)).status : 'PENDING'
+      reply.status(202).header('location', `/api/jobs/${jobId}`)
+      return { jobId, submissionId: jobId, status, ...urlsOf(request, jobId) }
+    }
+  })
+}
+
+function queueOf({ name, queue, requires }: RegisteredTask): string {
+  if (queue !== null) return queue
+  const sizes = [LEAST_GPU_GB, ...VRAM_CLASSES_GB]
+  throw new ScError(
+    'SC_TASK_UNFIT',
+    `Task ${name} asks for ${requires.vramGb} GB of GPU memory; the largest class of workers has ${sizes.at(-1)} GB.`
+  )
+}
+
+/** Null: at once. */
+function runAtOf({ runAt, delaySeconds = 0 }: TaskRequestBody): Date | null {
+  const atMs = runAt === undefined ? Date.now() + delaySeconds * 1000 : Date.parse(runAt)
+  return atMs > Date.now() ? new Date(atMs) : null
+}
+
+function idempotencyKeyOf(request: FastifyRequest, { idempotencyKey }: TaskRequestBody): string | null {
+  const header = readIdempotencyKey(request)
+  if (header === null || idempotencyKey === undefined || header === idempotencyKey)
+    return header ?? idempotencyKey ?? null
+  throw new ScError('SC_BAD_REQUEST', 'idempotencyKey: differs from the header Idempotency-Key.')
+}
+
+/** Of everything that makes two requests the same. */
+function hashOf(task: string, { idempotencyKey: _, ...body }: TaskRequestBody): string {
+  return createHash('sha256')
+    .update(JSON.stringify([task, body]))
+    .digest('hex')
+}

@@ -1,0 +1,49 @@
+import { sql } from 'kysely'
+import type { WorkerRow } from '../cluster/presence.ts'
+import { slotsFor } from '../cluster/slots-for.ts'
+import type { Database } from '../database/schema.ts'
+
+export interface QueueStats {
+  queue: string
+  waiting: number
+  running: number
+  /** Of workers that are online; a slot may serve several queues. */
+  slots: number
+  /** Null: none waits. Units that are not to run yet do not count. */
+  oldestWaitingSeconds: number | null
+  workers: Array<Pick<WorkerRow, 'id' | 'name'>>
+}
+
+/** Every queue that has units or a worker, by name. */
+export async function readQueueStats(db: Database, workers: WorkerRow[]): Promise<QueueStats[]> {
+  const online = workers.filter(({ status }) => status === 'online')
+  const counted = new Map((await countUnits(db)).map(row => [row.queue, row]))
+  const names = new Set([...counted.keys(), ...online.flatMap(({ queues }) => queues)])
+  return [...names].sort().map(queue => {
+    const row = counted.get(queue)
+    const serving = online.filter(({ queues }) => queues.includes(queue))
+    return {
+      queue,
+      waiting: Number(row?.waiting ?? 0),
+      running: Number(row?.running ?? 0),
+      slots: serving.flatMap(worker => slotsFor(worker, queue)).length,
+      oldestWaitingSeconds: row?.oldest ?? null,
+      workers: serving.map(({ id, name }) => ({ id, name }))
+    }
+  })
+}
+
+async function countUnits(db: Database) {
+  return await db
+    .selectFrom('units')
+    .where('status', 'in', ['QUEUED', 'RUNNING'])
+    .groupBy('queue')
+    .select([
+      'queue',
+      sql<string>`count(*) filter (where status = 'QUEUED')`.as('waiting'),
+      sql<string>`count(*) filter (where status = 'RUNNING')`.as('running'),
+      sql<number | null>`extract(epoch from now() - min(greatest(queued_at, not_before)) filter (
+        where status = 'QUEUED' and (not_before is null or not_before <= now())))::float8`.as('oldest')
+    ])
+    .execute()
+}

@@ -1,0 +1,91 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { sql } from 'kysely'
+import type { Database, DatabaseTransaction, JobRow, UnitRow } from '../database/schema.ts'
+import type { Dispatch } from './dispatch.ts'
+import { RETRYABLE_JOB } from './find-retryable.ts'
+import { notifyJob } from './settle.ts'
+
+/** Workers remember for 3 s which units were cancelled: until then they would end them again. */
+const AFTER_CANCEL_SECONDS = 4
+const SPARE = sql`make_interval(secs => ${AFTER_CANCEL_SECONDS})`
+
+export interface RetryDeps {
+  db: Database
+  dispatch: Dispatch
+  queuePlan(jobId: string): Promise<void>
+}
+
+/**
+ * Begins an ended job again, under its id: what was done stays done, the rest gets fresh attempts. SC_NOT_FOUND;
+ * SC_NOT_FAILED: it is open or complete, so of two who ask at once one is refused.
+ */
+export function createRetry({ db, dispatch, queuePlan }: RetryDeps) {
+  return async (jobId: string): Promise<void> => {
+    const units = await db.transaction().execute(async trx => {
+      const job = await reopen(trx, jobId)
+      await notifyJob(trx, jobId)
+      return job.single ? await queueAgain(trx, job) : await dropUndone(trx, jobId)
+    })
+    if (units === null) return await queuePlan(jobId)
+    dispatch.wake(units.map(unit => unit.queue))
+  }
+}
+
+/** The job as it was before its first unit started; a job of many units is planned again. */
+async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> {
+  const job = await trx
+    .updateTable('jobs')
+    .set(eb => ({
+      status: 'PENDING',
+      planned: eb.ref('single'),
+      error: null,
+      gaps: '[]',
+      output: null,
+      output_ref: null,
+      progress: 0,
+      run_at: sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`,
+      started_at: null,
+      finished_at: null
+    }))
+    .where('id', '=', jobId)
+    .where('status', 'in', [...RETRYABLE_JOB])
+    .returningAll()
+    .executeTakeFirst()
+  if (job) return job
+  const there = await trx.selectFrom('jobs').select('status').where('id', '=', jobId).executeTakeFirst()
+  if (!there) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
+  throw new ScError('SC_NOT_FAILED', `Job ${jobId} is ${there.status}: there is nothing to do again.`)
+}
+
+async function queueAgain(trx: DatabaseTransaction, job: JobRow): Promise<UnitRow[]> {
+  return await trx
+    .updateTable('units')
+    .set(eb => ({
+      status: 'QUEUED',
+      attempts: 0,
+      crashes: 0,
+      dispatch: eb('dispatch', '+', 1),
+      attempt_id: null,
+      worker_id: null,
+      slot: null,
+      sent_at: null,
+      not_before: job.run_at,
+      fraction: 0,
+      error: null,
+      timings: null,
+      queued_at: eb.fn<Date>('now'),
+      touched_at: eb.fn<Date>('now'),
+      started_at: null,
+      finished_at: null
+    }))
+    .where('job_id', '=', job.id)
+    .where('status', 'in', ['FAILED', 'CANCELLED'])
+    .returningAll()
+    .execute()
+}
+
+/** Their audio went with the job's end: the plan makes both anew, and only then may a worker get them. */
+async function dropUndone(trx: DatabaseTransaction, jobId: string): Promise<null> {
+  await trx.deleteFrom('units').where('job_id', '=', jobId).where('status', 'in', ['FAILED', 'CANCELLED']).execute()
+  return null
+}

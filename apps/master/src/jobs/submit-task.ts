@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto'
+import { isUniqueViolation } from '../database/connect.ts'
+import type { Database, DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import type { Dispatch } from './dispatch.ts'
+import { findSame, type Submitted } from './submit.ts'
+import { insertUnits } from './units.ts'
+
+export interface TaskRequest {
+  task: string
+  queue: string
+  /** Checked against the task's schema. */
+  input: Record<string, unknown>
+  priority: number
+  /** Undefined: as many as any unit has. */
+  attempts: number | undefined
+  /** Of one attempt; null: DEFAULT_TIMEOUT_MS. */
+  timeoutMs: number | null
+  /** Null: at once. */
+  runAt: Date | null
+  keyId: string
+  idempotencyKey: string | null
+  /** sha256 of what must be equal for the same idempotency key. */
+  requestHash: string
+}
+
+/** A task that says nothing for so long holds its slot no longer. */
+export const DEFAULT_TIMEOUT_MS = 60 * 60_000
+
+/** Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. */
+export function createSubmitTask({ db, dispatch }: { db: Database; dispatch: Dispatch }) {
+  return async (request: TaskRequest): Promise<Submitted> => {
+    const jobId = randomUUID()
+    let unit: UnitRow
+    try {
+      unit = await db.transaction().execute(trx => insertJob(trx, jobId, request))
+    } catch (error) {
+      if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
+      return { jobId: await findSame(db, request, request.idempotencyKey), existing: true }
+    }
+    dispatch.wake([unit.queue])
+    return { jobId, existing: false }
+  }
+}
+
+async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskRequest): Promise<UnitRow> {
+  const { task, queue, input, timeoutMs } = request
+  const job = await trx
+    .insertInto('jobs')
+    .values({
+      id: jobId,
+      task,
+      single: true,
+      planned: true,
+      priority: request.priority,
+      input: JSON.stringify(input),
+      key_id: request.keyId,
+      idempotency_key: request.idempotencyKey,
+      request_hash: request.requestHash,
+      run_at: request.runAt,
+      timeout_ms: timeoutMs,
+      ...(request.attempts && { max_attempts: request.attempts })
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow()
+  const deadlineMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
+  const draft = { task, index: 0, queue, input: null, params: input, blobs: {}, span: {}, seconds: 0, deadlineMs }
+  const [unit] = (await insertUnits(trx, job.id, [draft], false)) ?? []
+  if (!unit) throw new Error(`job ${jobId} ended before it began`)
+  return unit
+}

@@ -1,0 +1,59 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { toJsonb } from '../database/jsonb.ts'
+
+/** The one file that knows ajv: the input of a task against the schema that its worker registered. */
+interface Task {
+  name: string
+  inputSchema: Record<string, unknown>
+}
+
+const MOST_COMPILED = 500
+const MOST_FIELDS_NAMED = 10
+const compiled = new Map<string, ValidateFunction>()
+
+/** SC_TASK_INPUT, which names each bad field; SC_TASK_UNFIT: the schema itself is none. */
+export function checkInput(task: Task, input: unknown): Record<string, unknown> {
+  const validate = compile(task)
+  const faults = validate(input) ? [] : (validate.errors ?? []).map(describe)
+  if (!isObject(input)) faults.unshift('input: must be an object')
+  else if (toJsonb(input) !== JSON.stringify(input)) faults.push('input: has text with a NUL or half a surrogate pair')
+  else if (faults.length === 0) return input
+  const named = [...new Set(faults)]
+  const more = named.length > MOST_FIELDS_NAMED ? `; and ${named.length - MOST_FIELDS_NAMED} more` : ''
+  const fields = named.slice(0, MOST_FIELDS_NAMED).join('; ')
+  throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid. ${fields}${more}`)
+}
+
+function compile({ name, inputSchema }: Task): ValidateFunction {
+  const text = JSON.stringify(inputSchema)
+  const known = compiled.get(text)
+  if (known) return known
+  // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
+  const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false, logger: false })
+  addFormats.default(ajv)
+  try {
+    const validate = ajv.compile(inputSchema)
+    if (compiled.size >= MOST_COMPILED) compiled.delete(compiled.keys().next().value as string)
+    compiled.set(text, validate)
+    return validate
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new ScError('SC_TASK_UNFIT', `The input schema of ${name} cannot be used: ${why}`, { cause: error })
+  }
+}
+
+function describe({ instancePath, keyword, params, message }: ErrorObject): string {
+  const at = instancePath.slice(1).replaceAll('/', '.').replaceAll('~1', '/').replaceAll('~0', '~')
+  const inside = (name: string): string => (at ? `${at}.${name}` : name)
+  if (keyword === 'required') return `${inside(params.missingProperty)}: is missing`
+  if (keyword === 'additionalProperties') return `${inside(params.additionalProperty)}: is not known`
+  if (keyword === 'unevaluatedProperties') return `${inside(params.unevaluatedProperty)}: is not known`
+  if (keyword === 'enum') return `${at || 'input'}: must be one of ${params.allowedValues.join(', ')}`
+  return `${at || 'input'}: ${message}`
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

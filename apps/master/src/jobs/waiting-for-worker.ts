@@ -1,0 +1,56 @@
+import { classesOfGpu, isGpuClass, parseQueue, vramOf } from '@sc/shared/capability.ts'
+import type { WorkerRow } from '../cluster/presence.ts'
+
+/** No worker that takes units serves a queue: what is missing, what there is instead, and whether it could ever be. */
+export function waitingForWorker(queue: string, workers: WorkerRow[]): string {
+  const draining = workers.filter(({ status, queues }) => status === 'draining' && queues.includes(queue))
+  if (draining.length > 0) return `waits for a worker: ${draining.map(({ name }) => name).join(', ')} is draining`
+  const { base, feature } = parseQueue(queue)
+  const having = feature === null ? workers : workers.filter(({ tasks }) => tasks.includes(feature))
+  return (
+    (feature && waitingForTask(feature, having)) ||
+    (isGpuClass(base) && waitingForGpu(base, having, feature)) ||
+    waitingForAny(queue, workers)
+  )
+}
+
+/** Null: one of those that have the task is there. */
+function waitingForTask(task: string, having: WorkerRow[]): string | null {
+  if (having.some(({ status }) => status !== 'offline')) return null
+  const [last] = having.toSorted((a, b) => Date.parse(b.lastSeen) - Date.parse(a.lastSeen))
+  if (!last) return `can never run here: no known worker has the task ${task}`
+  return `waits for a worker that has the task ${task}: none is online (it was last seen on ${last.name}, ${ago(last.lastSeen)} ago)`
+}
+
+/** Null: nothing is known of GPUs, or one that is online would do. */
+function waitingForGpu(base: string, workers: WorkerRow[], feature: string | null): string | null {
+  if (workers.length === 0) return null
+  const cards = workers.flatMap(({ name, status, gpus }) => gpus.map(gpu => ({ ...gpu, worker: name, status })))
+  const online = cards.filter(({ status }) => status === 'online')
+  const fits = ({ vramTotalGb }: { vramTotalGb: number }): boolean => classesOfGpu(vramTotalGb).includes(base)
+  if (online.some(fits)) return null
+  const needed = base === 'gpu' ? 'a GPU' : `a GPU with ${vramOf(base)} GB`
+  if (!cards.some(fits))
+    return `can never run here: it needs ${needed}, and ${largestOf(cards, feature ? `with the task ${feature}` : 'known here')}`
+  return `waits for ${needed}: ${largestOf(online, 'online')}`
+}
+
+function largestOf(cards: Array<{ worker: string; vramTotalGb: number }>, which: string): string {
+  const [largest] = cards.toSorted((a, b) => b.vramTotalGb - a.vramTotalGb)
+  if (!largest) return `no worker ${which === 'online' ? 'that is online' : which} has one`
+  return `the largest ${which} has ${Math.floor(largest.vramTotalGb)} GB (${largest.worker})`
+}
+
+function waitingForAny(queue: string, workers: WorkerRow[]): string {
+  const online = workers.filter(({ status }) => status === 'online').length
+  if (online === 0) return 'waits for a worker: none is online'
+  return `waits for a worker on queue ${queue}: none of the ${online} online serves it`
+}
+
+function ago(time: string): string {
+  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000)
+  if (seconds < 90) return `${Math.round(seconds)} s`
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`
+  if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`
+  return `${Math.round(seconds / 86_400)} days`
+}

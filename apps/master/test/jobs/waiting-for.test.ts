@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest'
+import type { WorkerRow } from '../../src/cluster/presence.ts'
+import { type QueuedUnit, type Waiting, waitingForOf } from '../../src/jobs/waiting-for.ts'
+
+const UNIT: QueuedUnit = { queue: 'cpu', notBefore: null, pauseSeconds: 0, attempts: 0, maxAttempts: 3, error: null }
+const QUEUED: Waiting = {
+  status: 'PENDING',
+  planned: true,
+  units: { total: 1, done: 0, running: 0, failed: 0 },
+  next: UNIT,
+  queuePosition: 0
+}
+const on = (queue: string): Partial<Waiting> => ({ next: { ...UNIT, queue } })
+
+const slot = (state: string, device = 'cpu', reason: string | null = null) =>
+  ({ id: 's', device, state, unitId: null, reason }) as WorkerRow['slots'][number]
+const card = (vramTotalGb: number, index = 0) =>
+  ({ vramTotalGb, index, uuid: `GPU-${index}` }) as WorkerRow['gpus'][number]
+const worker = (name: string, change: Partial<WorkerRow> = {}): WorkerRow =>
+  ({
+    name,
+    status: 'online',
+    queues: ['cpu'],
+    tasks: [],
+    gpus: [],
+    slots: [slot('idle')],
+    lastSeen: new Date().toISOString(),
+    ...change
+  }) as WorkerRow
+const hoursAgo = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString()
+
+const cases: Array<[expected: string | null, job: Partial<Waiting>, workers: WorkerRow[]]> = [
+  // Nobody is there who could.
+  ['waits for a worker: none is online', {}, []],
+  ['waits for a worker: none is online', {}, [worker('off', { status: 'offline' })]],
+  ['waits for a worker: none is online', on('gpu'), []],
+  ['waits for a worker: desk is draining', {}, [worker('desk', { status: 'draining' })]],
+  ['waits for a worker on queue cpu: none of the 1 online serves it', {}, [worker('desk', { queues: ['gpu'] })]],
+
+  // A GPU.
+  [
+    'waits for a GPU: no worker that is online has one',
+    on('gpu'),
+    [worker('desk'), worker('off', { status: 'offline', gpus: [card(8)] })]
+  ],
+  [
+    'waits for a GPU with 8 GB: the largest online has 6 GB (desk-2)',
+    on('gpu.vram8'),
+    [
+      worker('desk-1', { gpus: [card(4)] }),
+      worker('desk-2', { gpus: [card(6)] }),
+      worker('big', { status: 'offline', gpus: [card(24)] })
+    ]
+  ],
+  [
+    'can never run here: it needs a GPU with 8 GB, and the largest known here has 6 GB (desk-2)',
+    on('gpu.vram8'),
+    [worker('desk-1', { gpus: [card(4)] }), worker('desk-2', { gpus: [card(6)], status: 'offline' })]
+  ],
+  ['can never run here: it needs a GPU, and no worker known here has one', on('gpu'), [worker('desk')]],
+
+  // A task that only some workers have.
+  [
+    'waits for a worker that has the task diarize: none is online (it was last seen on desk-2, 3 h ago)',
+    on('gpu.vram8+diarize'),
+    [
+      worker('desk-1'),
+      worker('desk-2', { status: 'offline', tasks: ['diarize'], lastSeen: hoursAgo(3) }),
+      worker('desk-3', { status: 'offline', tasks: ['diarize'], lastSeen: hoursAgo(50) })
+    ]
+  ],
+  ['can never run here: no known worker has the task diarize', on('cpu+diarize'), [worker('desk')]],
+  [
+    'can never run here: it needs a GPU with 8 GB, and the largest with the task diarize has 6 GB (desk-2)',
+    on('gpu.vram8+diarize'),
+    [worker('big', { gpus: [card(24)] }), worker('desk-2', { tasks: ['diarize'], gpus: [card(6)] })]
+  ],
+
+  // A slot.
+  ['waits behind 3 units on queue cpu', { queuePosition: 3 }, [worker('desk')]],
+  ['waits for one of 1 slot on queue cpu', {}, [worker('desk', { slots: [slot('running')] })]],
+  [
+    'waits for a slot on queue cpu: all of them are out of service',
+    {},
+    [worker('desk', { slots: [slot('out-of-service')] })]
+  ],
+  [
+    'waits for GPU 1 of desk-1: used by blender (5.1 GB)',
+    on('gpu'),
+    [
+      worker('desk-1', {
+        queues: ['gpu', 'cpu'],
+        gpus: [card(2, 0), card(8, 1)],
+        slots: [slot('idle'), slot('reserved', 'GPU-1', 'used by blender (5.1 GB)')]
+      })
+    ]
+  ],
+  [
+    'waits for one of 1 slot on queue gpu.vram8',
+    on('gpu.vram8'),
+    [
+      worker('desk', {
+        queues: ['gpu.vram8', 'gpu', 'cpu'],
+        gpus: [card(8, 0), card(6, 1)],
+        slots: [slot('running', 'GPU-0'), slot('idle', 'GPU-1'), slot('idle')]
+      })
+    ]
+  ],
+
+  // A time.
+  [
+    'waits until 2099-01-02T03:04:05.000Z',
+    { next: { ...UNIT, notBefore: new Date('2099-01-02T03:04:05Z'), pauseSeconds: 1e9 } },
+    []
+  ],
+  [
+    'waits 4 s before attempt 2 of 3: it fell over',
+    { next: { ...UNIT, notBefore: new Date(), pauseSeconds: 3.2, attempts: 1, error: 'it fell over\nhere' } },
+    [worker('desk')]
+  ],
+  [
+    'waits 1 s before it is tried again: The process ended.',
+    { next: { ...UNIT, notBefore: new Date(), pauseSeconds: 0.2, error: 'The process ended.' } },
+    [worker('desk')]
+  ],
+
+  // The master.
+  ['waits to be planned', { planned: false, next: null, units: { total: 0, done: 0, running: 0, failed: 0 } }, []],
+
+  // Nothing.
+  [null, {}, [worker('desk')]],
+  [null, { units: { total: 2, done: 0, running: 1, failed: 0 } }, []],
+  [null, { status: 'COMPLETED' }, []]
+]
+
+describe('what a job waits for', () => {
+  it.each(cases)('%s', (expected, change, workers) => {
+    expect(waitingForOf({ ...QUEUED, ...change }, workers)).toBe(expected)
+  })
+})
