@@ -72,6 +72,8 @@ export interface JobsTable {
   /** The most that was shown of it, 0 to 1: what was shown is never taken back. */
   progress: Generated<number>
   webhook_url: string | null
+  /** What follows its end was done. */
+  told: Generated<boolean>
   /** A job of one unit: nothing to plan, nothing to merge. */
   single: Generated<boolean>
   /** Not before this time; null: at once. */

@@ -9,6 +9,7 @@ import type { Metrics } from '../metrics.ts'
 import { acceptBatch, type Said } from './accept-batch.ts'
 import { advanceClock } from './fair-share.ts'
 import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
+import { endSingles } from './single-task.ts'
 import { storable } from './storable.ts'
 import { emptyVerdict, type Verdict } from './verdict.ts'
 
@@ -183,6 +184,10 @@ async function decide(deps: CollectDeps, said: Said[]): Promise<Verdict> {
     const verdict = emptyVerdict()
     await acceptBatch(trx, said, verdict)
     await markStarted(trx, verdict)
+    verdict.ended = await endSingles(
+      trx,
+      [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
+    )
     await advanceClock(trx, verdict.startedRank)
     await notifyJobs(trx, [...verdict.changed])
     return verdict
@@ -209,6 +214,7 @@ async function act(deps: CollectDeps, verdict: Verdict): Promise<void> {
     deps.metrics.unitFailed(unit.task, error.code)
     if (concernsWholeJob(error)) await endJob(deps, unit.job_id, 'FAILED', error)
   }
+  await deps.onEnded(verdict.ended)
   const settled = new Set([...verdict.done, ...verdict.failed].map(({ unit }) => unit.job_id))
   if (settled.size > 0) await deps.onSettled([...settled])
 }

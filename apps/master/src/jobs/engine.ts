@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
+import { createAfterEnd } from './after-end.ts'
 import { createCancel } from './cancel.ts'
 import { type Collector, startCollector } from './collect.ts'
 import type { JobDefinition } from './definition.ts'
@@ -61,14 +62,7 @@ export function startEngine(deps: EngineDeps): Engine {
   }
 
   const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
-  const onEnded = async (jobId: string): Promise<void> => {
-    const columns = ['task', 'status', 'webhook_url'] as const
-    const job = await db.selectFrom('jobs').select(columns).where('id', '=', jobId).executeTakeFirstOrThrow()
-    deps.metrics.jobFinished(job.task, job.status)
-    if (job.webhook_url) await webhooks.add(jobId)
-    // The chunks' audio; the recording itself and the result stay.
-    await blobs.removePrefix(`units/${jobId}`)
-  }
+  const onEnded = createAfterEnd({ db, blobs, metrics: deps.metrics, queueWebhook: webhooks.add })
   const settle = { db, dispatch, redis, onEnded }
   const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
   const onSettled = async (jobIds: string[]): Promise<void> => {

@@ -48,7 +48,7 @@ export function createFinish(deps: FinishDeps) {
       return
     }
     // A cancel that came first has told it already.
-    if (hasEnded) await deps.onEnded(jobId)
+    if (hasEnded) await deps.onEnded([jobId])
   }
 }
 

@@ -2,6 +2,7 @@ import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
+import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, settledJobs } from './finish.ts'
 
@@ -9,7 +10,7 @@ import { type FinishDeps, settledJobs } from './finish.ts'
  * PostgreSQL is the truth: whatever it says is not finished is queued again, in case Redis lost it or a master died
  * between two steps. What is queued already is left alone by its id, so this may run at any time, on any master.
  */
-export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'redis'> {
+export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'redis' | 'onEnded'> {
   db: Database
   dispatch: Dispatch
   log: Logger
@@ -28,6 +29,7 @@ const AT_MOST = 2_000
 export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   for (const id of await unplannedJobs(deps.db)) await deps.queuePlan(id)
   for (const id of await settledJobs(deps.db)) await deps.queueMerge(id)
+  await deps.onEnded(await untoldJobs(deps.db))
   if (!deps.isCaughtUp()) return false
   const units = await deps.db
     .selectFrom('units')

@@ -45,7 +45,8 @@ async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> 
       progress: 0,
       run_at: sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`,
       started_at: null,
-      finished_at: null
+      finished_at: null,
+      told: false
     }))
     .where('id', '=', jobId)
     .where('status', 'in', [...RETRYABLE_JOB])

@@ -18,8 +18,8 @@ export interface SettleDeps {
   db: Database
   dispatch: Dispatch
   redis: Redis
-  /** Called once the job's end is written, however it ended. */
-  onEnded(jobId: string): Promise<void>
+  /** Called once the ends of jobs are written, however they ended. */
+  onEnded(jobIds: string[]): Promise<void>
 }
 
 /**
@@ -59,7 +59,7 @@ export async function endJob(
     units.filter(unit => unit.was === 'RUNNING')
   )
   await deps.dispatch.withdraw(units.filter(unit => unit.was === 'QUEUED'))
-  await deps.onEnded(jobId)
+  await deps.onEnded([jobId])
   return true
 }
 

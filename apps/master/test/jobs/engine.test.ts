@@ -241,6 +241,19 @@ describe('the engine', () => {
     await ended(jobId, 'COMPLETED')
   })
 
+  it('does what follows the end of a job also when a crash came in between', async () => {
+    const jobId = await submit({ units: 1 })
+    await work(await takeOne())
+    await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
+    await engine.stop()
+    const left = `units/${jobId}/left-over.wav`
+    await world.blobs.put(left, Buffer.from('audio'))
+    await world.db.updateTable('jobs').set({ told: false }).where('id', '=', jobId).execute()
+    engine = world.startMaster()
+    await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
+    await expect(world.blobs.size(left)).rejects.toThrow()
+  })
+
   it('reads again what a killed master had read and not applied', async () => {
     const jobId = await submit({ units: 1 })
     const taken = await takeOne()
