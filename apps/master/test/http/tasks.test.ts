@@ -1,0 +1,226 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { registerTasks, WORD_COUNT } from './register-tasks.ts'
+import { startApp, type TestApp } from './start-app.ts'
+
+let one: TestApp
+beforeAll(async () => {
+  one = await startApp()
+  const huge = { ...WORD_COUNT, name: 'huge', gpu: true, vramGb: 80 }
+  const odd = { ...WORD_COUNT, name: 'odd', inputSchema: { $ref: 'https://example.org/elsewhere' } }
+  const chunk = { ...WORD_COUNT, name: 'transcribe.chunk', builtIn: true }
+  const queues = ['cpu+word-count', 'cpu']
+  await registerTasks(one, 'desk-1', [WORD_COUNT, huge, odd, chunk], { at: new Date(1000), queues })
+  const off = { at: new Date(9000), offline: true }
+  await registerTasks(
+    one,
+    'desk-2',
+    [{ ...WORD_COUNT, description: 'Of old' }, DIARIZE, { ...WORD_COUNT, name: 'a:b' }],
+    off
+  )
+  await vi.waitFor(async () => expect((await get('/api/workers/desk-1')).statusCode).toBe(200), { timeout: 8_000 })
+})
+afterAll(() => one.release())
+
+const DIARIZE = { ...WORD_COUNT, name: 'diarize', gpu: true, vramGb: 6, features: ['pyannote'], inputSchema: {} }
+
+const get = async (url: string) => await one.app.inject({ url, headers: one.bearer('read') })
+const post = async (name: string, payload: object, headers: Record<string, string> = {}) =>
+  await one.app.inject({
+    method: 'POST',
+    url: `/api/tasks/${name}`,
+    headers: { ...one.bearer('submit'), ...headers },
+    payload
+  })
+const rowsOf = async (jobId: string) => ({
+  job: await one.deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow(),
+  unit: await one.deps.db.selectFrom('units').selectAll().where('job_id', '=', jobId).executeTakeFirstOrThrow()
+})
+
+describe('GET /api/tasks', () => {
+  it('has what can be posted, with schemas, queues and workers', async () => {
+    const { items, nextCursor } = (await get('/api/tasks')).json()
+    expect(nextCursor).toBeNull()
+    expect(items.map(({ name, queue }: { name: string; queue: string }) => [name, queue])).toEqual([
+      ['diarize', 'gpu.vram6+diarize'],
+      ['huge', null],
+      ['odd', 'cpu+odd'],
+      ['word-count', 'cpu+word-count']
+    ])
+    expect(items[0]).toEqual({
+      name: 'diarize',
+      description: 'Counts words',
+      requires: { gpu: true, vramGb: 6, features: ['pyannote'] },
+      inputSchema: {},
+      outputSchema: WORD_COUNT.outputSchema,
+      workers: [{ id: 'desk-2', name: 'desk-2', status: 'offline' }],
+      queue: 'gpu.vram6+diarize',
+      versions: 1
+    })
+  })
+
+  it('shows the newest registration of a worker that is there, and that there are others', async () => {
+    const task = (await get('/api/tasks/word-count')).json()
+    expect(task).toMatchObject({ description: 'Counts words', versions: 2, inputSchema: WORD_COUNT.inputSchema })
+    expect(task.workers).toEqual([
+      { id: 'desk-1', name: 'desk-1', status: 'online' },
+      { id: 'desk-2', name: 'desk-2', status: 'offline' }
+    ])
+  })
+
+  it('names what is near a name that is not known', async () => {
+    for (const [name, detail] of [
+      ['wordcount', /Did you mean word-count\?$/],
+      ['something-else', /There are: diarize, huge, odd, word-count\.$/],
+      ['transcribe', /POST \/transcribe/],
+      ['transcribe.chunk', /POST \/transcribe/]
+    ] as const) {
+      for (const answer of [await get(`/api/tasks/${name}`), await post(name, { input: {} })]) {
+        expect([answer.statusCode, answer.json().code], name).toEqual([404, 'SC_TASK_UNKNOWN'])
+        expect(answer.json().detail).toMatch(detail)
+      }
+    }
+  })
+})
+
+describe('POST /api/tasks/{name}', () => {
+  it('makes a job with its one unit, which is in its queue', async () => {
+    const answer = await post('word-count', {
+      input: { text: 'one two' },
+      priority: 7,
+      timeoutSeconds: 2.5,
+      attempts: 5
+    })
+    expect(answer.statusCode).toBe(202)
+    const { jobId, ...rest } = answer.json()
+    const url = `http://localhost:80/api/jobs/${jobId}`
+    expect(rest).toEqual({
+      submissionId: jobId,
+      status: 'PENDING',
+      statusUrl: url,
+      resultUrl: `${url}/result`,
+      eventsUrl: `${url}/events`,
+      logsUrl: `${url}/logs`
+    })
+    expect(answer.headers.location).toBe(`/api/jobs/${jobId}`)
+    const { job, unit } = await rowsOf(jobId)
+    expect(job).toMatchObject({
+      task: 'word-count',
+      single: true,
+      planned: true,
+      priority: 7,
+      max_attempts: 5,
+      timeout_ms: 2500,
+      input: { text: 'one two' }
+    })
+    expect(unit).toMatchObject({
+      task: 'word-count',
+      queue: 'cpu+word-count',
+      status: 'QUEUED',
+      input_ref: null,
+      params: { text: 'one two' },
+      deadline_ms: 2500,
+      max_attempts: 5,
+      priority: 7,
+      not_before: null,
+      cache_key: null
+    })
+    const shown = (await get(`/api/jobs/${jobId}`)).json()
+    expect(shown).toMatchObject({ task: 'word-count', status: 'PENDING', progress: 0, units: { total: 1, done: 0 } })
+    expect((await get('/api/jobs?task=word-count')).json().items[0].jobId).toBe(jobId)
+  })
+
+  it('refuses an input that the schema does not allow, and names each field', async () => {
+    for (const [input, detail] of [
+      [{}, /text: is missing/],
+      [{ text: '', extra: 1 }, /extra: is not known; text: must NOT have fewer than 1 characters/],
+      [{ text: 'a', language: 'fr' }, /language: must be one of de, en/],
+      [{ text: 'a', since: 'yesterday' }, /since: must match format "date-time"/],
+      [{ text: 'a', options: { deep: 1.5 } }, /options\.deep: must be integer/],
+      [{ text: 'a', options: {} }, /options\.deep: is missing/],
+      [{ text: 'half \ud800 a pair' }, /half a surrogate/],
+      [{ text: 'a\0b' }, /NUL/],
+      ['text', /input: must be an object/],
+      [null, /input: must be an object/]
+    ] as Array<[unknown, RegExp]>) {
+      const answer = await post('word-count', { input })
+      expect([answer.statusCode, answer.json().code], String(detail)).toEqual([422, 'SC_TASK_INPUT'])
+      expect(answer.json().detail).toMatch(detail)
+    }
+    expect((await post('word-count', {})).json().detail).toBe('The input of word-count is not valid. text: is missing')
+  })
+
+  it('refuses a request that is none', async () => {
+    const input = { text: 'a' }
+    for (const [body, detail] of [
+      [{ input, prioritty: 1 }, /prioritty/],
+      [{ input, priority: 101 }, /^priority: /],
+      [{ input, attempts: 0 }, /^attempts: /],
+      [{ input, timeoutSeconds: 0 }, /^timeoutSeconds: /],
+      [{ input, runAt: 'tomorrow' }, /^runAt: /],
+      [{ input, runAt: '2099-01-01T00:00:00Z', delaySeconds: 1 }, /^runAt: .*not both/]
+    ] as Array<[object, RegExp]>) {
+      const answer = await post('word-count', body)
+      expect([answer.statusCode, answer.json().code], String(detail)).toEqual([400, 'SC_BAD_REQUEST'])
+      expect(answer.json().detail).toMatch(detail)
+    }
+    const large = await post('word-count', { input: { text: 'a'.repeat(1024 ** 2) } })
+    expect([large.statusCode, large.json().code]).toEqual([413, 'SC_FILE_TOO_LARGE'])
+  })
+
+  it('refuses a task that nobody can ever run, or whose schema is none', async () => {
+    const huge = await post('huge', { input: { text: 'a' } })
+    expect([huge.statusCode, huge.json().code]).toEqual([422, 'SC_TASK_UNFIT'])
+    expect(huge.json().detail).toMatch(/80 GB of GPU memory; the largest class of workers has 24 GB/)
+    const odd = await post('odd', { input: { text: 'a' } })
+    expect([odd.statusCode, odd.json().code]).toEqual([422, 'SC_TASK_UNFIT'])
+    expect(odd.json().detail).toMatch(/elsewhere/)
+  })
+
+  it('accepts a task whose workers are off, and says what its job waits for', async () => {
+    const { jobId } = (await post('diarize', { input: { anything: 1 } })).json()
+    expect((await get(`/api/jobs/${jobId}`)).json()).toMatchObject({
+      status: 'PENDING',
+      etaSeconds: null,
+      waitingFor: 'waits for a worker that has the task diarize: none is online (it was last seen on desk-2, 3 h ago)'
+    })
+  })
+
+  it('keeps a job back until its time', async () => {
+    const runAt = '2099-01-02T03:04:05+01:00'
+    const { jobId } = (await post('word-count', { input: { text: 'later' }, runAt })).json()
+    const { job, unit } = await rowsOf(jobId)
+    expect([job.run_at, unit.not_before]).toEqual([new Date(runAt), new Date(runAt)])
+    expect((await get(`/api/jobs/${jobId}`)).json().waitingFor).toBe('waits until 2099-01-02T02:04:05.000Z')
+    const soon = (await post('word-count', { input: { text: 'soon' }, delaySeconds: 60 })).json()
+    const waitMs = (await rowsOf(soon.jobId)).unit.not_before?.getTime() ?? 0
+    expect(Math.abs(waitMs - Date.now() - 60_000)).toBeLessThan(5_000)
+    const past = (await post('word-count', { input: { text: 'past' }, runAt: '2001-01-01T00:00:00Z' })).json()
+    expect((await rowsOf(past.jobId)).unit.not_before).toBeNull()
+  })
+
+  it('is one job for one idempotency key, in the header or in the body', async () => {
+    const body = { input: { text: 'once' }, priority: 3 }
+    const first = await post('word-count', body, { 'idempotency-key': 'k-1' })
+    const again = await post('word-count', { ...body, idempotencyKey: 'k-1' })
+    expect(again.statusCode).toBe(202)
+    expect(again.json().jobId).toBe(first.json().jobId)
+    const other = await post('word-count', { ...body, priority: 4, idempotencyKey: 'k-1' })
+    expect([other.statusCode, other.json().code]).toEqual([409, 'SC_IDEMPOTENCY_CONFLICT'])
+    const both = await post('word-count', { ...body, idempotencyKey: 'k-2' }, { 'idempotency-key': 'k-1' })
+    expect([both.statusCode, both.json().code]).toEqual([400, 'SC_BAD_REQUEST'])
+    const at = await Promise.all(
+      Array.from({ length: 8 }, () => post('word-count', { ...body, idempotencyKey: 'k-9' }))
+    )
+    expect(new Set(at.map(answer => answer.json().jobId)).size).toBe(1)
+  })
+
+  it('knows a task as soon as it is registered, and its new schema a moment later', async () => {
+    expect((await post('new-task', { input: {} })).statusCode).toBe(404)
+    const task = { ...WORD_COUNT, name: 'new-task', inputSchema: {} }
+    await registerTasks(one, 'desk-3', [task])
+    expect((await post('new-task', { input: { text: 1 } })).statusCode).toBe(202)
+    const tasks = JSON.stringify([{ ...task, inputSchema: WORD_COUNT.inputSchema }])
+    await one.deps.db.updateTable('workers').set({ tasks }).where('id', '=', 'desk-3').execute()
+    await expect.poll(async () => (await post('new-task', { input: { text: 1 } })).statusCode).toBe(422)
+  })
+})

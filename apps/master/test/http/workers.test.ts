@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto'
+import { PRESENCE_EVERY_MS } from '@sc/shared/presence.ts'
+import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
+import { controlChannel, ENROL_STREAM, enrolReplyKey } from '@sc/shared/redis-keys.ts'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { startEnrolling } from '../../src/cluster/enrol.ts'
+import type { Scope } from '../../src/database/schema.ts'
+import { registerTasks, WORD_COUNT } from './register-tasks.ts'
+import { startApp, type TestApp } from './start-app.ts'
+import { insertChunk, insertTranscription } from './transcription-rows.ts'
+
+const card = (index: number, vramTotalGb: number) => ({
+  index,
+  uuid: `GPU-${index}`,
+  name: 'a card',
+  vramTotalGb,
+  vramUsedGb: 1.5,
+  utilization: null,
+  temperatureC: null,
+  powerW: null,
+  driver: '550',
+  computeCapability: null
+})
+const slot = (id: string, device: string, state: 'idle' | 'running') => ({
+  id,
+  device,
+  state,
+  unitId: null,
+  reason: null
+})
+
+let one: TestApp
+const heard: string[] = []
+beforeAll(async () => {
+  one = await startApp()
+  await registerTasks(one, 'desk-1', [WORD_COUNT], {
+    queues: ['gpu.vram6', 'gpu', 'cpu+word-count', 'cpu'],
+    gpus: [card(0, 6), card(1, 4)],
+    slots: [slot('gpu0', 'GPU-0', 'running'), slot('gpu1', 'GPU-1', 'idle')]
+  })
+  await registerTasks(one, 'desk-2', [], { slots: [slot('cpu0', 'cpu', 'idle')] })
+  await registerTasks(one, 'old', [], { offline: true })
+  await vi.waitFor(async () => expect((await get('/api/workers')).json().items).toHaveLength(3), { timeout: 8_000 })
+  const ear = connectRedis(one.servers.redisUrl, { name: 'ear' })
+  await ear.subscribe(controlChannel('desk-1'))
+  ear.on('message', (_channel, text) => heard.push(JSON.parse(text).type))
+  return () => ear.disconnect()
+})
+afterAll(() => one.release())
+
+const get = async (url: string) => await one.app.inject({ url, headers: one.bearer('read') })
+const post = async (url: string, scope: Scope = 'admin') =>
+  await one.app.inject({ method: 'POST', url, headers: one.bearer(scope) })
+
+describe('figures', () => {
+  it('of all workers together', async () => {
+    expect((await get('/api/workers/stats')).json()).toEqual({
+      workers: { total: 3, online: 2, draining: 0, offline: 1 },
+      slots: { total: 3, running: 1, idle: 2, other: 0 },
+      gpus: { total: 2, vramTotalGb: 10, vramUsedGb: 3 },
+      cpu: { cores: 8, threads: 16 },
+      ram: { totalGb: 32, availableGb: 16 },
+      units: { done: 6, failed: 2 }
+    })
+  })
+
+  it('of every queue, with what waits and who serves it', async () => {
+    const jobId = await insertTranscription(one.deps.db, { status: 'RUNNING' })
+    for (const [index, status] of (['QUEUED', 'QUEUED', 'QUEUED', 'RUNNING', 'DONE'] as const).entries())
+      await insertChunk(one.deps.db, jobId, index, { status, queue: 'gpu' })
+    const at = (index: number) => one.deps.db.updateTable('units').where('id', '=', `${jobId}.chunk.${index}`)
+    await at(0)
+      .set({ queued_at: new Date(Date.now() - 60_000) })
+      .execute()
+    await at(1)
+      .set({ queued_at: new Date(0), not_before: new Date(Date.now() + 60_000) })
+      .execute()
+    await insertChunk(one.deps.db, await insertTranscription(one.deps.db), 0, { status: 'QUEUED', queue: 'gpu.vram24' })
+    const { items } = (await get('/api/workers/queues')).json()
+    const desk1 = { id: 'desk-1', name: 'desk-1' }
+    const none = { waiting: 0, running: 0, oldestWaitingSeconds: null }
+    expect(items).toEqual([
+      { queue: 'cpu', ...none, slots: 3, workers: [desk1, { id: 'desk-2', name: 'desk-2' }] },
+      { queue: 'cpu+word-count', ...none, slots: 2, workers: [desk1] },
+      { queue: 'gpu', waiting: 3, running: 1, slots: 2, oldestWaitingSeconds: expect.any(Number), workers: [desk1] },
+      { queue: 'gpu.vram24', waiting: 1, running: 0, slots: 0, oldestWaitingSeconds: expect.any(Number), workers: [] },
+      { queue: 'gpu.vram6', ...none, slots: 1, workers: [desk1] }
+    ])
+    expect(Math.round(items[2].oldestWaitingSeconds / 10)).toBe(6)
+  })
+
+  it('of jobs and units', async () => {
+    await one.deps.db.deleteFrom('jobs').execute()
+    const now = new Date()
+    const jobId = await insertTranscription(one.deps.db, { status: 'COMPLETED', finished_at: now })
+    await insertTranscription(one.deps.db, { status: 'FAILED', finished_at: new Date(Date.now() - 3_600_000) })
+    await insertTranscription(one.deps.db, { status: 'FAILED', finished_at: new Date(Date.now() - 48 * 3_600_000) })
+    await insertTranscription(one.deps.db)
+    for (const index of [0, 1, 2]) await insertChunk(one.deps.db, jobId, index, { status: 'DONE' })
+    await insertChunk(one.deps.db, jobId, 3, { status: 'RUNNING' })
+    await one.deps.db.updateTable('units').set({ finished_at: now }).where('index', '<', 2).execute()
+    await one.deps.db.updateTable('units').set({ task: 'other', finished_at: now }).where('index', '=', 1).execute()
+    expect((await get('/api/stats')).json()).toMatchObject({
+      jobs: { PENDING: 1, RUNNING: 0, COMPLETED: 1, PARTIAL: 0, FAILED: 1, CANCELLED: 0 },
+      units: { QUEUED: 0, RUNNING: 1 },
+      lastMinute: { unitsDone: 2, secondsDone: 20, jobsEnded: 1 },
+      workers: { total: 3, online: 2 },
+      gpus: { total: 2 }
+    })
+  })
+})
+
+describe('draining', () => {
+  const draining = async () => (await get('/api/workers/desk-1')).json().status
+
+  it('is told to the worker, shown, and kept until it is resumed', async () => {
+    expect((await post('/api/workers/desk-1/drain', 'submit')).statusCode).toBe(403)
+    expect((await post('/api/workers/none/drain')).statusCode).toBe(404)
+    const answer = await post('/api/workers/desk-1/drain')
+    expect([answer.statusCode, answer.json().id, answer.json().status]).toEqual([202, 'desk-1', 'draining'])
+    await expect.poll(draining).toBe('draining')
+    // The worker of this test goes on as if it had not heard: it is told again.
+    const before = heard.filter(type => type === 'drain').length
+    await expect
+      .poll(() => heard.filter(type => type === 'drain').length, { timeout: 4 * PRESENCE_EVERY_MS })
+      .toBeGreaterThan(before)
+    const resumed = await post('/api/workers/desk-1/resume')
+    expect([resumed.statusCode, resumed.json().status]).toEqual([202, 'online'])
+    await expect.poll(draining).toBe('online')
+    expect(heard.at(-1)).toBe('resume')
+  })
+
+  it('is told again to a worker that enrols anew', async () => {
+    const { redis, db, log } = one.deps
+    const blockingRedis = connectRedis(one.servers.redisUrl, { name: 'enrol', blocking: true })
+    const enrolling = startEnrolling({ db, redis, blockingRedis, log, consumer: 'one' })
+    const enrol = async (workerId: string) => {
+      const token = randomUUID()
+      const fields = { replyTo: token, name: 'desk-1', hostname: 'desk', workerId }
+      await redis.xadd(ENROL_STREAM, '*', ...Object.entries(fields).flat())
+      return await vi.waitFor(
+        async () => JSON.parse((await redis.lindex(enrolReplyKey(token), 0)) as string).draining,
+        {
+          timeout: 8_000
+        }
+      )
+    }
+    try {
+      expect(await enrol('desk-1')).toBe(false)
+      await post('/api/workers/desk-1/drain')
+      expect(await enrol('desk-1')).toBe(true)
+      expect(await enrol('')).toBe(false)
+    } finally {
+      await enrolling.stop()
+      await closeRedis(blockingRedis)
+    }
+  })
+})

@@ -1,0 +1,236 @@
+import { randomUUID } from 'node:crypto'
+import type { ErrorCode } from '@sc/shared/errors.ts'
+import type { TakenUnit } from '@sc/shared/queues.ts'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Engine } from '../../src/jobs/engine.ts'
+import type { TaskRequest } from '../../src/jobs/submit-task.ts'
+import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+
+const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
+const WAIT = { timeout: 8_000, interval: 20 }
+
+let world: ClusterOfOne
+let engine: Engine
+beforeAll(async () => {
+  world = await startClusterOfOne()
+})
+beforeEach(() => {
+  engine = world.startMaster()
+})
+afterEach(async () => {
+  await engine.stop()
+  await world.db.deleteFrom('jobs').execute()
+  await world.redis.flushall()
+})
+afterAll(() => world?.release())
+
+async function submit(change: Partial<TaskRequest> = {}): Promise<string> {
+  const request = { task: 'word-count', queue: 'cpu', input: { text: 'one two' }, priority: 0, attempts: undefined }
+  const how = { timeoutMs: null, runAt: null, keyId: 'test', idempotencyKey: null, requestHash: 'x' }
+  return (await engine.submitTask({ ...request, ...how, ...change })).jobId
+}
+
+const takeOne = (): Promise<TakenUnit> =>
+  vi.waitFor(async () => {
+    const taken = await world.take()
+    if (!taken) throw new Error('no unit waits')
+    return taken
+  }, WAIT)
+
+/** One attempt of a worker, to its end. */
+async function attempt(taken: TakenUnit, end: { output: unknown } | { code: ErrorCode }): Promise<void> {
+  const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 'cpu-0' }
+  await world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+  if ('output' in end) await world.say('w-1', { type: 'result', ...about, output: end.output, timings: TIMINGS })
+  else {
+    const error = { code: end.code, title: end.code, detail: 'it fell over' }
+    await world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
+  }
+  await world.letGo(taken)
+}
+
+const ended = (jobId: string, status: string) =>
+  vi.waitFor(async () => expect((await world.job(jobId)).status).toBe(status), WAIT)
+
+describe('a job of one unit', () => {
+  it('gives its worker the input and nothing else, and has the output of its unit', async () => {
+    const jobId = await submit({ timeoutMs: 1234 })
+    const taken = await takeOne()
+    expect(taken.unit).toMatchObject({
+      jobId,
+      task: 'word-count',
+      inputRef: null,
+      params: { text: 'one two' },
+      deadline: 1234
+    })
+    expect(taken.unit.params).toEqual({ text: 'one two' })
+    await attempt(taken, { output: { words: 2 } })
+    await ended(jobId, 'COMPLETED')
+    expect(await world.job(jobId)).toMatchObject({ output: { words: 2 }, output_ref: null, error: null })
+  })
+
+  it('keeps a large output as a blob, and not in a row', async () => {
+    const jobId = await submit()
+    const output = { text: 'ä'.repeat(200_000) }
+    await attempt(await takeOne(), { output })
+    await ended(jobId, 'COMPLETED')
+    const job = await world.job(jobId)
+    expect([job.output, job.output_ref]).toEqual([null, `results/${jobId}.json`])
+    expect((await world.units(jobId)).map(unit => unit.output)).toEqual([null])
+    const chunks: Buffer[] = []
+    for await (const chunk of await world.blobs.get(job.output_ref ?? '')) chunks.push(chunk)
+    expect(JSON.parse(Buffer.concat(chunks).toString())).toEqual(output)
+  })
+
+  it('fails with the error of its unit', async () => {
+    const jobId = await submit()
+    await attempt(await takeOne(), { code: 'SC_TASK_FAILED' })
+    await ended(jobId, 'FAILED')
+    expect(await world.job(jobId)).toMatchObject({
+      output: null,
+      error: { code: 'SC_TASK_FAILED', detail: 'it fell over' }
+    })
+  })
+
+  it('is cancelled like any other', async () => {
+    const jobId = await submit()
+    expect(await engine.cancel(jobId)).toBe(true)
+    expect(await world.take()).toBeNull()
+    expect((await world.units(jobId)).map(({ status }) => status)).toEqual(['CANCELLED'])
+  })
+
+  it('waits for its time', async () => {
+    const runAt = new Date(Date.now() + 3_600_000)
+    const jobId = await submit({ runAt })
+    expect(await world.take()).toBeNull()
+    expect((await world.units(jobId))[0]?.not_before).toEqual(runAt)
+  })
+})
+
+describe('a retry', () => {
+  it('gives a failed task fresh attempts, under the same id', async () => {
+    const jobId = await submit()
+    await attempt(await takeOne(), { code: 'SC_TASK_FAILED' })
+    await ended(jobId, 'FAILED')
+    await engine.retry(jobId)
+    expect(await world.job(jobId)).toMatchObject({ status: 'PENDING', error: null, finished_at: null })
+    expect(await world.units(jobId)).toMatchObject([{ status: 'QUEUED', attempts: 0, error: null }])
+    const again = await takeOne()
+    expect(again.unit.unitId).toBe(`${jobId}.word-count.0`)
+    await attempt(again, { output: 2 })
+    await ended(jobId, 'COMPLETED')
+    expect((await world.job(jobId)).output).toBe(2)
+  })
+
+  it('does again what failed of a job of many units, and only that', async () => {
+    const jobId = await world.insertJob({ units: 3 })
+    await engine.stop()
+    engine = world.startMaster()
+    for (let n = 0; n < 3; n++) {
+      const taken = await takeOne()
+      await attempt(taken, taken.unit.index === 1 ? { code: 'SC_TASK_FAILED' } : { output: taken.unit.index })
+    }
+    await ended(jobId, 'PARTIAL')
+    const input = `units/${jobId}/input.txt`
+    await vi.waitFor(async () => await expect(world.blobs.size(input)).rejects.toThrow(), WAIT)
+    await engine.retry(jobId)
+    const taken = await takeOne()
+    expect([taken.unit.index, taken.unit.inputRef]).toEqual([1, input])
+    // What its end removed is there again.
+    expect(await world.blobs.size(input)).toBeGreaterThan(0)
+    expect(await world.take()).toBeNull()
+    await attempt(taken, { output: 10 })
+    await ended(jobId, 'COMPLETED')
+    expect(await world.job(jobId)).toMatchObject({ gaps: [], error: null })
+    expect((await world.units(jobId)).map(unit => unit.output)).toEqual([0, 10, 2])
+  })
+
+  it('waits until no worker remembers that the job was cancelled', async () => {
+    const jobId = await submit()
+    await engine.cancel(jobId)
+    const cancelledAt = (await world.job(jobId)).finished_at?.getTime() ?? 0
+    await engine.retry(jobId)
+    expect((await world.units(jobId))[0]?.not_before?.getTime()).toBe(cancelledAt + 4_000)
+    await engine.cancel(jobId)
+    await world.db
+      .updateTable('jobs')
+      .set({ finished_at: new Date(0) })
+      .where('id', '=', jobId)
+      .execute()
+    await engine.retry(jobId)
+    await attempt(await takeOne(), { output: 1 })
+    await ended(jobId, 'COMPLETED')
+  })
+
+  it('is made once of two that are asked for at once, and of no job that is open, complete or not there', async () => {
+    const jobId = await submit()
+    const code = async (id = jobId) =>
+      await engine.retry(id).then(
+        () => 'done',
+        error => error.code
+      )
+    expect(await code()).toBe('SC_NOT_FAILED')
+    await attempt(await takeOne(), { code: 'SC_TASK_FAILED' })
+    await ended(jobId, 'FAILED')
+    expect((await Promise.all([code(), code(), code()])).sort()).toEqual(['SC_NOT_FAILED', 'SC_NOT_FAILED', 'done'])
+    await attempt(await takeOne(), { output: 1 })
+    await ended(jobId, 'COMPLETED')
+    expect(await code()).toBe('SC_NOT_FAILED')
+    expect(await code('none')).toBe('SC_NOT_FOUND')
+  })
+})
+
+describe('what a task says', () => {
+  const say = (taken: TakenUnit, message: string, fields?: Record<string, unknown>) =>
+    world.say('w-1', {
+      type: 'log',
+      unitId: taken.unit.unitId,
+      attemptId: 'a',
+      level: 'info',
+      message,
+      ...(fields && { fields })
+    })
+  const lines = async (jobId: string) =>
+    await world.db
+      .selectFrom('job_logs')
+      .select(['level', 'message', 'fields', 'unit_id'])
+      .where('job_id', '=', jobId)
+      .orderBy('id')
+      .execute()
+
+  it('is kept with its job, cut and without what PostgreSQL does not keep', async () => {
+    const jobId = await submit()
+    const taken = await takeOne()
+    await say(taken, 'first', { step: 1 })
+    await say(taken, 'a\0b \ud800 c', { text: 'NUL \0 and \\u0000 and half \udc00' })
+    await say(taken, 'é'.repeat(5_000))
+    await say(taken, 'many fields', { text: 'x'.repeat(9_000) })
+    await attempt(taken, { output: 1 })
+    await ended(jobId, 'COMPLETED')
+    const kept = await lines(jobId)
+    expect(kept.slice(0, 2)).toEqual([
+      { level: 'info', message: 'first', fields: { step: 1 }, unit_id: taken.unit.unitId },
+      {
+        level: 'info',
+        message: 'a\ufffdb \ufffd c',
+        fields: { text: 'NUL \ufffd and \\u0000 and half \ufffd' },
+        unit_id: taken.unit.unitId
+      }
+    ])
+    expect(kept[2]?.message).toBe(`${'é'.repeat(4096)} … (cut: 10000 bytes)`)
+    expect(kept[3]?.fields).toEqual({ leftOut: '9011 bytes of fields' })
+  })
+
+  it('ends with one line that says so, when a job has said too much', async () => {
+    const jobId = await submit()
+    const taken = await takeOne()
+    for (let n = 0; n < 140; n++) await say(taken, `${n} ${'x'.repeat(8_100)}`)
+    await attempt(taken, { output: 1 })
+    await ended(jobId, 'COMPLETED')
+    const kept = await lines(jobId)
+    expect(kept.length).toBeGreaterThan(120)
+    expect(kept.length).toBeLessThan(140)
+    expect(kept.at(-1)).toMatchObject({ level: 'warn', message: 'The log of this job ends here: it has reached 1 MB.' })
+    expect(kept.filter(({ level }) => level === 'warn')).toHaveLength(1)
+  })
+})
