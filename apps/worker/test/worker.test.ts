@@ -44,6 +44,7 @@ async function start(
     slots: Array.from({ length: slots }, (_, at) => ({ id: `cpu${at}`, device: 'cpu', queues })),
     python: fixture(python),
     modelsDir: '/nowhere',
+    tasksDir: null,
     masterUrl,
     log: quiet
   })
