@@ -89,7 +89,7 @@ test('takes from its queues in order, one at a time, and leaves nothing in Redis
   expect(order.map(m => `${m.type} ${m.unitId}`)).toEqual(
     ['g1', 'g2', 'c1', 'c2'].flatMap(id => [`started ${id}`, `result ${id}`])
   )
-  expect(await heard('result', 'g2')).toMatchObject({ slot: 'cpu0', output: { x: 1, files: {} } })
+  expect(await heard('result', 'g2')).toMatchObject({ slot: 'cpu0', output: { x: 1 } })
   await until(isEmpty)
   expect(await redis.keys('sc:q:*:?[0-9]*')).toEqual([])
 })
