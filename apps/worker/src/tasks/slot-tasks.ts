@@ -4,6 +4,8 @@
  *
  * - `start` starts what is not there or has died, and answers the same object: a Node task that ends its process leaves
  *   Python's loaded models alone. `ready` is of the last start.
+ * - `reload` looks whether files of the folder changed. If so, the state is dead as soon as no process runs a unit or
+ *   starts: the slot then starts anew, and only the process of the language that changed is another.
  * - state: the first of dead, starting, running, ready that one of the processes is in. A Node process that cannot even
  *   start is left out, with the reason, until the next start: the tasks of a user must not take transcription with them.
  * - A run goes to the process that has its task. Offered is what the slot can run (`lackOf`); of two tasks of one name
@@ -17,7 +19,7 @@ import type { SlotPlan } from '../probe/slot-plan.ts'
 import { lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
 import type { Command } from './process-group.ts'
-import { nodeTaskFiles } from './task-files.ts'
+import { nodeTaskFiles, type Stamps, stampsOf } from './task-files.ts'
 import { type Answer, type Ready, type Run, TaskProcess } from './task-process.ts'
 
 export interface SlotTasksOptions {
@@ -39,6 +41,9 @@ export class SlotTasks {
   readonly #options: SlotTasksOptions
   #python: TaskProcess | undefined
   #node: TaskProcess | undefined
+  /** Of the files that were there at the last start. */
+  #stamps: Stamps = { python: '', node: '' }
+  #changed = false
   #processOf = new Map<string, TaskProcess>()
 
   constructor(options: SlotTasksOptions) {
@@ -48,6 +53,7 @@ export class SlotTasks {
 
   get state(): TaskProcess['state'] {
     const states = this.#processes.map(process => process.state)
+    if (this.#changed && !states.includes('running') && !states.includes('starting')) return 'dead'
     return STATES.find(state => states.includes(state)) ?? 'dead'
   }
 
@@ -60,12 +66,19 @@ export class SlotTasks {
 
   start = (): this => {
     const { python, env, tasksDir, slot } = this.#options
+    this.#endChanged()
     if (isGone(this.#python)) this.#python = this.#startProcess('Python', python, env)
     if (!tasksDir || nodeTaskFiles(tasksDir).length === 0) this.#node = undefined
     else if (isGone(this.#node)) this.#node = this.#startProcess('Node', nodeCommand(), nodeEnv(slot.device))
     this.ready = this.#join(this.#python, this.#node)
     this.ready.catch(() => {})
     return this
+  }
+
+  /** Files of the tasks folder may have changed. */
+  reload = (): void => {
+    const now = stampsOf(this.#options.tasksDir)
+    this.#changed = now.python !== this.#stamps.python || now.node !== this.#stamps.node
   }
 
   /** Runs one task. Rejects as `TaskProcess.run` does, and with SC_TASK_UNKNOWN. */
@@ -87,6 +100,21 @@ export class SlotTasks {
     return [this.#python, this.#node].filter(process => process !== undefined)
   }
 
+  /** Ends what has other files than there are now. Nothing runs: it need not be asked. */
+  #endChanged(): void {
+    const now = stampsOf(this.#options.tasksDir)
+    if (now.python !== this.#stamps.python) {
+      this.#python?.kill('its tasks have changed')
+      this.#python = undefined
+    }
+    if (now.node !== this.#stamps.node) {
+      this.#node?.kill('its tasks have changed')
+      this.#node = undefined
+    }
+    this.#stamps = now
+    this.#changed = false
+  }
+
   #startProcess(language: 'Python' | 'Node', command: Command, env: Record<string, string>): TaskProcess {
     const { slot, modelsDir, tasksDir, log } = this.#options
     return new TaskProcess({ language, command, env, device: slot.device, modelsDir, tasksDir, log })
@@ -100,13 +128,17 @@ export class SlotTasks {
       ...(second?.tasks ?? []).map(task => ({ task, process: node as TaskProcess }))
     ].sort((a, b) => compare(a.task.file ?? '', b.task.file ?? ''))
     const offered = new Map<string, { task: TaskDescription; process: TaskProcess }>()
+    const fileOf = new Map<string, string | null | undefined>()
     this.notOffered = []
     for (const each of found) {
       const { task } = each
-      const other = offered.get(task.name)?.task
+      if (fileOf.has(task.name)) {
+        leftOut.push({ file: task.file ?? '', reason: twice(task.name, fileOf.get(task.name)) })
+        continue
+      }
+      fileOf.set(task.name, task.file)
       const lack = lackOf(task, this.#options.slot)
-      if (other) leftOut.push({ file: task.file ?? '', reason: twice(task.name, other.file) })
-      else if (lack) this.notOffered.push({ task, lack })
+      if (lack) this.notOffered.push({ task, lack })
       else offered.set(task.name, each)
     }
     this.#processOf = new Map([...offered].map(([name, { process }]) => [name, process]))

@@ -75,6 +75,31 @@ test('a Node task that ends its process leaves Python alone; start brings it bac
   expect((await tasks.run(runOf('pid'))).output).toEqual(before)
 })
 
+test('a changed file starts its own process anew, as soon as nothing runs', async () => {
+  const folder = writeTasks({
+    'wait.ts': taskFile('wait', `progress(0); await new Promise(go => setTimeout(go, 300)); return { text }`),
+    'pid.py': pythonFile('pid').replace('request.text.upper()', 'str(__import__("os").getpid())')
+  })
+  const tasks = startTasks(folder)
+  await tasks.ready
+  const { output: before } = await tasks.run(runOf('pid'))
+  tasks.reload()
+  expect(tasks.state).toBe('ready')
+  const running = tasks.run(runOf('wait'))
+  writeFileSync(join(folder, 'new.ts'), taskFile('new', 'return { text }'))
+  writeFileSync(join(folder, 'new.test.ts'), 'no task')
+  tasks.reload()
+  expect(tasks.state).toBe('running')
+  expect((await running).output).toEqual({ text: 'ab' })
+  expect(tasks.state).toBe('dead')
+  expect(own((await tasks.start().ready).tasks)).toEqual(['new', 'pid', 'wait'])
+  expect((await tasks.run(runOf('pid'))).output).toEqual(before)
+  rmSync(join(folder, 'pid.py'))
+  tasks.reload()
+  expect(own((await tasks.start().ready).tasks)).toEqual(['new', 'wait'])
+  expect(tasks.state).toBe('ready')
+})
+
 test('of two tasks of one name the first stays, and the other file is named with it', async () => {
   const tasks = startTasks(writeTasks({ 'a.ts': taskFile('same', 'return { text }'), 'b.py': pythonFile('same') }))
   const ready = await tasks.ready

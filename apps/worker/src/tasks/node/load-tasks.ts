@@ -11,6 +11,9 @@ const LOAD_MS = 10_000
 /** Of what is told of a file that could not be loaded. */
 const REASON_LENGTH = 1_000
 
+/** A line of a stack in Node itself or in this process's own files. */
+const OUR_FRAME = /\bnode:|\/apps\/worker\/src\//
+
 export interface LoadedTasks {
   tasks: Map<string, Task>
   descriptions: TaskDescription[]
@@ -66,7 +69,10 @@ function tasksOf(module: Record<string, unknown>): Task[] {
   throw new ScError('SC_CONFIG', 'it exports no task: write `export default defineTask({ … })`')
 }
 
+/** Of a stack only what stands in the user's files. */
 function reasonOf(error: unknown): string {
-  const text = error instanceof ScError ? error.message : inspect(error)
-  return text.slice(0, REASON_LENGTH)
+  if (error instanceof ScError) return error.message
+  const text = error instanceof Error ? (error.stack ?? error.message) : inspect(error)
+  const lines = text.split('\n').filter(line => !/^ +at /.test(line) || !OUR_FRAME.test(line))
+  return lines.join('\n').slice(0, REASON_LENGTH).trim()
 }
