@@ -6,8 +6,9 @@
  *   Python's loaded models alone. `ready` is of the last start.
  * - `reload` looks whether files of the folder changed. If so, the state is dead as soon as no process runs a unit or
  *   starts: the slot then starts anew, and only the process of the language that changed is another.
- * - state: the first of dead, starting, running, ready that one of the processes is in. A Node process that cannot even
- *   start is left out, with the reason, until the next start: the tasks of a user must not take transcription with them.
+ * - state: the first of dead, starting, running, ready that one of the processes is in.
+ * - A file of a user may end the process that imports it, or hold it up: then Node is left out, and Python started without
+ *   the folder, with the reason, until a file changes. They must not take transcription with them.
  * - A run goes to the process that has its task. Offered is what the slot can run (`lackOf`); of two tasks of one name
  *   the one whose file comes first.
  * `stop` and `kill` end both. Another language is another process here.
@@ -19,7 +20,7 @@ import type { SlotPlan } from '../probe/slot-plan.ts'
 import { lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
 import type { Command } from './process-group.ts'
-import { nodeTaskFiles, type Stamps, stampsOf } from './task-files.ts'
+import { nodeTaskFiles, pythonTaskFiles, type Stamps, stampsOf } from './task-files.ts'
 import { type Answer, type Ready, type Run, TaskProcess } from './task-process.ts'
 
 export interface SlotTasksOptions {
@@ -44,6 +45,7 @@ export class SlotTasks {
   /** Of the files that were there at the last start. */
   #stamps: Stamps = { python: '', node: '' }
   #changed = false
+  #stopped = false
   #processOf = new Map<string, TaskProcess>()
 
   constructor(options: SlotTasksOptions) {
@@ -65,11 +67,11 @@ export class SlotTasks {
   }
 
   start = (): this => {
-    const { python, env, tasksDir, slot } = this.#options
+    const { tasksDir } = this.#options
     this.#endChanged()
-    if (isGone(this.#python)) this.#python = this.#startProcess('Python', python, env)
+    if (isGone(this.#python)) this.#python = this.#startPython(tasksDir)
     if (!tasksDir || nodeTaskFiles(tasksDir).length === 0) this.#node = undefined
-    else if (isGone(this.#node)) this.#node = this.#startProcess('Node', nodeCommand(), nodeEnv(slot.device))
+    else if (isGone(this.#node)) this.#node = this.#startNode(tasksDir)
     this.ready = this.#join(this.#python, this.#node)
     this.ready.catch(() => {})
     return this
@@ -89,10 +91,12 @@ export class SlotTasks {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     await Promise.all(this.#processes.map(process => process.stop()))
   }
 
   kill(reason: string): void {
+    this.#stopped = true
     for (const process of this.#processes) process.kill(reason)
   }
 
@@ -115,16 +119,22 @@ export class SlotTasks {
     this.#changed = false
   }
 
-  #startProcess(language: 'Python' | 'Node', command: Command, env: Record<string, string>): TaskProcess {
-    const { slot, modelsDir, tasksDir, log } = this.#options
-    return new TaskProcess({ language, command, env, device: slot.device, modelsDir, tasksDir, log })
+  #startPython(tasksDir: string | null): TaskProcess {
+    const { slot, python: command, env, modelsDir, log } = this.#options
+    return new TaskProcess({ language: 'Python', command, env, device: slot.device, modelsDir, tasksDir, log })
+  }
+
+  #startNode(tasksDir: string): TaskProcess {
+    const { device } = this.#options.slot
+    const how = { command: nodeCommand(), env: nodeEnv(device), device, modelsDir: null, tasksDir }
+    return new TaskProcess({ language: 'Node', ...how, log: this.#options.log })
   }
 
   async #join(python: TaskProcess, node: TaskProcess | undefined): Promise<Ready> {
-    const [first, second] = await Promise.all([python.ready, node && this.#nodeReady(node)])
+    const [first, second] = await Promise.all([this.#pythonReady(python), node && this.#nodeReady(node)])
     const leftOut = [...first.leftOut, ...(second?.leftOut ?? [])]
     const found = [
-      ...first.tasks.map(task => ({ task, process: python })),
+      ...first.tasks.map(task => ({ task, process: this.#python as TaskProcess })),
       ...(second?.tasks ?? []).map(task => ({ task, process: node as TaskProcess }))
     ].sort((a, b) => compare(a.task.file ?? '', b.task.file ?? ''))
     const offered = new Map<string, { task: TaskDescription; process: TaskProcess }>()
@@ -147,14 +157,25 @@ export class SlotTasks {
     return { ...first, tasks: [...offered.values()].map(({ task }) => task), versions, leftOut }
   }
 
+  async #pythonReady(python: TaskProcess): Promise<Ready> {
+    try {
+      return await python.ready
+    } catch (error) {
+      const { tasksDir } = this.#options
+      const files = tasksDir ? pythonTaskFiles(tasksDir) : []
+      if (files.length === 0 || this.#stopped) throw error
+      this.#python = this.#startPython(null)
+      return { ...(await this.#python.ready), leftOut: allLeftOut(files, error) }
+    }
+  }
+
   async #nodeReady(node: TaskProcess): Promise<Pick<Ready, 'tasks' | 'versions' | 'leftOut'>> {
     try {
       return await node.ready
     } catch (error) {
       if (this.#node === node) this.#node = undefined
-      const reason = toScError(error).message
       const files = nodeTaskFiles(this.#options.tasksDir as string)
-      return { tasks: [], versions: {}, leftOut: files.map(file => ({ file, reason })) }
+      return { tasks: [], versions: {}, leftOut: allLeftOut(files, error) }
     }
   }
 
@@ -164,6 +185,10 @@ export class SlotTasks {
     for (const { task, lack } of this.notOffered)
       log.info({ task: task.name, file: task.file }, `The task ${task.name} is not offered here: ${lack}`)
   }
+}
+
+function allLeftOut(files: string[], error: unknown): LeftOut[] {
+  return files.map(file => ({ file, reason: toScError(error).message }))
 }
 
 /** Why a file, or its second task of a name, is left out. */

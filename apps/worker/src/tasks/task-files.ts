@@ -11,7 +11,7 @@ export function nodeTaskFiles(tasksDir: string): string[] {
 }
 
 /** The same for the Python process. */
-function pythonTaskFiles(tasksDir: string): string[] {
+export function pythonTaskFiles(tasksDir: string): string[] {
   return filesOf(tasksDir).filter(name => name.endsWith('.py') && !PYTHON_TEST.test(name))
 }
 
