@@ -83,7 +83,7 @@ export const unitSchema = named(
   })
 )
 
-export const unitListSchema = z.object({ items: z.array(unitSchema), nextCursor: z.null() })
+export const unitListSchema = z.object({ items: z.array(unitSchema), nextCursor: z.string().nullable() })
 
 export const submittedSchema = named(
   'SubmittedTranscription',
