@@ -56,7 +56,8 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '(\\.d\\.ts$|^\\.cache/|^\\.venv/|^data/|^\\.turbo/)' },
+    // A user's tasks import what the worker gives them: examples/ is as such a folder.
+    exclude: { path: '(\\.d\\.ts$|^\\.cache/|^\\.venv/|^data/|^\\.turbo/|^examples/)' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
     combinedDependencies: false,

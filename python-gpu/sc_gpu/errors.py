@@ -21,7 +21,8 @@ from typing import ClassVar
 
 class ScError(Exception):
     code: ClassVar[str]
-    retryable: ClassVar[bool] = False
+    # Of a class as in the table; of one failure less, where a task's exception says so.
+    retryable: bool = False
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -83,4 +84,6 @@ def to_sc_error(thrown: BaseException, doing: str) -> ScError:
     spoken = str(thrown).lower()
     if isinstance(thrown, MemoryError) or "out of memory" in spoken or "alloc_failed" in spoken:
         return OutOfMemoryError(f"{doing} needs more memory than the device has. {first_cause}", detail)
-    return TaskFailedError(f"{doing} failed. {first_cause}", detail)
+    error = TaskFailedError(f"{doing} failed. {first_cause}", detail)
+    error.retryable = getattr(thrown, "retryable", True) is not False
+    return error

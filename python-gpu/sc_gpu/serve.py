@@ -17,6 +17,8 @@ import time
 from importlib import metadata
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from sc_gpu.errors import ProtocolError, to_sc_error
 from sc_gpu.memory import rss_bytes
 from sc_gpu.models.loaded import ModelShelf
@@ -39,7 +41,8 @@ from sc_gpu.protocol.messages import (
 )
 from sc_gpu.tasks.built_in import import_needed, import_tasks
 from sc_gpu.tasks.context import Context, Level
-from sc_gpu.tasks.registry import all_tasks, find_task
+from sc_gpu.tasks.registry import all_tasks, files_of, find_task
+from sc_gpu.tasks.user_files import import_user_files
 
 MEMORY_SECONDS = 5
 LIBRARIES = ("ctranslate2", "faster-whisper", "numpy", "pydantic")
@@ -95,10 +98,13 @@ class Process:
 
     def _hello(self, message: Hello) -> None:
         import_tasks()
+        left_out = import_user_files(message.tasksDir)
         self._models.configure(device=message.device, models_dir=message.modelsDir)
         versions = {name: metadata.version(name) for name in LIBRARIES}
         tasks = [task.describe() for task in all_tasks()]
-        self._writer.send(Ready(protocol=PROTOCOL, tasks=tasks, device=message.device, versions=versions))
+        self._writer.send(
+            Ready(protocol=PROTOCOL, tasks=tasks, device=message.device, versions=versions, leftOut=left_out)
+        )
         threading.Thread(target=self._import_needed, name="imports", daemon=True).start()
 
     def _import_needed(self) -> None:
@@ -117,7 +123,8 @@ class Process:
             send_progress=lambda fraction, partial: self._writer.send(
                 Progress(id=message.id, fraction=fraction, partial=partial)
             ),
-            send_log=lambda level, text: self._log(message.id, level, text),
+            send_log=lambda level, text, fields: self._log(message.id, level, text, fields),
+            files=files_of(message.input),
         )
         try:
             context.raise_if_cancelled()
@@ -144,8 +151,10 @@ class Process:
             )
         )
 
-    def _log(self, run_id: str | None, level: Level, text: str) -> None:
-        self._writer.send(Log(id=run_id, level=level, message=text))
+    def _log(self, run_id: str | None, level: Level, text: str, fields: dict[str, Any] | None = None) -> None:
+        # Whatever a field is: logging must not fail a task.
+        told = to_jsonable_python(fields, fallback=str, inf_nan_mode="null") if fields else None
+        self._writer.send(Log(id=run_id, level=level, message=text, fields=told))
 
     def _tell_memory(self) -> None:
         # CTranslate2 does not say how much GPU memory it holds; the worker asks the driver.

@@ -31,7 +31,7 @@ def prints(request: Empty, context: Context) -> Figure:
     return Figure(figure=1)
 
 
-@task(name="test.not_a_number")
+@task(name="test.not-a-number")
 def not_a_number(request: Empty, context: Context) -> Figure:
     return Figure(figure=float("nan"))
 
@@ -41,9 +41,29 @@ def raises(request: Empty, context: Context) -> Figure:
     raise LookupError("nothing there")
 
 
-@task(name="test.runs_out_of_memory")
+@task(name="test.runs-out-of-memory")
 def runs_out_of_memory(request: Empty, context: Context) -> Figure:
     raise RuntimeError("CUDA failed with error out of memory")
+
+
+class Refused(Exception):
+    retryable = False
+
+
+@task(name="test.refuses")
+def refuses(request: Empty, context: Context) -> Figure:
+    raise Refused("that will never work")
+
+
+@task(name="test.answers-otherwise")
+def answers_otherwise(request: Empty, context: Context) -> Figure:
+    return {"figure": "many"}  # type: ignore[return-value]
+
+
+@task(name="test.logs")
+def logs(request: Empty, context: Context) -> Figure:
+    context.log("counted", "warn", count=3, path=Path("/srv"), share=float("nan"))
+    return Figure(figure=3)
 
 
 if __name__ == "__main__":

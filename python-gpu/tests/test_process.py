@@ -100,8 +100,9 @@ def test_what_a_task_prints_does_not_reach_the_protocol(start: Start) -> None:
     ("task", "code", "says"),
     [
         ("test.raises", "SC_TASK_FAILED", "LookupError: nothing there"),
-        ("test.not_a_number", "SC_TASK_FAILED", "ValueError"),
-        ("test.runs_out_of_memory", "SC_OUT_OF_MEMORY", "out of memory"),
+        ("test.not-a-number", "SC_TASK_FAILED", "ValueError"),
+        ("test.answers-otherwise", "SC_TASK_FAILED", "output of test.answers-otherwise is not valid: figure: "),
+        ("test.runs-out-of-memory", "SC_OUT_OF_MEMORY", "out of memory"),
     ],
 )
 def test_a_task_that_fails_ends_only_its_run(start: Start, task: str, code: str, says: str) -> None:
@@ -110,9 +111,27 @@ def test_a_task_that_fails_ends_only_its_run(start: Start, task: str, code: str,
     error = child.answer("1")
     assert (error["code"], error["retryable"]) == (code, True)
     assert says in error["message"]
-    assert "Traceback" in error["detail"]
+    assert ("Traceback" in error["detail"]) is (task != "test.answers-otherwise")
     child.run("2", "test.prints")
     assert child.answer("2")["type"] == "result"
+
+
+def test_a_failure_that_the_task_calls_final_is_not_retryable(start: Start) -> None:
+    child = start(ODD_PROCESS)
+    child.run("1", "test.refuses")
+    error = child.answer("1")
+    assert (error["code"], error["retryable"]) == ("SC_TASK_FAILED", False)
+    child.run("2", "test.raises")
+    assert child.answer("2")["retryable"] is True
+
+
+def test_fields_of_a_log_are_made_json(start: Start) -> None:
+    child = start(ODD_PROCESS)
+    child.run("1", "test.logs")
+    log = child.wait_for("log", run_id="1")
+    assert (log["level"], log["message"]) == ("warn", "counted")
+    assert {**log["fields"], "share": None} == {"count": 3, "path": "/srv", "share": None}
+    assert child.answer("1")["type"] == "result"
 
 
 def test_a_waiting_run_is_cancelled_and_the_one_before_it_is_not(start: Start, jfk: str, jfk_windows: Windows) -> None:

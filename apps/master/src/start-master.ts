@@ -9,8 +9,9 @@ import type { Logger } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
 import { startEnrolling } from './cluster/enrol.ts'
-import { hasGpuWorker, startPresence } from './cluster/presence.ts'
+import { hasGpuWorker, slotsOn, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
+import { startRoom } from './cluster/room.ts'
 import { createTaskRegistry } from './cluster/task-registry.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate } from './database/migrate.ts'
@@ -21,6 +22,7 @@ import { createKeys } from './http/keys.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
+import { startRetention } from './jobs/retention.ts'
 import { createMetrics } from './metrics.ts'
 import { createTranscription } from './transcription/job.ts'
 import { openVoiceActivity } from './transcription/voice-activity.ts'
@@ -69,6 +71,9 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const presence = await startPresence({ db, redis, log })
   releasers.add('presence', () => presence.stop())
 
+  const room = await startRoom({ redis, folder: dir.root, log })
+  releasers.add('room', () => room.stop())
+
   const hasGpu = () => hasGpuWorker(presence.workers())
   const { defaultModel } = config
   const voiceActivity = openVoiceActivity()
@@ -87,9 +92,13 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     metrics,
     consumer,
     workerIds: () => presence.workerIds(),
+    slotsOf: queue => slotsOn(presence.workers(), queue),
     definitions: [transcription]
   })
   releasers.add('engine', () => engine.stop())
+  const { retentionDays: days, retentionBytes: bytes } = config
+  const retention = startRetention({ db, blobs, log, days, bytes })
+  releasers.add('retention', () => retention.stop())
   const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer })
   releasers.add('enrolling', () => enrolling.stop())
 
@@ -101,6 +110,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     blobs,
     feed,
     presence,
+    room,
     tasks: createTaskRegistry({ db, presence }),
     metrics,
     keys,

@@ -5,7 +5,8 @@ import { doctor } from './commands/doctor.ts'
 import type { Flags } from './commands/flags.ts'
 import { probe } from './commands/probe.ts'
 import { run } from './commands/run.ts'
-import { taskRun } from './commands/task.ts'
+import { taskList, taskRun } from './commands/task.ts'
+import { taskTest } from './commands/task-test.ts'
 import { WORKER_VERSION } from './probe/version.ts'
 
 /** `sc-worker`. Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted. */
@@ -30,6 +31,16 @@ const task = program.command('task').description('tasks of this machine')
 withFlags(task.command('run <name> <json>').description('run a task with no cluster and print its output')).action(
   async (name: string, json: string, flags: Flags) => {
     exitCode = await taskRun(name, json, flags)
+  }
+)
+withFlags(task.command('list').description('what there is, what it needs, and files that could not be loaded')).action(
+  async (flags: Flags) => {
+    exitCode = await taskList(flags)
+  }
+)
+withFlags(task.command('test [files...]').description('run the unit tests of the tasks folder')).action(
+  async (files: string[], flags: Flags) => {
+    exitCode = await taskTest(files, flags)
   }
 )
 

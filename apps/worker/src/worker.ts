@@ -12,16 +12,18 @@ import { fetchBlob } from './inputs/fetch-blob.ts'
 import { prefetchNext } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
 import type { SlotPlan } from './probe/slot-plan.ts'
-import { PythonChild } from './python/child.ts'
-import { type PythonCommand, pythonEnv } from './python/command.ts'
+import { pythonEnv } from './python/command.ts'
 import { createCancelled } from './report/cancelled.ts'
 import { listenToControl } from './report/control.ts'
 import { openOutbox } from './report/outbox.ts'
 import { reportPresence } from './report/presence.ts'
+import { createRegistration } from './report/registration.ts'
 import { createRow } from './report/row.ts'
 import { startLockKeeper } from './slots/lock-keeper.ts'
 import { Slot } from './slots/slot.ts'
 import { createUnitWait } from './slots/unit-wait.ts'
+import type { Command } from './tasks/process-group.ts'
+import { SlotTasks } from './tasks/slot-tasks.ts'
 
 const LAST_WORDS_MS = 2_000
 
@@ -33,8 +35,9 @@ export interface WorkerDeps {
   redis: Redis
   workerDir: string
   slots: SlotPlan[]
-  python: PythonCommand
+  python: Command
   modelsDir: string
+  tasksDir: string | null
   /** Instead of the address that the master publishes. */
   masterUrl: string | undefined
   log: Logger
@@ -77,6 +80,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   )
   for (const queue of queues.values()) releasers.add(`queue ${queue.name}`, () => closeQueue(queue))
   const outbox = openOutbox(redis, identity.workerId, log)
+  const registration = createRegistration(outbox)
   const locks = startLockKeeper(log)
   releasers.add('locks', locks.stop)
 
@@ -86,6 +90,8 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const cpuSlots = deps.slots.filter(slot => slot.device === 'cpu').length
   const slots = deps.slots.map(plan => {
     const own = plan.queues.flatMap(queue => queues.get(queue) ?? [])
+    const { python, modelsDir, tasksDir } = deps
+    const tasks = new SlotTasks({ slot: plan, python, env: pythonEnv(plan.device, cpuSlots), modelsDir, tasksDir, log })
     return new Slot({
       id: plan.id,
       device: plan.device,
@@ -96,16 +102,9 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       outbox,
       fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),
       besideUnit: signal => prefetchNext(cache, own, signal, log),
-      startChild: () =>
-        new PythonChild({
-          command: deps.python,
-          env: pythonEnv(plan.device, cpuSlots),
-          device: plan.device,
-          modelsDir: deps.modelsDir,
-          log
-        }),
+      startChild: tasks.start,
       wasCancelled: cancelled.has,
-      onReady: row.onReady,
+      onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks) }),
       onChange: () => presence.soon(),
       onOutcome: row.onOutcome,
       log

@@ -43,6 +43,7 @@ test.skipIf(!existsSync(pythonCommand().file))('transcribes a chunk', { timeout:
     slots: [{ id: 'cpu0', device: 'cpu', queues: ['cpu'] }],
     python: pythonCommand(),
     modelsDir: join(REPO_DIR, '.cache/models'),
+    tasksDir: null,
     masterUrl: `http://127.0.0.1:${(master.address() as AddressInfo).port}`,
     log: quiet
   })

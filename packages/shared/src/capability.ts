@@ -55,7 +55,7 @@ export function queuesOfSlot(classes: string[], tasks: Array<Requirements & { na
 }
 
 /** Whether a unit of class `needed` may have been put into class `base`: the same, or a larger one after it ran out of memory. */
-function serves(base: string, needed: string | null): boolean {
+export function serves(base: string, needed: string | null): boolean {
   if (needed === null) return false
   return base === needed || (isGpuClass(base) && isGpuClass(needed) && vramOf(base) >= vramOf(needed))
 }

@@ -46,6 +46,8 @@ const VARIABLES = {
   SC_MODELS_DIR: z.string().optional(),
   SC_CHUNK_SECONDS: wholeNumber(30, 3600).default(150),
   SC_MAX_UPLOAD_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).default(1024 ** 3),
+  SC_RETENTION_DAYS: wholeNumber(1, 36_500).optional(),
+  SC_RETENTION_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
   SC_TASKS_DIR: z.string().optional(),
   SC_BROKER: url('redis', 'rediss').optional(),
   SC_MASTER_URL: url('http', 'https').optional(),
@@ -75,6 +77,10 @@ export interface Config {
   readonly modelsDir: string
   readonly chunkSeconds: number
   readonly maxUploadBytes: number
+  /** Ended jobs are forgotten after so many days; undefined: never. */
+  readonly retentionDays: number | undefined
+  /** Recordings and results of ended jobs, all together; beyond, the oldest are forgotten. Undefined: no limit. */
+  readonly retentionBytes: number | undefined
   readonly tasksDir: string | undefined
   readonly broker: string | undefined
   readonly masterUrl: string | undefined
@@ -114,6 +120,8 @@ export function parseConfig(
     modelsDir: value.SC_MODELS_DIR ? resolve(folder, value.SC_MODELS_DIR) : resolve(REPO_DIR, '.cache/models'),
     chunkSeconds: value.SC_CHUNK_SECONDS,
     maxUploadBytes: value.SC_MAX_UPLOAD_BYTES,
+    retentionDays: value.SC_RETENTION_DAYS,
+    retentionBytes: value.SC_RETENTION_BYTES,
     tasksDir: value.SC_TASKS_DIR ? resolve(folder, value.SC_TASKS_DIR) : undefined,
     broker: value.SC_BROKER,
     masterUrl: value.SC_MASTER_URL,

@@ -34,7 +34,7 @@ export const ERRORS = {
   SC_TASK_UNFIT: { status: 422, title: 'The task cannot run as it is registered', retryable: false },
   SC_MODEL_UNAVAILABLE: { status: 503, title: 'The model could not be loaded', retryable: true },
   SC_OUT_OF_MEMORY: { status: 503, title: 'The device has too little memory', retryable: true },
-  SC_CHILD_DIED: { status: 500, title: 'The Python process ended', retryable: true },
+  SC_CHILD_DIED: { status: 500, title: 'The process of the task ended', retryable: true },
   SC_WORKER_LOST: { status: 500, title: 'The worker was lost', retryable: true },
   SC_POISON_UNIT: { status: 500, title: 'The unit ended every worker that it touched', retryable: false },
   SC_INPUT_UNREADABLE: { status: 500, title: 'The input of the unit could not be fetched', retryable: true },
@@ -63,22 +63,23 @@ export interface ErrorReport {
   detail: string
 }
 
-/** An error of the table. `detail` says what was being done, to what, and what to do next. */
+/**
+ * An error of the table. `detail` says what was being done, to what, and what to do next. `retryable: false` is what a task
+ * said of this failure of its own; the table's word is the rule.
+ */
 export class ScError extends Error {
   override readonly name = 'ScError'
   readonly code: ErrorCode
+  readonly retryable: boolean
 
-  constructor(code: ErrorCode, detail: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, detail: string, options: ErrorOptions & { retryable?: boolean } = {}) {
     super(detail, options)
     this.code = code
+    this.retryable = ERRORS[code].retryable && options.retryable !== false
   }
 
   get status(): number {
     return ERRORS[this.code].status
-  }
-
-  get retryable(): boolean {
-    return ERRORS[this.code].retryable
   }
 
   toReport(): ErrorReport {

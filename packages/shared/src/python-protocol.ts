@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /**
- * The line protocol between a slot and its Python process: UTF-8 JSON, one object a line, `type` first.
- * `python-gpu/tests/golden.jsonl` has one of each; both languages are tested against it.
+ * The line protocol between a slot and its task processes, the Python one and the Node one: UTF-8 JSON, one object a line,
+ * `type` first. `python-gpu/tests/golden.jsonl` has one of each; both languages are tested against it.
  */
 export const PYTHON_PROTOCOL = 1
 
@@ -35,9 +35,15 @@ export const taskDescriptionSchema = z.object({
   /** True: every worker has it; false: a task of the user's own, which has a queue of its own. */
   builtIn: z.boolean().default(true),
   inputSchema: z.record(z.string(), z.unknown()),
-  outputSchema: z.record(z.string(), z.unknown())
+  outputSchema: z.record(z.string(), z.unknown()),
+  /** The file of the tasks folder that has it; none for a task that every worker has. */
+  file: z.string().nullish()
 })
 export type TaskDescription = z.infer<typeof taskDescriptionSchema>
+
+/** A file of the tasks folder, or one task of it, that is not offered, and why. */
+export const leftOutSchema = z.object({ file: z.string(), reason: z.string() })
+export type LeftOut = z.infer<typeof leftOutSchema>
 
 export const fromChildSchema = z.discriminatedUnion('type', [
   z.object({
@@ -45,14 +51,16 @@ export const fromChildSchema = z.discriminatedUnion('type', [
     protocol: z.number().int(),
     tasks: z.array(taskDescriptionSchema),
     device: z.string(),
-    versions: z.record(z.string(), z.string())
+    versions: z.record(z.string(), z.string()),
+    leftOut: z.array(leftOutSchema).default([])
   }),
   z.object({ type: z.literal('progress'), id, fraction: z.number(), partial: z.unknown().optional() }),
   z.object({
     type: z.literal('log'),
     id: id.nullish(),
     level: z.enum(['debug', 'info', 'warn', 'error']),
-    message: z.string()
+    message: z.string(),
+    fields: z.record(z.string(), z.unknown()).optional()
   }),
   z.object({ type: z.literal('result'), id, output: z.unknown(), metrics: z.record(z.string(), z.number()) }),
   z.object({
@@ -66,3 +74,5 @@ export const fromChildSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('memory'), rssBytes: z.number(), vramBytes: z.number().nullable() })
 ])
 export type FromChild = z.infer<typeof fromChildSchema>
+/** As a child writes it: what has a default may be left out. */
+export type FromChildLine = z.input<typeof fromChildSchema>

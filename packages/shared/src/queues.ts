@@ -40,8 +40,8 @@ export interface AddOptions {
   /** One id for each unit, without `:`, not an integer. An id that is queued or active is not added again: each
    *  try of a unit needs its own, since the job of the one before is released only after its error is reported. */
   jobIds: string[]
-  /** 0 (first) to 2 097 152 (last). */
-  priority?: number
+  /** One for each unit, 1 (first) to 2 097 151 (last); left out: before every number, in order. */
+  priorities?: number[]
 }
 
 /** `redis` is shared by every queue, stays open when the queue is closed, and must have `maxRetriesPerRequest: null`. */
@@ -67,12 +67,16 @@ export async function closeQueue({ queue, taker }: UnitQueue): Promise<void> {
 
 /** Adds units in order, one round trip. */
 export async function addUnits({ queue }: UnitQueue, units: UnitPayload[], options: AddOptions): Promise<void> {
-  const { jobIds, priority = 0 } = options
+  const { jobIds, priorities = [] } = options
   if (jobIds.length !== units.length) throw new RangeError('one job id for each unit')
   if (units.length === 0) return
-  const opts = { priority, attempts: 1, removeOnComplete: true, removeOnFail: true }
+  const once = { attempts: 1, removeOnComplete: true, removeOnFail: true }
   await queue.addBulk(
-    units.map((unit, at) => ({ name: unit.task, data: unit, opts: { ...opts, jobId: jobIds[at] as string } }))
+    units.map((unit, at) => ({
+      name: unit.task,
+      data: unit,
+      opts: { ...once, priority: priorities[at] ?? 0, jobId: jobIds[at] as string }
+    }))
   )
 }
 

@@ -40,7 +40,8 @@ function unit(unitId: string): UnitPayload {
 }
 
 async function add(queue: UnitQueue, ids: string[], priority?: number): Promise<void> {
-  await addUnits(queue, ids.map(unit), { jobIds: ids, ...(priority === undefined ? {} : { priority }) })
+  const priorities = priority === undefined ? [] : ids.map(() => priority)
+  await addUnits(queue, ids.map(unit), { jobIds: ids, priorities })
 }
 
 async function take(token = 'slot 1'): Promise<TakenUnit> {

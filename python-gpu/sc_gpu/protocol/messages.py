@@ -22,6 +22,7 @@ class Hello(Message):
     protocol: int
     device: str
     modelsDir: str | None
+    tasksDir: str | None = None
 
 
 class Load(Message):
@@ -57,10 +58,19 @@ ToChild = Hello | Load | Run | Cancel | Unload | Shutdown
 
 class TaskDescription(Message):
     name: str
+    description: str
     gpu: bool
     vramGb: float
+    features: list[str]
+    builtIn: bool
     inputSchema: dict[str, Any]
     outputSchema: dict[str, Any]
+    file: str | None
+
+
+class LeftOut(Message):
+    file: str
+    reason: str
 
 
 class Ready(Message):
@@ -69,6 +79,7 @@ class Ready(Message):
     tasks: list[TaskDescription]
     device: str
     versions: dict[str, str]
+    leftOut: list[LeftOut]
 
 
 class Progress(Message):
@@ -83,6 +94,7 @@ class Log(Message):
     id: str | None = None
     level: Literal["debug", "info", "warn", "error"]
     message: str
+    fields: dict[str, Any] | None = None
 
 
 class Result(Message):
@@ -128,5 +140,7 @@ def format_line(message: FromChild) -> bytes:
     fields = message.model_dump()
     if isinstance(message, Progress) and message.partial is None:
         del fields["partial"]
+    if isinstance(message, Log) and message.fields is None:
+        del fields["fields"]
     # NaN is not JSON; a task that returns one has failed.
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -1,6 +1,6 @@
-"""What a task gets besides its input."""
+"""What a task gets beside its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from sc_gpu.errors import CancelledError
@@ -10,7 +10,10 @@ Level = Literal["debug", "info", "warn", "error"]
 
 
 class Context:
-    """Made for each run. `metrics` are figures of the run, added by the task, sent with its result."""
+    """
+    Made for each run. `metrics` are figures of the run, added by the task, sent with its result; `files` are local
+    paths of the unit's files, by name.
+    """
 
     def __init__(
         self,
@@ -18,11 +21,13 @@ class Context:
         models: ModelShelf,
         cancelled: Callable[[], bool],
         send_progress: Callable[[float, Any], None],
-        send_log: Callable[[Level, str], None],
+        send_log: Callable[[Level, str, dict[str, Any]], None],
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.run_id = run_id
         self.models = models
         self.metrics: dict[str, float] = {}
+        self.files: Mapping[str, str] = files or {}
         self.cancelled = cancelled
         self._send_progress = send_progress
         self._send_log = send_log
@@ -31,8 +36,9 @@ class Context:
         """`fraction` of the run is done, 0 to 1; `partial` is what is known of the output so far."""
         self._send_progress(min(1.0, max(0.0, fraction)), partial)
 
-    def log(self, message: str, level: Level = "info") -> None:
-        self._send_log(level, message)
+    def log(self, message: str, level: Level = "info", **fields: Any) -> None:
+        """Into the job's log; `fields` are figures and names that belong to the message."""
+        self._send_log(level, message, fields)
 
     def raise_if_cancelled(self) -> None:
         if self.cancelled():

@@ -1,24 +1,39 @@
 """`@task` makes a function a task: its name, what it needs, and its schemas from the types of its parameters."""
 
 import inspect
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from sc_gpu.errors import TaskInputError, UnknownTaskError
+from sc_gpu.errors import TaskFailedError, TaskInputError, UnknownTaskError
 from sc_gpu.protocol.messages import TaskDescription
 from sc_gpu.tasks.context import Context
 
 TaskFunction = TypeVar("TaskFunction", bound=Callable[..., BaseModel])
 
 
+# As in packages/shared/src/define-task.ts.
+NAME = re.compile(r"[a-z][a-z0-9.-]{0,62}")
+FEATURE = re.compile(r"[A-Za-z0-9][\w.+-]{0,62}")
+OWN_PREFIX = "transcribe."
+FILES = "files"
+
+
 @dataclass(frozen=True)
 class Task:
     name: str
+    description: str
     gpu: bool
     vram_gb: float
+    features: list[str]
+    # The name of its file; None for the tasks of this package.
+    file: str | None
     input: type[BaseModel]
     output: type[BaseModel]
     run: Callable[[Any, Context], BaseModel]
@@ -26,47 +41,98 @@ class Task:
     def describe(self) -> TaskDescription:
         return TaskDescription(
             name=self.name,
+            description=self.description,
             gpu=self.gpu,
             vramGb=self.vram_gb,
+            features=self.features,
+            builtIn=self.file is None,
             inputSchema=self.input.model_json_schema(),
-            outputSchema=self.output.model_json_schema(),
+            outputSchema=self.output.model_json_schema(mode="serialization"),
+            file=self.file,
         )
 
     def call(self, raw_input: Any, context: Context) -> dict[str, Any]:
+        """One run: the input is checked, then it runs, then the output is checked."""
+        if self.file is not None and isinstance(raw_input, dict):
+            # A task of the user's own finds its files in its context.
+            raw_input = {key: value for key, value in raw_input.items() if key != FILES}
         try:
             request = self.input.model_validate(raw_input)
         except ValidationError as error:
-            faults = [
-                f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}"
-                for fault in error.errors(include_url=False, include_input=False)
-            ]
-            raise TaskInputError(f"The input of {self.name} is not valid: {'; '.join(faults[:5])}") from error
-        return self.run(request, context).model_dump(mode="json")
+            raise TaskInputError(f"The input of {self.name} is not valid: {faults_of('input', error)}") from error
+        answer = self.run(request, context)
+        try:
+            return self.output.model_validate(answer).model_dump(mode="json")
+        except ValidationError as error:
+            raise TaskFailedError(f"The output of {self.name} is not valid: {faults_of('output', error)}") from error
+
+
+def faults_of(whole: str, error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in faults[:5])
 
 
 _tasks: dict[str, Task] = {}
 
 
-def task(*, name: str, gpu: bool = False, vram_gb: float = 0) -> Callable[[TaskFunction], TaskFunction]:
+def task(
+    *, name: str, gpu: bool = False, vram_gb: float = 0, features: Sequence[str] = (), description: str = ""
+) -> Callable[[TaskFunction], TaskFunction]:
     """
-    Decorates `def run(request: InputModel, context: Context) -> OutputModel`. `gpu` and `vram_gb` (GB of free GPU
-    memory) say which slots may run it. Raises TypeError at import when the function is not of that form.
+    Decorates `def run(request: InputModel, context: Context) -> OutputModel`. `gpu`, `vram_gb` (GB of free GPU memory)
+    and `features` (programs on PATH) say which slots may run it. Raises TypeError at import when something is wrong.
     """
+    if not NAME.fullmatch(name):
+        raise TypeError(f"task {name}: name: expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter")
+    if isinstance(features, str) or not all(FEATURE.fullmatch(feature) for feature in features):
+        raise TypeError(f"task {name}: features: expected a list of programs' names")
+    if vram_gb < 0:
+        raise TypeError(f"task {name}: vram_gb: expected 0 or more")
 
     def register(function: TaskFunction) -> TaskFunction:
+        file = _file_of(function)
+        if file is not None and name.startswith(OWN_PREFIX):
+            raise TypeError(f"task {name}: name: names that begin with {OWN_PREFIX} are taken")
         hints = get_type_hints(function)
         parameters = list(inspect.signature(function).parameters)
         models = [hints.get(parameters[0]) if parameters else None, hints.get("return")]
         if len(parameters) != 2 or not all(isinstance(m, type) and issubclass(m, BaseModel) for m in models):
             raise TypeError(f"task {name}: def run(request: BaseModel, context: Context) -> BaseModel is needed")
         if name in _tasks:
-            raise TypeError(f"two tasks are called {name}")
+            raise TypeError(f"the task {name} is in {_tasks[name].file or 'the worker itself'} already")
         request, answer = models
         assert request is not None and answer is not None
-        _tasks[name] = Task(name, gpu, vram_gb, request, answer, function)
+        if file is not None and FILES in request.model_fields:
+            raise TypeError(f"task {name}: the field {FILES} is taken by the files of the unit")
+        needs_gpu = gpu or vram_gb > 0
+        _tasks[name] = Task(name, description, needs_gpu, vram_gb, list(features), file, request, answer, function)
         return function
 
     return register
+
+
+def _file_of(function: Callable[..., Any]) -> str | None:
+    if function.__module__.startswith("sc_gpu."):
+        return None
+    return Path(getattr(sys.modules.get(function.__module__), "__file__", None) or "unknown").name
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """What is registered inside is taken back when it throws."""
+    before = dict(_tasks)
+    try:
+        yield
+    except BaseException:
+        _tasks.clear()
+        _tasks.update(before)
+        raise
+
+
+def files_of(raw_input: Any) -> dict[str, str]:
+    """Local paths of the unit's files, by name, as they lie in its input."""
+    files = raw_input.get(FILES) if isinstance(raw_input, dict) else None
+    return files if isinstance(files, dict) else {}
 
 
 def all_tasks() -> list[Task]:

@@ -72,6 +72,8 @@ export interface JobsTable {
   /** The most that was shown of it, 0 to 1: what was shown is never taken back. */
   progress: Generated<number>
   webhook_url: string | null
+  /** What follows its end was done. */
+  told: Generated<boolean>
   /** A job of one unit: nothing to plan, nothing to merge. */
   single: Generated<boolean>
   /** Not before this time; null: at once. */
@@ -84,8 +86,8 @@ export interface JobsTable {
   output_ref: string | null
   /** Rank of its next unit; see `jobs/fair-share.ts`. */
   next_rank: number | null
-  /** The job that this one does again. */
-  retried_from: string | null
+  /** What its recording and its result take; null: not measured yet. */
+  bytes: ColumnType<string | null, number | null | undefined, number | null>
   created_at: Generated<Date>
   started_at: Time
   finished_at: Time

@@ -6,6 +6,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { WorkerPresence } from '../cluster/presence.ts'
+import type { Room } from '../cluster/room.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { JobFeed } from '../jobs/feed.ts'
@@ -23,6 +24,7 @@ export interface AppDeps {
   blobs: BlobStore
   feed: JobFeed
   presence: Pick<WorkerPresence, 'workers'>
+  room: Pick<Room, 'check'>
   tasks: TaskRegistry
   metrics: Metrics
   keys: Keys

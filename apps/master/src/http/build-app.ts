@@ -5,6 +5,7 @@ import { addAuth } from './auth.ts'
 import { createServer } from './create-server.ts'
 import { addStopping } from './disconnect.ts'
 import { addDocs } from './docs.ts'
+import { addFull } from './full.ts'
 import { addOpenapi } from './openapi.ts'
 import { addPressure } from './pressure.ts'
 import { addProblems } from './problem.ts'
@@ -37,6 +38,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await app.register(helmet, SECURITY_HEADERS)
   await app.register(multipart, { throwFileSizeLimit: false })
   await addAuth(app, deps)
+  addFull(app, deps)
   await addOpenapi(app, deps)
 
   addDocs(app)

@@ -1,9 +1,11 @@
-import { ERRORS } from '@sc/shared/errors.ts'
+import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
+import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { acceptResults, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
-import { CRASH_CODES, failUnit, MAX_ATTEMPTS, MAX_CRASHES, poison, requeue, type Verdict } from './verdict.ts'
+import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
  * One message of a worker: what it registers is kept with it; a message of an attempt is applied to its unit. This is where it is decided what an attempt's outcome means:
@@ -14,7 +16,8 @@ import { CRASH_CODES, failUnit, MAX_ATTEMPTS, MAX_CRASHES, poison, requeue, type
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
  * | result   | open            | DONE, once, whichever attempt brings it; else dropped                          |
- * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED  |
+ * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
+ * |          |                    | out of memory on a GPU: QUEUED for a larger one, FAILED when there is none   |
  * | returned | open, same attempt | QUEUED again at no cost; the worker itself put its entry back               |
  *
  * Crashes (a lost worker, a dead process) have a budget of their own, apart from the attempts that ended in an error.
@@ -27,11 +30,11 @@ export async function acceptMessage(
 ): Promise<void> {
   switch (message.type) {
     case 'started':
-      return await acceptStarted(trx, workerId, message, verdict)
+      return await acceptStarts(trx, [{ workerId, ...message }], verdict)
     case 'progress':
       return await acceptProgress(trx, message, verdict)
     case 'result':
-      return await acceptResult(trx, workerId, message, verdict)
+      return await acceptResults(trx, [{ workerId, started: false, ...message }], verdict)
     case 'error':
       return await acceptError(trx, message, verdict)
     case 'returned':
@@ -57,41 +60,6 @@ async function acceptRegistered(
     .execute()
 }
 
-async function acceptStarted(
-  trx: DatabaseTransaction,
-  workerId: string,
-  { unitId, attemptId, slot }: Message<'started'>,
-  verdict: Verdict
-): Promise<void> {
-  const unit = await trx
-    .updateTable('units')
-    .set(eb => ({
-      status: 'RUNNING',
-      crashes: sql<number>`crashes + (status = 'RUNNING' and attempt_id is distinct from ${attemptId})::integer`,
-      attempt_id: attemptId,
-      worker_id: workerId,
-      slot,
-      fraction: 0,
-      partial: null,
-      // Both times are the database's own: no clock of another machine is asked.
-      waited_ms: sql<number>`extract(epoch from now() - queued_at) * 1000`,
-      started_at: eb.fn<Date>('now'),
-      touched_at: eb.fn<Date>('now')
-    }))
-    .where('id', '=', unitId)
-    .where('status', 'in', OPEN_UNIT)
-    .returningAll()
-    .executeTakeFirst()
-  if (!unit) {
-    verdict.stop.push({ id: unitId, worker_id: workerId })
-    return
-  }
-  verdict.changed.add(unit.job_id)
-  if (unit.crashes < MAX_CRASHES) return
-  verdict.stop.push({ id: unitId, worker_id: workerId })
-  await failUnit(trx, unit, poison(unit), verdict)
-}
-
 async function acceptProgress(
   trx: DatabaseTransaction,
   { unitId, attemptId, fraction, partial }: Message<'progress'>,
@@ -112,50 +80,31 @@ async function acceptProgress(
   if (unit) verdict.changed.add(unit.job_id)
 }
 
-async function acceptResult(
-  trx: DatabaseTransaction,
-  workerId: string,
-  { unitId, attemptId, slot, output, timings }: Message<'result'>,
-  verdict: Verdict
-): Promise<void> {
-  const unit = await trx
-    .updateTable('units')
-    .set(eb => ({
-      status: 'DONE',
-      output: JSON.stringify(output),
-      timings: sql<string>`${JSON.stringify(timings)}::jsonb || jsonb_build_object('waited', coalesce(waited_ms, 0))`,
-      attempt_id: attemptId,
-      worker_id: workerId,
-      slot,
-      fraction: 1,
-      partial: null,
-      error: null,
-      started_at: sql<Date>`coalesce(started_at, now())`,
-      finished_at: eb.fn<Date>('now'),
-      touched_at: eb.fn<Date>('now')
-    }))
-    .where('id', '=', unitId)
-    .where('status', 'in', OPEN_UNIT)
-    .returningAll()
-    .executeTakeFirst()
-  if (!unit) return
-  verdict.changed.add(unit.job_id)
-  verdict.done.push({ unit, timings: unit.timings ?? timings })
-}
-
 async function acceptError(trx: DatabaseTransaction, message: Message<'error'>, verdict: Verdict): Promise<void> {
   const unit = await openAttempt(trx, message)
   if (!unit) return
-  const crashed = CRASH_CODES.has(message.error.code)
+  const { error, retryable } = message
+  if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)
+  const crashed = CRASH_CODES.has(error.code)
   const attempts = unit.attempts + (crashed ? 0 : 1)
   const crashes = unit.crashes + (crashed ? 1 : 0)
-  const spent = { ...unit, attempts, crashes, error: message.error }
-  const again = message.retryable && ERRORS[message.error.code].retryable
-  if (again && attempts < MAX_ATTEMPTS && crashes < MAX_CRASHES) {
-    await requeue(trx, unit, { attempts, crashes, error: JSON.stringify(message.error) }, verdict)
+  const again = retryable && ERRORS[error.code].retryable
+  if (again && attempts < unit.max_attempts && crashes < MAX_CRASHES) {
+    const pauseMs = crashed ? 0 : pauseAfterMs(attempts)
+    await requeue(trx, unit, { attempts, crashes, error, pauseMs }, verdict)
   } else {
-    await failUnit(trx, spent, crashed ? poison(spent) : message.error, verdict)
+    const spent = { ...unit, attempts, crashes, error }
+    await failUnit(trx, spent, crashed ? poison(spent) : error, verdict)
   }
+}
+
+/** The card was too small: a larger class, at no cost; never the same again. */
+async function moveUp(trx: DatabaseTransaction, unit: UnitRow, error: ErrorReport, verdict: Verdict): Promise<void> {
+  const { attempts, crashes } = unit
+  const queue = largerClass(unit.queue)
+  if (queue !== null) return await requeue(trx, unit, { attempts, crashes, error, queue }, verdict)
+  const detail = `The largest class, ${unit.queue}, has too little memory for unit ${unit.id}. ${error.detail}`
+  await failUnit(trx, { ...unit, attempts: attempts + 1 }, { ...error, detail }, verdict)
 }
 
 async function acceptReturned(

@@ -4,9 +4,13 @@ import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import type { DatabaseTransaction } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
-import { acceptMessage } from './accept.ts'
-import { endJob, notifyJob, type SettleDeps, stopUnits } from './settle.ts'
+import { acceptBatch, type Said } from './accept-batch.ts'
+import { advanceClock } from './fair-share.ts'
+import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
+import { endSingles } from './single-task.ts'
+import { storable } from './storable.ts'
 import { emptyVerdict, type Verdict } from './verdict.ts'
 
 /**
@@ -27,8 +31,8 @@ export interface CollectDeps extends SettleDeps {
   consumer: string
   /** Every enrolled worker. */
   workerIds(): Promise<string[]>
-  /** Looks whether the job is complete. */
-  onSettled(jobId: string): Promise<void>
+  /** Looks which of the jobs are complete. */
+  onSettled(jobIds: string[]): Promise<void>
 }
 
 interface Entry {
@@ -39,7 +43,7 @@ interface Entry {
 }
 
 const GROUP = 'masters'
-const BATCH = 200
+const BATCH = 1_000
 const BLOCK_MS = 1_000
 const CLAIM_IDLE_MS = 5_000
 const PAUSE_AFTER_ERROR_MS = 500
@@ -156,7 +160,7 @@ function toEntries(
 function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMessage | null {
   const text = fields?.[fields.indexOf('m') + 1] ?? ''
   try {
-    return outboxMessageSchema.parse(JSON.parse(text))
+    return storable(outboxMessageSchema.parse(JSON.parse(text)))
   } catch (error) {
     log.warn({ workerId, err: error, text: text.slice(0, 500) }, 'a worker sent a message that is not one; dropped')
     return null
@@ -164,16 +168,8 @@ function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMe
 }
 
 async function apply(deps: CollectDeps, entries: Entry[]): Promise<void> {
-  const verdict = await deps.db.transaction().execute(async trx => {
-    const result = emptyVerdict()
-    for (const { workerId, message } of entries) {
-      if (message) await acceptMessage(trx, workerId, message, result)
-    }
-    await markStarted(trx, result)
-    for (const jobId of result.changed) await notifyJob(trx, jobId)
-    return result
-  })
-  await act(deps, verdict)
+  const said = entries.flatMap(({ workerId, message }) => (message ? [{ workerId, message }] : []))
+  await act(deps, await decide(deps, said))
   const pipeline = deps.redis.pipeline()
   for (const [stream, read] of Map.groupBy(entries, entry => entry.stream)) {
     const ids = read.map(entry => entry.id)
@@ -183,7 +179,22 @@ async function apply(deps: CollectDeps, entries: Entry[]): Promise<void> {
   await pipeline.exec()
 }
 
-async function markStarted(trx: Parameters<typeof notifyJob>[0], { changed }: Verdict): Promise<void> {
+async function decide(deps: CollectDeps, said: Said[]): Promise<Verdict> {
+  return await deps.db.transaction().execute(async trx => {
+    const verdict = emptyVerdict()
+    await acceptBatch(trx, said, verdict)
+    await markStarted(trx, verdict)
+    verdict.ended = await endSingles(
+      trx,
+      [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
+    )
+    await advanceClock(trx, verdict.startedRank)
+    await notifyJobs(trx, [...verdict.changed])
+    return verdict
+  })
+}
+
+async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Promise<void> {
   if (changed.size === 0) return
   await trx
     .updateTable('jobs')
@@ -195,19 +206,18 @@ async function markStarted(trx: Parameters<typeof notifyJob>[0], { changed }: Ve
 
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: CollectDeps, verdict: Verdict): Promise<void> {
-  await deps.dispatch.send(verdict.requeue, REQUEUED_PRIORITY)
+  for (const { unit } of verdict.done) deps.dispatch.finished(unit.queue)
+  deps.dispatch.wake(new Set([...verdict.waiting, ...verdict.done.map(({ unit }) => unit.queue)]))
   await stopUnits(deps.redis, verdict.stop)
   for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)
   for (const { unit, error } of verdict.failed) {
     deps.metrics.unitFailed(unit.task, error.code)
     if (concernsWholeJob(error)) await endJob(deps, unit.job_id, 'FAILED', error)
   }
-  const settled = [...verdict.done, ...verdict.failed].map(({ unit }) => unit.job_id)
-  for (const jobId of new Set(settled)) await deps.onSettled(jobId)
+  await deps.onEnded(verdict.ended)
+  const settled = new Set([...verdict.done, ...verdict.failed].map(({ unit }) => unit.job_id))
+  if (settled.size > 0) await deps.onSettled([...settled])
 }
-
-/** A unit that was lost goes first: others of its job wait for it. */
-const REQUEUED_PRIORITY = 100
 
 /** An error that every other unit of the job would meet too. */
 function concernsWholeJob(error: ErrorReport): boolean {

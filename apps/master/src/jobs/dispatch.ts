@@ -1,25 +1,58 @@
+/**
+ * DESIGN: which units are in Redis. PostgreSQL knows every unit; of each queue only its head is in Redis: twice the
+ * slots that serve it, and what was finished there in the last RECENT_MS, so that slots never wait for the next round.
+ *
+ *   unit known, or queued again --wake(queue)--> round: markHead -> addUnits
+ *
+ * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
+ * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
+ */
+
+import { queuePriority } from '@sc/shared/queue-order.ts'
 import { addUnits, closeQueue, openQueue, removeUnits, startStalledCheck, type UnitQueue } from '@sc/shared/queues.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import type { UnitRow } from '../database/schema.ts'
+import type { Database, UnitRow } from '../database/schema.ts'
+import { markHead, queuesWithUnits } from './send-next.ts'
 import { queueIdOf, toPayload } from './units.ts'
 
 export interface Dispatch {
-  /** Queues rows; those that are queued or running already stay as they are. */
-  send(units: UnitRow[], priority: number): Promise<void>
+  /** Units of these queues wait, or slots became free: has a round soon. */
+  wake(queues: Iterable<string>): void
+  /** Counts finished units, for the size of the head. */
+  finished(queue: string): void
+  /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
+  sendAgain(units: UnitRow[]): Promise<void>
   /** Takes rows that no slot has out of their queues. */
   withdraw(units: UnitRow[]): Promise<void>
   close(): Promise<void>
 }
 
-/** How many jobs of one priority run first come, first served; see `queuePriority`. */
-const HIGHEST_PRIORITY = 100
+export interface DispatchDeps {
+  db: Database
+  redis: Redis
+  log: Logger
+  /** How many slots of online workers serve a queue. */
+  slotsOf(queue: string): number
+}
+
+const HEAD_LEAST = 8
+const HEAD_MOST = 2_000
+const RECENT_MS = 250
+const LOOK_MS = 500
+const FIND_QUEUES_MS = 5_000
+const AFTER_ERROR_MS = 500
 
 /** Opens each capability class when it is first used, and looks for stalled units in it from then on. */
-export function createDispatch({ redis, log, queues }: { redis: Redis; log: Logger; queues: string[] }): Dispatch {
-  const open = new Map<string, { queue: UnitQueue; stop: () => Promise<void> }>()
+export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispatch {
+  const open = new Map<string, { queue: UnitQueue; recent: Recent; stop: () => Promise<void> }>()
+  const woken = new Set<string>()
+  let wakeUp = (): void => {}
+  let lastRounds: Promise<void> = Promise.resolve()
+  let stopping = false
+  let foundAtMs = Number.NEGATIVE_INFINITY
 
-  function queueOf(name: string): UnitQueue {
+  function entryOf(name: string) {
     let entry = open.get(name)
     if (!entry) {
       const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'queue error'))
@@ -28,29 +61,81 @@ export function createDispatch({ redis, log, queues }: { redis: Redis; log: Logg
         jobIds => log.warn({ queue: name, jobIds }, 'units lost their worker and wait again'),
         error => log.debug({ err: error, queue: name }, 'stalled check failed')
       )
-      entry = { queue, stop }
+      entry = { queue, recent: createRecent(), stop }
       open.set(name, entry)
     }
-    return entry.queue
+    return entry
   }
 
-  for (const name of queues) queueOf(name)
+  async function round(name: string): Promise<void> {
+    const { recent } = entryOf(name)
+    const size = Math.min(HEAD_MOST, Math.max(HEAD_LEAST, 2 * slotsOf(name)) + recent.count())
+    const units = await markHead(db, name, size)
+    if (units.length > 0) await add(name, units)
+  }
+
+  async function add(name: string, units: UnitRow[]): Promise<void> {
+    await addUnits(entryOf(name).queue, units.map(toPayload), {
+      jobIds: units.map(queueIdOf),
+      priorities: units.map(unit => queuePriority(unit.priority, unit.rank))
+    })
+  }
+
+  async function findQueues(): Promise<void> {
+    if (performance.now() - foundAtMs < FIND_QUEUES_MS) return
+    foundAtMs = performance.now()
+    for (const name of await queuesWithUnits(db)) entryOf(name)
+  }
+
+  async function rounds(): Promise<void> {
+    const names = woken.size > 0 ? [...woken] : [...open.keys()]
+    woken.clear()
+    try {
+      await findQueues()
+      for (const name of names) await round(name)
+    } catch (error) {
+      log.debug({ err: error }, 'sending units failed; trying again')
+      for (const name of names) woken.add(name)
+      await new Promise(resolve => setTimeout(resolve, AFTER_ERROR_MS))
+    }
+  }
+
+  const running = (async () => {
+    while (!stopping) {
+      lastRounds = rounds()
+      await lastRounds
+      if (woken.size === 0 && !stopping) await untilWoken()
+    }
+  })()
+
+  async function untilWoken(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    wakeUp = resolve
+    const timer = setTimeout(resolve, LOOK_MS)
+    await promise
+    clearTimeout(timer)
+  }
 
   return {
-    send: async (units, priority) => {
-      for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
-        await addUnits(queueOf(name), rows.map(toPayload), {
-          jobIds: rows.map(queueIdOf),
-          priority: queuePriority(priority)
-        })
-      }
+    wake: queues => {
+      for (const name of queues) woken.add(name)
+      if (woken.size > 0) wakeUp()
+    },
+    finished: name => entryOf(name).recent.add(),
+    sendAgain: async units => {
+      for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) await add(name, rows)
     },
     withdraw: async units => {
+      // One that was marked just before it ended is on its way.
+      await lastRounds
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
-        await removeUnits(queueOf(name), rows.map(queueIdOf))
+        await removeUnits(entryOf(name).queue, rows.map(queueIdOf))
       }
     },
     close: async () => {
+      stopping = true
+      wakeUp()
+      await running
       for (const { queue, stop } of open.values()) {
         await stop()
         await closeQueue(queue)
@@ -59,7 +144,21 @@ export function createDispatch({ redis, log, queues }: { redis: Redis; log: Logg
   }
 }
 
-/** A job's priority (0 … 100, higher first) as BullMQ counts it (lower first; 0 would go before every number). */
-function queuePriority(priority: number): number {
-  return HIGHEST_PRIORITY - priority + 1
+interface Recent {
+  add(): void
+  count(): number
+}
+
+/** How many in the last RECENT_MS. */
+function createRecent(): Recent {
+  let times: number[] = []
+  return {
+    add: () => void times.push(performance.now()),
+    count: () => {
+      const fromMs = performance.now() - RECENT_MS
+      const at = times.findIndex(time => time >= fromMs)
+      times = at === -1 ? [] : times.slice(at)
+      return times.length
+    }
+  }
 }

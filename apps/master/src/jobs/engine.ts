@@ -4,12 +4,13 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
+import { createAfterEnd } from './after-end.ts'
 import { createCancel } from './cancel.ts'
 import { type Collector, startCollector } from './collect.ts'
 import type { JobDefinition } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
-import { createFinish, isSettled } from './finish.ts'
+import { createFinish, settledJobs } from './finish.ts'
 import { createPlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
 import { createRetry } from './retry.ts'
@@ -28,6 +29,8 @@ export interface EngineDeps {
   metrics: Metrics
   consumer: string
   workerIds(): Promise<string[]>
+  /** How many slots of online workers serve a queue. */
+  slotsOf(queue: string): number
   definitions: JobDefinition[]
 }
 
@@ -52,27 +55,21 @@ const WEBHOOKS_AT_ONCE = 4
 export function startEngine(deps: EngineDeps): Engine {
   const { db, redis, blobs, log } = deps
   const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
-  const dispatch = createDispatch({ redis, log, queues: ['gpu', 'cpu'] })
+  const dispatch = createDispatch({ db, redis, log, slotsOf: deps.slotsOf })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis, name, concurrency, run, onError })
   }
 
   const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
-  const onEnded = async (jobId: string): Promise<void> => {
-    const columns = ['task', 'status', 'webhook_url'] as const
-    const job = await db.selectFrom('jobs').select(columns).where('id', '=', jobId).executeTakeFirstOrThrow()
-    deps.metrics.jobFinished(job.task, job.status)
-    if (job.webhook_url) await webhooks.add(jobId)
-    // The chunks' audio; the recording itself and the result stay.
-    await blobs.removePrefix(`units/${jobId}`)
-  }
+  const onEnded = createAfterEnd({ db, blobs, metrics: deps.metrics, queueWebhook: webhooks.add })
   const settle = { db, dispatch, redis, onEnded }
   const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
-  const onSettled = async (jobId: string): Promise<void> => {
-    if (await isSettled(settle, jobId)) await merges.add(jobId)
+  const onSettled = async (jobIds: string[]): Promise<void> => {
+    for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
   }
-  const plans = background('plan', PLANS_AT_ONCE, createPlan({ ...deps, ...settle, definitions, onPlanned: onSettled }))
+  const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
+  const plans = background('plan', PLANS_AT_ONCE, createPlan({ ...deps, ...settle, definitions, onPlanned }))
   const collector: Collector = startCollector({ ...deps, ...settle, onSettled })
   const reconciler = startReconciler({
     ...settle,

@@ -1,35 +1,42 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
-import { type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import type { JobDefinition, JobOutcome } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
+
+const AT_MOST = 1_000
 
 export interface FinishDeps extends SettleDeps {
   blobs: BlobStore
   definitions: Map<string, JobDefinition>
 }
 
-/** True when every unit of an open job is known and settled. */
-export async function isSettled({ db }: Pick<SettleDeps, 'db'>, jobId: string): Promise<boolean> {
-  const job = await db
+/** Open jobs of which every unit is known and settled; of all, the oldest thousand. */
+export async function settledJobs(db: Database, among?: string[]): Promise<string[]> {
+  let query = db
     .selectFrom('jobs')
     .select('id')
-    .where('id', '=', jobId)
     .where('planned', '=', true)
     .where('status', 'in', OPEN_JOB)
     .where(({ not, exists, selectFrom }) =>
-      not(exists(selectFrom('units').select('units.id').where('job_id', '=', jobId).where('status', 'in', OPEN_UNIT)))
+      not(
+        exists(
+          selectFrom('units').select('units.id').whereRef('job_id', '=', 'jobs.id').where('status', 'in', OPEN_UNIT)
+        )
+      )
     )
-    .executeTakeFirst()
-  return job !== undefined
+    .orderBy('created_at')
+    .limit(AT_MOST)
+  if (among) query = query.where('id', 'in', among)
+  return (await query.execute()).map(({ id }) => id)
 }
 
 /** Runs a settled job's `merge` and writes how it ended, once. */
 export function createFinish(deps: FinishDeps) {
   return async (jobId: string, triesLeft: number): Promise<void> => {
-    if (!(await isSettled(deps, jobId))) return
+    if ((await settledJobs(deps.db, [jobId])).length === 0) return
     const job = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow()
     let hasEnded = false
     try {
@@ -41,7 +48,7 @@ export function createFinish(deps: FinishDeps) {
       return
     }
     // A cancel that came first has told it already.
-    if (hasEnded) await deps.onEnded(jobId)
+    if (hasEnded) await deps.onEnded([jobId])
   }
 }
 

@@ -4,7 +4,7 @@ import type { JobRow } from '../database/schema.ts'
 import type { StoredOutput } from './definition.ts'
 
 /** A larger result is a blob: rows are read whole. */
-const LARGEST_IN_ROW_BYTES = 256 * 1024
+export const LARGEST_IN_ROW_BYTES = 256 * 1024
 
 export async function keepOutput(blobs: BlobStore, jobId: string, output: unknown): Promise<StoredOutput> {
   const text = toJsonb(output ?? null)

@@ -4,8 +4,9 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import { type JobRow, OPEN_JOB, type UnitRow } from '../database/schema.ts'
 import type { JobDefinition, PlanContext, StoredInput, UnitDraft } from './definition.ts'
 import type { JobFeed } from './feed.ts'
+import { inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
-import { insertUnit } from './units.ts'
+import { insertUnits } from './units.ts'
 
 export interface PlanDeps extends SettleDeps {
   blobs: BlobStore
@@ -17,6 +18,8 @@ export interface PlanDeps extends SettleDeps {
 
 /** A notification may be lost with its connection. */
 const RELOOK_MS = 2_000
+/** Units in one statement. */
+const LARGEST_BATCH = 500
 
 /**
  * Runs a job's `plan` to its end, queueing each unit as soon as it is known. After a crash it runs from the start; units
@@ -47,8 +50,8 @@ async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal): Promis
   const definition = deps.definitions.get(job.task)
   if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
   const context = createContext(deps, job, signal)
-  const drafts = definition.plan(job, context)
-  for (let step = await drafts.next(); ; step = await drafts.next()) {
+  const batches = inBatches(definition.plan(job, context), LARGEST_BATCH)
+  for (let step = await batches.next(); ; step = await batches.next()) {
     signal.throwIfAborted()
     if (step.done) {
       await deps.db
@@ -58,17 +61,17 @@ async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal): Promis
         .execute()
       return
     }
-    await addUnit(deps, job, step.value)
+    await addUnits(deps, job, step.value)
   }
 }
 
-/** One unit: its row first, then its place in the queue; the reconciler mends a crash between the two. */
-async function addUnit(deps: PlanDeps, job: JobRow, draft: UnitDraft): Promise<UnitRow> {
-  const unit = await insertUnit(deps.db, job, draft, job.input.reuse !== false)
-  if (!unit) throw new ScError('SC_CANCELLED', `Job ${job.id} ended while it was planned.`)
-  if (unit.status === 'QUEUED') await deps.dispatch.send([unit], job.priority)
+/** Their rows first, then their places in the queues; the dispatcher mends a crash between the two. */
+async function addUnits(deps: PlanDeps, job: JobRow, drafts: UnitDraft[]): Promise<UnitRow[]> {
+  const units = await insertUnits(deps.db, job.id, drafts, job.input.reuse !== false)
+  if (!units) throw new ScError('SC_CANCELLED', `Job ${job.id} ended while it was planned.`)
+  deps.dispatch.wake(new Set(units.map(unit => unit.queue)))
   await notifyJob(deps.db, job.id)
-  return unit
+  return units
 }
 
 function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal): PlanContext {
@@ -82,8 +85,8 @@ function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal): PlanCo
       return { key, sha256: createHash('sha256').update(bytes).digest('hex') }
     },
     run: async draft => {
-      const { id } = await addUnit(deps, job, draft)
-      return await outputOf(deps, job.id, id, signal)
+      const [unit] = await addUnits(deps, job, [draft])
+      return await outputOf(deps, job.id, (unit as UnitRow).id, signal)
     },
     learned: async facts => {
       const set = { model: facts.model, language: facts.language, duration_seconds: facts.durationSeconds }

@@ -2,14 +2,15 @@ import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
+import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
-import { type FinishDeps, isSettled } from './finish.ts'
+import { type FinishDeps, settledJobs } from './finish.ts'
 
 /**
  * PostgreSQL is the truth: whatever it says is not finished is queued again, in case Redis lost it or a master died
  * between two steps. What is queued already is left alone by its id, so this may run at any time, on any master.
  */
-export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'redis'> {
+export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'redis' | 'onEnded'> {
   db: Database
   dispatch: Dispatch
   log: Logger
@@ -20,35 +21,39 @@ export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'red
 
 const EVERY_MS = 10_000
 const AGAIN_MS = 500
-/** A unit of which nothing was heard for this long may have been lost. */
+/** A unit that was sent and of which nothing was heard for this long may have been lost. */
 const UNHEARD_SECONDS = 8
 const AT_MOST = 2_000
 
 /** False: outboxes are still being read, so it is not known yet which units are lost. */
 export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
-  const jobs = await deps.db
-    .selectFrom('jobs')
-    .select(['id', 'planned'])
-    .where('status', 'in', OPEN_JOB)
-    .orderBy('created_at')
-    .execute()
-  for (const { id, planned } of jobs) {
-    if (!planned) await deps.queuePlan(id)
-    else if (await isSettled(deps, id)) await deps.queueMerge(id)
-  }
+  for (const id of await unplannedJobs(deps.db)) await deps.queuePlan(id)
+  for (const id of await settledJobs(deps.db)) await deps.queueMerge(id)
+  await deps.onEnded(await untoldJobs(deps.db))
   if (!deps.isCaughtUp()) return false
   const units = await deps.db
     .selectFrom('units')
-    .innerJoin('jobs', 'jobs.id', 'units.job_id')
-    .selectAll('units')
-    .select('jobs.priority')
-    .where('units.status', 'in', OPEN_UNIT)
+    .selectAll()
+    .where('status', 'in', OPEN_UNIT)
+    .where('sent_at', 'is not', null)
     .where('touched_at', '<', sql<Date>`now() - make_interval(secs => ${UNHEARD_SECONDS})`)
     .orderBy('touched_at')
     .limit(AT_MOST)
     .execute()
-  for (const [priority, rows] of Map.groupBy(units, unit => unit.priority)) await deps.dispatch.send(rows, priority)
+  await deps.dispatch.sendAgain(units)
   return true
+}
+
+async function unplannedJobs(db: Database): Promise<string[]> {
+  const jobs = await db
+    .selectFrom('jobs')
+    .select('id')
+    .where('status', 'in', OPEN_JOB)
+    .where('planned', '=', false)
+    .orderBy('created_at')
+    .limit(AT_MOST)
+    .execute()
+  return jobs.map(({ id }) => id)
 }
 
 /** Now, then every 10 s, and as soon as Redis is back. */

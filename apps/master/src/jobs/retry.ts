@@ -27,8 +27,7 @@ export function createRetry({ db, dispatch, queuePlan }: RetryDeps) {
       return job.single ? await queueAgain(trx, job) : await dropUndone(trx, jobId)
     })
     if (units === null) return await queuePlan(jobId)
-    const ready = units.filter(unit => unit.not_before === null)
-    await dispatch.send(ready, ready[0]?.priority ?? 0)
+    dispatch.wake(units.map(unit => unit.queue))
   }
 }
 
@@ -46,7 +45,8 @@ async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> 
       progress: 0,
       run_at: sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`,
       started_at: null,
-      finished_at: null
+      finished_at: null,
+      told: false
     }))
     .where('id', '=', jobId)
     .where('status', 'in', [...RETRYABLE_JOB])

@@ -2,20 +2,24 @@ import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Redis } from 'ioredis'
 import { type Kysely, sql } from 'kysely'
 import { sendControl } from '../cluster/control.ts'
-import { type Database, OPEN_JOB, OPEN_UNIT, type Tables, type UnitRow } from '../database/schema.ts'
+import { type Database, OPEN_JOB, type Tables, type UnitRow, type UnitStatus } from '../database/schema.ts'
 import type { Dispatch } from './dispatch.ts'
 
-/** Tells every master that a job changed: event streams, plans and waiters look at it again. */
+/** Tells every master that jobs changed: event streams, plans and waiters look at them again. */
+export async function notifyJobs(db: Kysely<Tables>, jobIds: string[]): Promise<void> {
+  if (jobIds.length > 0) await sql`select pg_notify('sc_job', id) from unnest(${jobIds}::text[]) as id`.execute(db)
+}
+
 export async function notifyJob(db: Kysely<Tables>, jobId: string): Promise<void> {
-  await sql`select pg_notify('sc_job', ${jobId})`.execute(db)
+  await notifyJobs(db, [jobId])
 }
 
 export interface SettleDeps {
   db: Database
   dispatch: Dispatch
   redis: Redis
-  /** Called once the job's end is written, however it ended. */
-  onEnded(jobId: string): Promise<void>
+  /** Called once the ends of jobs are written, however they ended. */
+  onEnded(jobIds: string[]): Promise<void>
 }
 
 /**
@@ -37,29 +41,25 @@ export async function endJob(
       .returning('id')
       .executeTakeFirst()
     if (!job) return null
-    const open = await trx
-      .selectFrom('units')
-      .selectAll()
-      .where('job_id', '=', jobId)
-      .where('status', 'in', OPEN_UNIT)
-      .forUpdate()
-      .execute()
-    await trx
-      .updateTable('units')
-      .set({ status: 'CANCELLED', finished_at: sql<Date>`now()`, partial: null })
-      .where('job_id', '=', jobId)
-      .where('status', 'in', OPEN_UNIT)
-      .execute()
+    // Those that a worker may have or get; the others are only here.
+    const { rows } = await sql<UnitRow & { was: UnitStatus }>`
+      with open as (
+        select id, status from units where job_id = ${jobId} and status in ('QUEUED', 'RUNNING') for update
+      ), cancelled as (
+        update units set status = 'CANCELLED', finished_at = now(), partial = null
+        from open where units.id = open.id returning units.*, open.status as was
+      )
+      select * from cancelled where sent_at is not null`.execute(trx)
     await notifyJob(trx, jobId)
-    return open
+    return rows
   })
   if (!units) return false
   await stopUnits(
     deps.redis,
-    units.filter(unit => unit.status === 'RUNNING')
+    units.filter(unit => unit.was === 'RUNNING')
   )
-  await deps.dispatch.withdraw(units.filter(unit => unit.status === 'QUEUED'))
-  await deps.onEnded(jobId)
+  await deps.dispatch.withdraw(units.filter(unit => unit.was === 'QUEUED'))
+  await deps.onEnded([jobId])
   return true
 }
 

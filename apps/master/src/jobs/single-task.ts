@@ -1,7 +1,27 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import type { Database, JobRow, UnitRow } from '../database/schema.ts'
+import { sql } from 'kysely'
+import type { Database, DatabaseTransaction, JobRow, UnitRow } from '../database/schema.ts'
 import type { JobOutcome, StoredOutput } from './definition.ts'
-import { keepOutput } from './output.ts'
+import { keepOutput, LARGEST_IN_ROW_BYTES } from './output.ts'
+
+/**
+ * Ends jobs of one unit together with their units, in the transaction that settles these; those with an output that is too
+ * large for a row go the longer way of `mergeSingle`. Answers the ids of the jobs that ended.
+ */
+export async function endSingles(trx: DatabaseTransaction, unitIds: string[]): Promise<string[]> {
+  if (unitIds.length === 0) return []
+  const { rows } = await sql<{ id: string }>`
+    update jobs set
+      status = case units.status when 'DONE' then 'COMPLETED' else 'FAILED' end,
+      output = units.output, error = units.error, progress = greatest(progress, (units.status = 'DONE')::integer),
+      started_at = coalesce(jobs.started_at, units.started_at), finished_at = now()
+    from units
+    where units.id = any(${unitIds}::text[]) and jobs.id = units.job_id and jobs.single
+      and jobs.status in ('PENDING', 'RUNNING')
+      and (units.output is null or octet_length(units.output::text) <= ${LARGEST_IN_ROW_BYTES})
+    returning jobs.id`.execute(trx)
+  return rows.map(({ id }) => id)
+}
 
 /** The `merge` of a job of one unit: it ends as its unit did, with the unit's output. */
 export async function mergeSingle(

@@ -3,7 +3,7 @@ import { isUniqueViolation } from '../database/connect.ts'
 import type { Database, DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import type { Dispatch } from './dispatch.ts'
 import { findSame, type Submitted } from './submit.ts'
-import { insertUnit } from './units.ts'
+import { insertUnits } from './units.ts'
 
 export interface TaskRequest {
   task: string
@@ -26,7 +26,7 @@ export interface TaskRequest {
 /** A task that says nothing for so long holds its slot no longer. */
 export const DEFAULT_TIMEOUT_MS = 60 * 60_000
 
-/** Writes the job and its one unit at once, then queues the unit. Once they are written nothing can lose the job. */
+/** Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. */
 export function createSubmitTask({ db, dispatch }: { db: Database; dispatch: Dispatch }) {
   return async (request: TaskRequest): Promise<Submitted> => {
     const jobId = randomUUID()
@@ -37,7 +37,7 @@ export function createSubmitTask({ db, dispatch }: { db: Database; dispatch: Dis
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
       return { jobId: await findSame(db, request, request.idempotencyKey), existing: true }
     }
-    if (unit.not_before === null) await dispatch.send([unit], request.priority)
+    dispatch.wake([unit.queue])
     return { jobId, existing: false }
   }
 }
@@ -64,12 +64,7 @@ async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskR
     .executeTakeFirstOrThrow()
   const deadlineMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
   const draft = { task, index: 0, queue, input: null, params: input, blobs: {}, span: {}, seconds: 0, deadlineMs }
-  const unit = await insertUnit(trx, job, draft, false)
+  const [unit] = (await insertUnits(trx, job.id, [draft], false)) ?? []
   if (!unit) throw new Error(`job ${jobId} ended before it began`)
-  return await trx
-    .updateTable('units')
-    .set({ priority: job.priority, max_attempts: job.max_attempts, not_before: job.run_at })
-    .where('id', '=', unit.id)
-    .returningAll()
-    .executeTakeFirstOrThrow()
+  return unit
 }

@@ -1,64 +1,85 @@
 import { createHash } from 'node:crypto'
 import type { UnitPayload } from '@sc/shared/unit.ts'
-import { sql } from 'kysely'
-import type { Database, JobRow, UnitRow } from '../database/schema.ts'
+import { type Kysely, sql } from 'kysely'
+import type { DatabaseTransaction, JobRow, Tables, UnitRow } from '../database/schema.ts'
 import { OPEN_JOB } from '../database/schema.ts'
 import type { UnitDraft } from './definition.ts'
+import { rankUnits } from './fair-share.ts'
 
-const COLUMNS = [
-  ...(['id', 'job_id', 'task', 'index', 'queue', 'status', 'input_ref', 'params', 'span', 'seconds'] as const),
-  ...(['deadline_ms', 'cache_key', 'output', 'fraction', 'finished_at'] as const)
-]
-
-/** Adds a draft as a row, once. Null: the job is no longer open. A result that is already known makes it DONE at once. */
-export async function insertUnit(db: Database, job: JobRow, draft: UnitDraft, reuse: boolean): Promise<UnitRow | null> {
-  const cacheKey = cacheKeyOf(draft)
-  const known = reuse && cacheKey !== null ? await findResult(db, cacheKey) : null
-  const now = new Date()
-  await db
-    .insertInto('units')
-    .columns(COLUMNS)
-    .expression(
-      db
-        .selectFrom('jobs')
-        .select(eb => [
-          eb.val(unitIdOf(job.id, draft)).as('id'),
-          'jobs.id as job_id',
-          eb.val(draft.task).as('task'),
-          sql<number>`${draft.index}::integer`.as('index'),
-          eb.val(draft.queue).as('queue'),
-          eb.val(known ? 'DONE' : 'QUEUED').as('status'),
-          eb.val(draft.input?.key ?? null).as('input_ref'),
-          sql<string>`${JSON.stringify(paramsOf(draft))}::jsonb`.as('params'),
-          sql<string>`${JSON.stringify(draft.span)}::jsonb`.as('span'),
-          sql<number>`${draft.seconds}::double precision`.as('seconds'),
-          sql<number>`${draft.deadlineMs}::integer`.as('deadline_ms'),
-          eb.val(cacheKey).as('cache_key'),
-          sql<string | null>`${known}::jsonb`.as('output'),
-          sql<number>`${known ? 1 : 0}::real`.as('fraction'),
-          sql<Date | null>`${known ? now : null}::timestamptz`.as('finished_at')
-        ])
-        .where('jobs.id', '=', job.id)
-        .where('jobs.status', 'in', OPEN_JOB)
-        // Against a cancel at the same moment: it waits for this row, or this insert sees it.
-        .forShare()
-    )
-    .onConflict(conflict => conflict.columns(['job_id', 'task', 'index']).doNothing())
-    .execute()
-  const row = await db.selectFrom('units').selectAll().where('id', '=', unitIdOf(job.id, draft)).executeTakeFirst()
-  return row ?? null
+/**
+ * Adds drafts of a job as rows, in order, each once. Null: the job is no longer open. A draft whose result is already
+ * known is DONE at once.
+ */
+export async function insertUnits(
+  db: Kysely<Tables>,
+  jobId: string,
+  drafts: UnitDraft[],
+  reuse: boolean
+): Promise<UnitRow[] | null> {
+  const ids = drafts.map(draft => unitIdOf(jobId, draft))
+  return await inTransaction(db, async trx => {
+    // Against a cancel at the same moment: it waits for these rows, or this finds the job ended.
+    const job = await trx
+      .selectFrom('jobs')
+      .select(['id', 'key_id', 'priority', 'max_attempts', 'run_at'])
+      .where('id', '=', jobId)
+      .where('status', 'in', OPEN_JOB)
+      .forUpdate()
+      .executeTakeFirst()
+    if (!job) return null
+    const there = await trx.selectFrom('units').select('id').where('id', 'in', ids).execute()
+    const known = new Set(there.map(({ id }) => id))
+    const added = drafts.filter((_, at) => !known.has(ids[at] as string))
+    if (added.length > 0) await insert(trx, job, added, reuse)
+    const rows = await trx.selectFrom('units').selectAll().where('id', 'in', ids).execute()
+    const byId = new Map(rows.map(row => [row.id, row]))
+    return ids.flatMap(id => byId.get(id) ?? [])
+  })
 }
 
-/** The text of a finished unit's output with the same content, or null. */
-async function findResult(db: Database, cacheKey: string): Promise<string | null> {
-  const row = await db
-    .selectFrom('units')
-    .select(sql<string>`output::text`.as('text'))
-    .where('cache_key', '=', cacheKey)
-    .where('status', '=', 'DONE')
-    .limit(1)
-    .executeTakeFirst()
-  return row?.text ?? null
+async function inTransaction<T>(db: Kysely<Tables>, use: (trx: DatabaseTransaction) => Promise<T>): Promise<T> {
+  return db.isTransaction ? await use(db as DatabaseTransaction) : await db.transaction().execute(use)
+}
+
+type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'priority' | 'max_attempts' | 'run_at'>
+
+async function insert(trx: DatabaseTransaction, job: LockedJob, drafts: UnitDraft[], reuse: boolean): Promise<void> {
+  const ranks = await rankUnits(
+    trx,
+    job,
+    drafts.map(draft => draft.seconds)
+  )
+  const rows = drafts.map((draft, at) => ({
+    id: unitIdOf(job.id, draft),
+    job_id: job.id,
+    task: draft.task,
+    index: draft.index,
+    queue: draft.queue,
+    input_ref: draft.input?.key ?? null,
+    params: paramsOf(draft),
+    span: draft.span,
+    seconds: draft.seconds,
+    deadline_ms: draft.deadlineMs,
+    cache_key: cacheKeyOf(draft),
+    priority: job.priority,
+    rank: ranks[at],
+    not_before: job.run_at?.toISOString() ?? null,
+    max_attempts: job.max_attempts
+  }))
+  // One statement for any number of rows; a result with the same content makes a row DONE.
+  await sql`
+    insert into units (id, job_id, task, index, queue, input_ref, params, span, seconds, deadline_ms, cache_key, priority,
+      rank, not_before, max_attempts, status, output, output_ref, fraction, finished_at)
+    select draft.*, case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref,
+      case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as draft (id text, job_id text, task text, index integer,
+      queue text, input_ref text, params jsonb, span jsonb, seconds double precision, deadline_ms integer,
+      cache_key text, priority integer, rank double precision, not_before timestamptz, max_attempts integer)
+    left join lateral (
+      select done.id, done.output, done.output_ref from units as done
+      where ${reuse} and done.cache_key = draft.cache_key and done.status = 'DONE' limit 1
+    ) as known on true
+    on conflict (job_id, task, index) do nothing`.execute(trx)
 }
 
 /** What the task gets as its input, with the keys of its further blobs. */

@@ -3,40 +3,69 @@ import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 
+/** What a settled unit is told by outside PostgreSQL. */
+export type SettledUnit = Pick<UnitRow, 'id' | 'job_id' | 'task' | 'queue'>
+
 /** What a batch of messages changed, and what is to be done about it outside PostgreSQL. */
 export interface Verdict {
   /** Jobs whose status may have changed. */
   changed: Set<string>
-  /** Units to queue again, after the transaction. */
-  requeue: UnitRow[]
+  /** Queues in which units wait again. */
+  waiting: Set<string>
   /** Attempts to stop on a worker. */
   stop: Array<{ id: string; worker_id: string }>
-  done: Array<{ unit: UnitRow; timings: Timings }>
-  failed: Array<{ unit: UnitRow; error: ErrorReport }>
+  done: Array<{ unit: SettledUnit; timings: Timings }>
+  failed: Array<{ unit: SettledUnit; error: ErrorReport }>
+  /** Jobs that ended with their only unit. */
+  ended: string[]
+  /** The highest rank that was started. */
+  startedRank: number
 }
 
-export const MAX_ATTEMPTS = 3
 export const MAX_CRASHES = 5
 /** Outcomes that say nothing about the unit's own code: they count as crashes. */
 export const CRASH_CODES = new Set<string>(['SC_CHILD_DIED', 'SC_WORKER_LOST'])
 
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 5 * 60_000
+
 export function emptyVerdict(): Verdict {
-  return { changed: new Set(), requeue: [], stop: [], done: [], failed: [] }
+  return { changed: new Set(), waiting: new Set(), stop: [], done: [], failed: [], ended: [], startedRank: 0 }
+}
+
+/** Pause after the n-th failed attempt, in ms: 1 s, 2 s, 4 s … 5 min, less up to half of it, so that units part. */
+export function pauseAfterMs(failedAttempts: number, random: () => number = Math.random): number {
+  const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failedAttempts - 1))
+  return Math.round(pauseMs * (0.5 + random() / 2))
+}
+
+export interface Requeue {
+  attempts: number
+  crashes: number
+  error: ErrorReport
+  /** Another capability class than before. */
+  queue?: string
+  pauseMs?: number
 }
 
 /** Puts an open unit back, as a new entry of its queue. */
 export async function requeue(
   trx: DatabaseTransaction,
   unit: UnitRow,
-  cost: { attempts: number; crashes: number; error: string },
+  { attempts, crashes, error, queue = unit.queue, pauseMs = 0 }: Requeue,
   verdict: Verdict
 ): Promise<void> {
-  const row = await trx
+  await trx
     .updateTable('units')
     .set(eb => ({
-      ...cost,
+      attempts,
+      crashes,
+      error: JSON.stringify(error),
+      queue,
       status: 'QUEUED',
       dispatch: unit.dispatch + 1,
+      sent_at: null,
+      not_before: pauseMs > 0 ? sql<Date>`now() + make_interval(secs => ${pauseMs / 1000})` : null,
       attempt_id: null,
       fraction: 0,
       partial: null,
@@ -44,10 +73,9 @@ export async function requeue(
       touched_at: eb.fn<Date>('now')
     }))
     .where('id', '=', unit.id)
-    .returningAll()
-    .executeTakeFirstOrThrow()
+    .execute()
   verdict.changed.add(unit.job_id)
-  verdict.requeue.push(row)
+  verdict.waiting.add(queue)
 }
 
 /** Ends a unit for good. */

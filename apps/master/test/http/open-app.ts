@@ -7,6 +7,7 @@ import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
 import { startPresence } from '../../src/cluster/presence.ts'
+import { type Room, startRoom } from '../../src/cluster/room.ts'
 import { createTaskRegistry } from '../../src/cluster/task-registry.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import type { AppDeps } from '../../src/http/app-deps.ts'
@@ -43,17 +44,20 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('feed', () => feed.stop())
   const presence = await startPresence({ db, redis, log })
   releasers.add('presence', () => presence.stop())
-  const dispatch = createDispatch({ redis, log, queues: ['cpu'] })
+  const room = await startRoom({ redis, folder: root, log })
+  releasers.add('room', () => room.stop())
+  const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0 })
   releasers.add('dispatch', () => dispatch.close())
   const planned: string[] = []
   const queuePlan = async (jobId: string): Promise<void> => void planned.push(jobId)
-  const deps: AppDeps = {
+  const deps: AppDeps & { room: Room } = {
     config: { ...parseConfig({ SC_DATA_DIR: root, SC_MODELS_DIR: join(root, 'models') }), ...overrides },
     db,
     redis,
     blobs: await openFolder(dir.blobs),
     feed,
     presence,
+    room,
     tasks: createTaskRegistry({ db, presence }),
     metrics: createMetrics(),
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),

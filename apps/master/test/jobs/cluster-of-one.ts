@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolder } from '@sc/shared/blobs/folder.ts'
 import { createLog } from '@sc/shared/log.ts'
-import { closeQueue, openQueue, release, type TakenUnit, takeNext } from '@sc/shared/queues.ts'
+import { closeQueue, openQueue, release, type TakenUnit, takeNext, type UnitQueue } from '@sc/shared/queues.ts'
 import { connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
@@ -55,11 +55,19 @@ export async function startClusterOfOne() {
       metrics: createMetrics(),
       consumer: name,
       workerIds: async () => workers,
+      slotsOf: () => 2,
       definitions: [COUNT]
     })
 
-  const queue = openQueue(redis, 'cpu')
-  releasers.add('queue', () => closeQueue(queue))
+  const queues = new Map<string, UnitQueue>()
+  const queueOf = (name: string): UnitQueue => {
+    const queue = queues.get(name) ?? openQueue(redis, name)
+    queues.set(name, queue)
+    return queue
+  }
+  releasers.add('queues', async () => {
+    for (const queue of queues.values()) await closeQueue(queue)
+  })
 
   return {
     db,
@@ -67,14 +75,15 @@ export async function startClusterOfOne() {
     redis,
     redisServer,
     feed,
+    log,
     startMaster,
     release: () => releasers.release(),
     /** A job whose plan counts to `units`. */
-    insertJob: async (input: Record<string, unknown>): Promise<string> => {
+    insertJob: async (input: Record<string, unknown>, { priority = 0, keyId = 'test' } = {}): Promise<string> => {
       const id = randomUUID()
       await db
         .insertInto('jobs')
-        .values({ id, task: 'count', input: JSON.stringify(input), key_id: 'test' })
+        .values({ id, task: 'count', input: JSON.stringify(input), key_id: keyId, priority })
         .execute()
       return id
     },
@@ -83,7 +92,8 @@ export async function startClusterOfOne() {
     units: (jobId: string): Promise<UnitRow[]> =>
       db.selectFrom('units').selectAll().where('job_id', '=', jobId).orderBy('index').execute(),
     /** Takes a unit as a slot would; null when none waits. */
-    take: (): Promise<TakenUnit | null> => takeNext([queue], randomUUID()),
+    take: (name = 'cpu'): Promise<TakenUnit | null> => takeNext([queueOf(name)], randomUUID()),
+    queueOf,
     say: async (workerId: string, message: OutboxMessage): Promise<void> => {
       await redis.xadd(outboxKey(workerId), '*', 'm', JSON.stringify(message))
     },
@@ -93,20 +103,28 @@ export async function startClusterOfOne() {
 
 export type ClusterOfOne = Awaited<ReturnType<typeof startClusterOfOne>>
 
+interface CountInput {
+  units: number
+  fail?: boolean
+  waits?: boolean
+  seconds?: number
+  queue?: string
+}
+
 const COUNT: JobDefinition = {
   task: 'count',
   async *plan(job, context) {
-    const { units, fail, waits } = job.input as { units: number; fail?: boolean; waits?: boolean }
+    const { units, fail, waits, seconds = 1, queue = 'cpu' } = job.input as unknown as CountInput
     const input = await context.store('input.txt', Buffer.from(`input ${job.input.salt ?? job.id}`))
     const draft = (index: number, task = 'square') => ({
       task,
       index,
-      queue: 'cpu',
+      queue,
       input,
       params: { index, salt: job.input.salt ?? job.id },
       blobs: {},
       span: {},
-      seconds: 1,
+      seconds,
       deadlineMs: 60_000
     })
     if (waits) await context.learned({ model: String(await context.run(draft(0, 'ask'))) })

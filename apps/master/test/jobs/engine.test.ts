@@ -3,7 +3,7 @@ import { giveBack, type TakenUnit } from '@sc/shared/queues.ts'
 import { controlChannel } from '@sc/shared/redis-keys.ts'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Engine } from '../../src/jobs/engine.ts'
-import { MAX_ATTEMPTS, MAX_CRASHES } from '../../src/jobs/verdict.ts'
+import { MAX_CRASHES } from '../../src/jobs/verdict.ts'
 import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
@@ -26,9 +26,9 @@ describe('the engine', () => {
   })
   afterAll(() => world?.release())
 
-  async function takeOne(): Promise<TakenUnit> {
+  async function takeOne(queue = 'cpu'): Promise<TakenUnit> {
     return await vi.waitFor(async () => {
-      const taken = await world.take()
+      const taken = await world.take(queue)
       if (!taken) throw new Error('no unit waits')
       return taken
     }, WAIT)
@@ -49,7 +49,10 @@ describe('the engine', () => {
     await world.letGo(taken)
   }
 
-  async function failOnce(taken: TakenUnit, code: 'SC_TASK_FAILED' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT'): Promise<void> {
+  async function failOnce(
+    taken: TakenUnit,
+    code: 'SC_TASK_FAILED' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT' | 'SC_OUT_OF_MEMORY'
+  ): Promise<void> {
     const { unitId } = taken.unit
     const attemptId = randomUUID()
     const error = { code, title: code, detail: 'it fell over' }
@@ -126,7 +129,7 @@ describe('the engine', () => {
     const second = await takeOne()
     await work(second)
     await failOnce(first, 'SC_TASK_FAILED')
-    for (let n = 1; n < MAX_ATTEMPTS; n++) await failOnce(await takeOne(), 'SC_TASK_FAILED')
+    for (let n = 1; n < 3; n++) await failOnce(await takeOne(), 'SC_TASK_FAILED')
     await ended(jobId, 'PARTIAL')
     expect((await world.job(jobId)).gaps).toMatchObject([{ start: 0, end: 1, error: { code: 'SC_TASK_FAILED' } }])
     expect(await world.take()).toBeNull()
@@ -138,6 +141,40 @@ describe('the engine', () => {
     await ended(jobId, 'FAILED')
     expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_POISON_UNIT' } })
     expect(await world.units(jobId)).toMatchObject([{ crashes: MAX_CRASHES, attempts: 0 }])
+  })
+
+  it('waits before it tries a unit again', async () => {
+    const jobId = await submit({ units: 1 })
+    await failOnce(await takeOne(), 'SC_TASK_FAILED')
+    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.attempts).toBe(1), WAIT)
+    const [unit] = await world.units(jobId)
+    expect(unit).toMatchObject({ status: 'QUEUED', sent_at: null })
+    expect(Number(unit?.not_before) - Number(unit?.queued_at)).toBeGreaterThanOrEqual(500)
+    await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+  })
+
+  it('gives a unit that ran out of memory to a larger card, and never to the same class again', async () => {
+    const jobId = await submit({ units: 1, queue: 'gpu' })
+    for (const queue of ['gpu', 'gpu.vram6', 'gpu.vram8', 'gpu.vram12', 'gpu.vram24']) {
+      const taken = await takeOne(queue)
+      expect((await world.units(jobId))[0]).toMatchObject({ queue, attempts: 0 })
+      await failOnce(taken, 'SC_OUT_OF_MEMORY')
+    }
+    await ended(jobId, 'FAILED')
+    const [unit] = await world.units(jobId)
+    expect(unit).toMatchObject({ attempts: 1, error: { code: 'SC_OUT_OF_MEMORY' } })
+  })
+
+  it('fails a result that cannot be stored, and goes on with the others', async () => {
+    const jobId = await submit({ units: 2 })
+    const { unit } = await takeOne()
+    const attempt = { unitId: unit.unitId, attemptId: 'a', slot: 's' }
+    await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+    await world.say('w-1', { type: 'result', ...attempt, output: 'a NUL: \0', timings: TIMINGS })
+    await work(await takeOne())
+    await ended(jobId, 'PARTIAL')
+    expect((await world.units(jobId)).map(({ status }) => status)).toEqual(['FAILED', 'DONE'])
   })
 
   it('ends a job at once when every unit would meet the same error', async () => {
@@ -202,6 +239,19 @@ describe('the engine', () => {
     await work(await takeOne())
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
+  })
+
+  it('does what follows the end of a job also when a crash came in between', async () => {
+    const jobId = await submit({ units: 1 })
+    await work(await takeOne())
+    await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
+    await engine.stop()
+    const left = `units/${jobId}/left-over.wav`
+    await world.blobs.put(left, Buffer.from('audio'))
+    await world.db.updateTable('jobs').set({ told: false }).where('id', '=', jobId).execute()
+    engine = world.startMaster()
+    await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
+    await expect(world.blobs.size(left)).rejects.toThrow()
   })
 
   it('reads again what a killed master had read and not applied', async () => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Config, loadConfig } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
@@ -27,6 +28,8 @@ export function readSettings(flags: Flags): Settings {
   const name = flags.name ?? hostname().split('.')[0] ?? 'worker'
   if (!/^[\w][\w.-]{0,62}$/.test(name))
     throw new ScError('SC_CONFIG', `--name ${name}: expected 1 to 63 letters, digits, '.', '_' or '-'.`)
+  if (config.tasksDir && !statSync(config.tasksDir, { throwIfNoEntry: false })?.isDirectory())
+    throw new ScError('SC_CONFIG', `SC_TASKS_DIR: there is no folder ${config.tasksDir}.`)
   const wishes: SlotWishes = {}
   if (flags.concurrency !== undefined) wishes.concurrency = parseConcurrency(flags.concurrency)
   if (flags.queues !== undefined) wishes.queues = parseList('--queues', flags.queues, /^[a-z][\w.+-]*$/)

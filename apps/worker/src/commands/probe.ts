@@ -4,7 +4,7 @@ import { probeGpus } from '../probe/gpus.ts'
 import { probeMachine } from '../probe/machine.ts'
 import { planSlots } from '../probe/slot-plan.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
-import { withChild } from '../python/with-child.ts'
+import { CPU_SLOT, withSlotTasks } from '../tasks/with-slot-tasks.ts'
 import { type Flags, readSettings } from './flags.ts'
 
 /** `sc-worker probe`: what this machine can do, as JSON. */
@@ -13,7 +13,9 @@ export async function probe(flags: Flags): Promise<number> {
   const log = createLog(`worker ${name}`, config.logLevel)
   const [machine, gpus] = await Promise.all([probeMachine(), probeGpus()])
   const slots = planSlots(gpus, wishes)
-  const python = await withChild({ device: 'cpu', modelsDir: config.modelsDir, log }, (_child, ready) =>
+  const { modelsDir, tasksDir } = config
+  const slot = slots[0] ?? CPU_SLOT
+  const python = await withSlotTasks({ slot, modelsDir, tasksDir, log }, (_tasks, ready) =>
     Promise.resolve({ libraries: ready.versions, tasks: ready.tasks.map(task => task.name), pythonError: null })
   ).catch((error: Error) => ({ libraries: {}, tasks: [], pythonError: error.message }))
   const { pythonError, ...found } = python

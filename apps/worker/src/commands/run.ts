@@ -52,6 +52,7 @@ export async function run(flags: Flags): Promise<number> {
       slots,
       python: pythonCommand(),
       modelsDir: config.modelsDir,
+      tasksDir: config.tasksDir ?? null,
       masterUrl: config.masterUrl,
       log
     })

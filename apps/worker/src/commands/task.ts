@@ -1,8 +1,11 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { createLog } from '@sc/shared/log.ts'
+import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import { probeGpus } from '../probe/gpus.ts'
 import { planSlots } from '../probe/slot-plan.ts'
-import { withChild } from '../python/with-child.ts'
+import type { SlotTasks } from '../tasks/slot-tasks.ts'
+import type { Ready } from '../tasks/task-process.ts'
+import { CPU_SLOT, withSlotTasks } from '../tasks/with-slot-tasks.ts'
 import { type Flags, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
 
@@ -13,21 +16,20 @@ export async function taskRun(task: string, json: string, flags: Flags): Promise
   const { config, name, wishes } = readSettings(flags)
   const log = createLog(`worker ${name}`, config.logLevel)
   const input = parseInput(json)
-  const device = planSlots(await probeGpus(), wishes)[0]?.device ?? 'cpu'
+  const slot = planSlots(await probeGpus(), wishes)[0] ?? CPU_SLOT
+  const { modelsDir, tasksDir } = config
   const stop = listenForStop()
   try {
-    const { output } = await withChild({ device, modelsDir: config.modelsDir, log }, (child, ready) => {
-      const names = ready.tasks.map(known => known.name)
-      if (!names.includes(task))
-        throw new ScError('SC_TASK_UNKNOWN', `There is no task ${task}; there are ${names.join(', ') || 'none'}.`)
-      return child.run({
+    const { output } = await withSlotTasks({ slot, modelsDir, tasksDir, log }, (tasks, ready) => {
+      if (!ready.tasks.some(known => known.name === task)) throw noTask(task, tasks, ready)
+      return tasks.run({
         id: 'local',
         task,
         input,
         deadlineMs: DEADLINE_MS,
         signal: stop.first,
         onProgress: ({ fraction }) => log.debug({ fraction }, 'Progress'),
-        onLog: ({ level, message }) => log[level](message)
+        onLog: ({ level, message, fields }) => log[level](fields ?? {}, message)
       })
     })
     process.stdout.write(`${JSON.stringify(output)}\n`)
@@ -38,6 +40,46 @@ export async function taskRun(task: string, json: string, flags: Flags): Promise
   } finally {
     stop.unlisten()
   }
+}
+
+/** `sc-worker task list`: the tasks of this machine, what they need, and the files that are left out. Answers 1 when one is. */
+export async function taskList(flags: Flags): Promise<number> {
+  const { config, name, wishes } = readSettings(flags)
+  const { modelsDir, tasksDir } = config
+  const log = createLog(`worker ${name}`, 'silent')
+  const slot = planSlots(await probeGpus(), wishes)[0] ?? CPU_SLOT
+  return await withSlotTasks({ slot, modelsDir, tasksDir, log }, async ({ notOffered }, ready) => {
+    const offered = ready.tasks.map(task => ({ task, lack: '' }))
+    const rows = [...offered, ...notOffered].map(({ task, lack }) => [
+      task.name,
+      needsOf(task),
+      task.file ?? 'built in',
+      lack ? `not offered here: ${lack}` : task.description
+    ])
+    const widths = [0, 1, 2].map(column => Math.max(...rows.map(row => (row[column] as string).length)))
+    for (const row of rows)
+      process.stdout.write(
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`
+      )
+    for (const { file, reason } of ready.leftOut) process.stdout.write(`left out: ${file}: ${reason}\n`)
+    return ready.leftOut.length > 0 ? 1 : 0
+  })
+}
+
+function needsOf({ gpu, vramGb, features }: TaskDescription): string {
+  const device = vramGb > 0 ? `gpu ${vramGb} GB` : gpu ? 'gpu' : 'cpu'
+  return [device, ...features].join(', ')
+}
+
+function noTask(name: string, { notOffered }: SlotTasks, { tasks, leftOut }: Ready): ScError {
+  const lack = notOffered.find(({ task }) => task.name === name)?.lack
+  if (lack) return new ScError('SC_TASK_UNKNOWN', `The task ${name} is not offered here: ${lack}.`)
+  const lines = [`There is no task ${name}; there are ${tasks.map(task => task.name).join(', ') || 'none'}.`]
+  for (const { file, reason } of leftOut) lines.push(`${file} is left out: ${reason}`)
+  return new ScError('SC_TASK_UNKNOWN', lines.join('\n'))
 }
 
 function parseInput(json: string): unknown {

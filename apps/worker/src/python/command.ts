@@ -2,16 +2,10 @@ import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
-
-/** How to start a Python process. */
-export interface PythonCommand {
-  file: string
-  args: string[]
-  cwd: string
-}
+import type { Command } from '../tasks/process-group.ts'
 
 /** The project's own Python environment and the process of `python-gpu`. */
-export function pythonCommand(repoDir: string = REPO_DIR): PythonCommand {
+export function pythonCommand(repoDir: string = REPO_DIR): Command {
   const windows = join(repoDir, '.venv', 'Scripts', 'python.exe')
   const file = existsSync(windows) ? windows : join(repoDir, '.venv', 'bin', 'python')
   return { file, args: ['-u', join(repoDir, 'python-gpu', 'main.py')], cwd: repoDir }
@@ -37,4 +31,14 @@ export function pythonEnv(device: Device, cpuSlots: number): Record<string, stri
   const threads = Math.max(1, Math.floor(cpus().length / Math.max(1, cpuSlots)))
   // Who sets OMP_NUM_THREADS for the worker means its slots.
   return { OMP_NUM_THREADS: String(threads), GLIBC_TUNABLES: MALLOC, ...childEnv({ CUDA_VISIBLE_DEVICES: '' }) }
+}
+
+/** Python's own test runner, on `test_*.py` files of the tasks folder. */
+export function pythonTestCommand(files: string[], tasksDir: string): Command {
+  return { file: pythonCommand().file, args: ['-m', 'unittest', ...files], cwd: tasksDir }
+}
+
+/** With `sc_gpu` as the tests import it. */
+export function pythonTestEnv(): Record<string, string> {
+  return childEnv({ PYTHONPATH: join(REPO_DIR, 'python-gpu') })
 }

@@ -4,9 +4,9 @@ import { probeGpus } from '../probe/gpus.ts'
 import { probeLoad, probeMachine } from '../probe/machine.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
-import type { Ready } from '../python/child.ts'
 import type { Outcome } from '../slots/attempt.ts'
 import type { Slot } from '../slots/slot.ts'
+import type { Ready } from '../tasks/task-process.ts'
 
 /** Both cost a process or a pass over /proc: less often than presence is written. */
 const LOAD_EVERY_MS = 5_000

@@ -48,7 +48,8 @@ export async function runAttempt(
     const output = await runTask(unit, files.paths, {
       signal,
       onProgress: progress.add,
-      onLog: (level, message) => void outbox.add({ type: 'log', ...about, level, message })
+      onLog: (level, message, fields) =>
+        void outbox.add({ type: 'log', ...about, level, message, ...(fields ? { fields } : {}) })
     })
     outcome = { type: 'result', ...about, slot: slotId, output, timings }
   } catch (thrown) {

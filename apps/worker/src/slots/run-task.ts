@@ -3,8 +3,8 @@ import type { UnitPayload } from '@sc/shared/unit.ts'
 export interface TaskHooks {
   signal: AbortSignal
   onProgress(fraction: number, partial: unknown): void
-  onLog(level: 'debug' | 'info' | 'warn' | 'error', message: string): void
+  onLog(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void
 }
 
-/** Runs a unit's task on local files (by name) and answers its output. The slot's Python process is one such. */
+/** Runs a unit's task on local files (by name) and answers its output. The slot's processes are one such. */
 export type RunTask = (unit: UnitPayload, files: Record<string, string>, hooks: TaskHooks) => Promise<unknown>

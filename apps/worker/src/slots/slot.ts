@@ -1,5 +1,5 @@
 /**
- * DESIGN: a slot is one GPU or one CPU lane. It owns one Python process and runs one unit at a time.
+ * DESIGN: a slot is one GPU or one CPU lane. It owns the processes of its tasks and runs one unit at a time.
  *
  *   starting --child ready--> idle --unit taken--> running --outcome written, unit released--> idle
  *      ^  |                    ^ |                    |
@@ -20,9 +20,10 @@ import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { SlotState } from '@sc/shared/presence.ts'
 import { giveBack, release, type TakenUnit, takeNext, type UnitQueue, wakeNext } from '@sc/shared/queues.ts'
-import type { PythonChild, Ready } from '../python/child.ts'
 import type { Device } from '../python/command.ts'
-import { runOnChild } from '../python/run-on-child.ts'
+import { runOnChild } from '../tasks/run-on-child.ts'
+import type { SlotTasks } from '../tasks/slot-tasks.ts'
+import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
 import { type AttemptDeps, type Outcome, runAttempt, type StopReason } from './attempt.ts'
 import type { LockKeeper } from './lock-keeper.ts'
@@ -44,7 +45,7 @@ export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'> {
   lockOwner: string
   wait: UnitWait
   locks: LockKeeper
-  startChild(): PythonChild
+  startChild(): SlotTasks
   /** Goes on beside a unit until the signal aborts; does not reject. */
   besideUnit(signal: AbortSignal): Promise<void>
   wasCancelled(unitId: string): boolean
@@ -62,7 +63,7 @@ export class Slot {
   #reason: string | null = null
   #draining = new AbortController()
   #resumed = Promise.withResolvers<void>()
-  #child: PythonChild | undefined
+  #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
   #running: { unitId: string; stop: AbortController } | undefined
@@ -85,7 +86,7 @@ export class Slot {
   }
 
   get childRssBytes(): number {
-    return this.#child && this.#child.state !== 'dead' ? this.#child.memory.rssBytes : 0
+    return this.#child?.memory.rssBytes ?? 0
   }
 
   start(): void {
@@ -180,7 +181,7 @@ export class Slot {
       this.#state = 'out-of-service'
       this.#reason = toScError(error).message
     }
-    log.error({ err: error, slot: id, tries: this.#failedStarts }, 'The Python process of the slot did not start')
+    log.error({ err: error, slot: id, tries: this.#failedStarts }, 'A process of the slot did not start')
     await pause(isOut ? RETRY_START_MS : AFTER_FAILED_START_MS, this.#stopping.signal)
   }
 
@@ -207,7 +208,7 @@ export class Slot {
     return undefined
   }
 
-  async #runUnit(taken: TakenUnit, child: PythonChild): Promise<void> {
+  async #runUnit(taken: TakenUnit, child: SlotTasks): Promise<void> {
     const { locks, besideUnit, wasCancelled, onOutcome, log, id } = this.#deps
     const { unit } = taken
     const stop = new AbortController()

@@ -18,7 +18,7 @@ export function up(pgm: MigrationBuilder): void {
       add column output jsonb,
       add column output_ref text,
       add column next_rank double precision,
-      add column retried_from text;
+      add column bytes bigint;
     create index jobs_due on jobs (run_at) where status = 'PENDING' and run_at is not null;
     create index jobs_open_of_key on jobs (key_id) where status in ('PENDING', 'RUNNING');
 
@@ -64,6 +64,6 @@ export function down(pgm: MigrationBuilder): void {
       drop column output_ref;
     alter table jobs
       drop column single, drop column run_at, drop column max_attempts, drop column timeout_ms, drop column output,
-      drop column output_ref, drop column next_rank, drop column retried_from;
+      drop column output_ref, drop column next_rank, drop column bytes;
     alter table workers drop column tasks, drop column draining`)
 }

@@ -17,29 +17,31 @@ export function addUnits(app: App, { db }: AppDeps): void {
       tags: ['jobs'],
       params,
       querystring: z.object({
-        cursor: z.string().max(300).optional().describe('`nextCursor` of the page before'),
-        limit: z.coerce.number().int().min(1).max(LARGEST_PAGE).default(LARGEST_PAGE)
+        cursor: z.string().max(200).optional().describe('`nextCursor` of the page before'),
+        limit: z.coerce.number().int().min(1).max(LARGEST_PAGE).default(200)
       }),
       response: { 200: unitListSchema, ...problems('SC_NOT_FOUND') }
     },
     handler: async request => {
       const { jobId } = request.params
       const { cursor, limit } = request.query
-      const after = parseCursor(cursor)
       const job = await db.selectFrom('jobs').select('id').where('id', '=', jobId).executeTakeFirst()
       if (!job) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
-      const units = await db
+      let query = db
         .selectFrom('units')
         .select(['id', 'index', 'task', 'queue', 'status', 'attempts', 'crashes', 'worker_id', 'slot'])
         .select(['started_at', 'finished_at', 'timings', 'error'])
         .where('job_id', '=', jobId)
-        .where(sql<SqlBool>`(task, index) > (${after.task}, ${after.index}::integer)`)
         .orderBy('task')
         .orderBy('index')
         .limit(limit + 1)
-        .execute()
-      const page = units.slice(0, limit)
-      const items = page.map(({ id, worker_id, started_at, finished_at, timings, ...unit }) => ({
+      if (cursor !== undefined) {
+        const { task, index } = parseCursor(cursor)
+        query = query.where(sql<SqlBool>`(task, index) > (${task}, ${index}::integer)`)
+      }
+      const units = await query.execute()
+      const last = units.length > limit ? units[limit - 1] : undefined
+      const items = units.slice(0, limit).map(({ id, worker_id, started_at, finished_at, timings, ...unit }) => ({
         unitId: id,
         ...unit,
         workerId: worker_id,
@@ -47,16 +49,23 @@ export function addUnits(app: App, { db }: AppDeps): void {
         finishedAt: finished_at?.toISOString() ?? null,
         timingsMs: timings
       }))
-      const last = units.length > limit ? page.at(-1) : undefined
-      return { items, nextCursor: last ? Buffer.from(`${last.index}.${last.task}`).toString('base64url') : null }
+      return { items, nextCursor: last ? formatCursor(last) : null }
     }
   })
 }
 
-/** Before every unit when there is none: no task has an empty name. */
-function parseCursor(cursor: string | undefined): { task: string; index: number } {
-  if (cursor === undefined) return { task: '', index: 0 }
-  const [, index, task] = /^(\d{1,9})\.([\x20-\x7e]+)$/.exec(Buffer.from(cursor, 'base64url').toString('utf8')) ?? []
-  if (index && task) return { task, index: Number(index) }
+interface Place {
+  task: string
+  index: number
+}
+
+function formatCursor({ index, task }: Place): string {
+  return Buffer.from(`${index}.${task}`).toString('base64url')
+}
+
+function parseCursor(cursor: string): Place {
+  const text = Buffer.from(cursor, 'base64url').toString('utf8')
+  const [, index, task] = /^(\d{1,9})\.([\x20-\x7e]+)$/.exec(text) ?? []
+  if (index && task) return { index: Number(index), task }
   throw new ScError('SC_BAD_REQUEST', 'cursor: expected the nextCursor of an earlier page.')
 }

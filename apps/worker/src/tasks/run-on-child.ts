@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { ScError } from '@sc/shared/errors.ts'
 import type { RunTask } from '../slots/run-task.ts'
-import type { PythonChild, Ready } from './child.ts'
+import type { SlotTasks } from './slot-tasks.ts'
+import type { Ready } from './task-process.ts'
 
-/** Tasks of one Python process. Its input is the unit's params, with its local files, if it has any, by name under `files`. */
-export function runOnChild(child: PythonChild, ready: Ready): RunTask {
+/** Tasks of a slot's processes. Their input is the unit's params, with its local files, if it has any, by name under `files`. */
+export function runOnChild(child: SlotTasks, ready: Ready): RunTask {
   return async (unit, files, { signal, onProgress, onLog }) => {
     if (!ready.tasks.some(task => task.name === unit.task))
       throw new ScError('SC_TASK_UNKNOWN', `This worker has no task ${unit.task}.`)
@@ -15,7 +16,7 @@ export function runOnChild(child: PythonChild, ready: Ready): RunTask {
       deadlineMs: unit.deadline,
       signal,
       onProgress: ({ fraction, partial }) => onProgress(fraction, partial),
-      onLog: ({ level, message }) => onLog(level, message)
+      onLog: ({ level, message, fields }) => onLog(level, message, fields)
     })
     return output
   }

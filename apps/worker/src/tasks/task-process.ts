@@ -1,5 +1,5 @@
 /**
- * DESIGN: one Python process, owned from start to end; a new one is a new PythonChild.
+ * DESIGN: one task process (Python or Node), owned from start to end; a new one is a new TaskProcess.
  *
  *   starting --ready--> ready --run--> running --result or error--> ready
  *      |                  |               |
@@ -10,14 +10,14 @@
  *   SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL.
  * - dead: nothing leaves it. The pending `ready` and `run` reject with SC_CHILD_DIED and the tail of stderr.
  * The process leads a group of its own (Ctrl-C in a terminal must not end the units that drain), and ends by itself when
- * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slots/slot.ts`.
+ * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slot-tasks.ts`.
  */
 import { isErrorCode, ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { type FromChild, fromChildSchema, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
-import type { Device, PythonCommand } from './command.ts'
+import type { Device } from '../python/command.ts'
 import { createTail } from './lines.ts'
-import { type ProcessGroup, spawnGroup } from './process-group.ts'
+import { type Command, type ProcessGroup, spawnGroup } from './process-group.ts'
 
 const START_TIMEOUT_MS = 60_000
 const CANCEL_ANSWER_MS = 200
@@ -30,11 +30,14 @@ export type Answer = { output: unknown; metrics: Record<string, number> }
 type Progress = Extract<FromChild, { type: 'progress' }>
 type ChildLog = Extract<FromChild, { type: 'log' }>
 
-export interface ChildOptions {
-  command: PythonCommand
+export interface ProcessOptions {
+  /** For messages. */
+  language: 'Python' | 'Node'
+  command: Command
   env: Record<string, string>
   device: Device
   modelsDir: string | null
+  tasksDir: string | null
   log: Logger
   startTimeoutMs?: number
 }
@@ -54,14 +57,14 @@ interface PendingRun extends Run {
   reject(error: ScError): void
 }
 
-export class PythonChild {
+export class TaskProcess {
   state: 'starting' | 'ready' | 'running' | 'dead' = 'starting'
   readonly ready: Promise<Ready>
   readonly ended: Promise<void>
   /** Lines on stdout that are no message of the protocol. */
   strayLines = 0
   memory: { rssBytes: number; vramBytes: number | null } = { rssBytes: 0, vramBytes: null }
-  readonly #options: ChildOptions
+  readonly #options: ProcessOptions
   readonly #process: ProcessGroup
   readonly #stderr = createTail(STDERR_TAIL_BYTES)
   readonly #readiness = Promise.withResolvers<Ready>()
@@ -69,7 +72,7 @@ export class PythonChild {
   /** Why this side ended the process: says more than the signal that it died of. */
   #endedBecause = ''
 
-  constructor(options: ChildOptions) {
+  constructor(options: ProcessOptions) {
     this.#options = options
     this.ready = this.#readiness.promise
     this.ready.catch(() => {})
@@ -87,7 +90,8 @@ export class PythonChild {
     const stopTimer = (): void => clearTimeout(timer)
     this.ready.then(stopTimer, stopTimer)
     const device = options.device === 'cpu' ? 'cpu' : 'cuda'
-    this.#send({ type: 'hello', protocol: PYTHON_PROTOCOL, device, modelsDir: options.modelsDir })
+    const { modelsDir, tasksDir } = options
+    this.#send({ type: 'hello', protocol: PYTHON_PROTOCOL, device, modelsDir, tasksDir })
   }
 
   get pid(): number | undefined {
@@ -96,7 +100,8 @@ export class PythonChild {
 
   /** Runs one task. Rejects with the task's error, SC_CANCELLED after an abort, or SC_CHILD_DIED. */
   async run(run: Run): Promise<Answer> {
-    if (this.state !== 'ready') throw new ScError('SC_CHILD_DIED', `the Python process is ${this.state}, not ready`)
+    if (this.state !== 'ready')
+      throw new ScError('SC_CHILD_DIED', `the ${this.#options.language} process is ${this.state}, not ready`)
     if (run.signal.aborted) throw new ScError('SC_CANCELLED', 'stopped before it started')
     this.state = 'running'
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
@@ -187,7 +192,7 @@ export class PythonChild {
     const run = this.#pending
     // A log line of no run belongs to the process; any other message of another run is late and of no use.
     if (message.type === 'log' && (!run || message.id !== run.id)) {
-      this.#options.log[message.level]({ childPid: this.pid }, message.message)
+      this.#options.log[message.level]({ childPid: this.pid, ...message.fields }, message.message)
     } else if (message.type === 'error' && message.id === null) {
       // `hello` failed, or a line could not be read: what it does with a run is unknown.
       this.#stderr.add(`${message.detail}\n`)
@@ -209,14 +214,17 @@ export class PythonChild {
   #onStrayLine(line: string): void {
     this.strayLines++
     const shown = line.slice(0, 300)
-    this.#options.log.warn({ childPid: this.pid, strayLines: this.strayLines }, `Python wrote no message: ${shown}`)
+    this.#options.log.warn(
+      { childPid: this.pid, strayLines: this.strayLines },
+      `${this.#options.language} wrote no message: ${shown}`
+    )
   }
 
   #onDeath(how: string): void {
     this.state = 'dead'
     const reason = this.#endedBecause || how
     const tail = this.#stderr.text()
-    const detail = `The Python process ended: ${reason}.${tail ? `\n${tail}` : ''}`
+    const detail = `The ${this.#options.language} process ended: ${reason}.${tail ? `\n${tail}` : ''}`
     this.#readiness.reject(new ScError('SC_CHILD_DIED', detail))
     const run = this.#pending
     this.#pending = undefined
@@ -238,7 +246,8 @@ function cancelled(run: Run): ScError {
 
 function errorOf(message: Extract<FromChild, { type: 'error' }>): ScError {
   const code = isErrorCode(message.code) ? message.code : 'SC_TASK_FAILED'
-  return new ScError(code, message.detail ? `${message.message}\n${message.detail}` : message.message)
+  const { retryable, detail } = message
+  return new ScError(code, detail ? `${message.message}\n${detail}` : message.message, { retryable })
 }
 
 function sleep(ms: number): Promise<void> {

@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from 'vitest'
-import type { PythonChild, Run } from '../../src/python/child.ts'
-import { startFixture, until } from '../fixtures/children.ts'
+import { type Run, TaskProcess } from '../../src/tasks/task-process.ts'
+import { quiet, startFixture, until } from '../fixtures/children.ts'
 
-const children: PythonChild[] = []
+const children: TaskProcess[] = []
 afterEach(async () => {
   for (const child of children.splice(0)) {
     child.kill('the test is over')
@@ -10,13 +10,13 @@ afterEach(async () => {
   }
 })
 
-async function ready(name: string): Promise<PythonChild> {
+async function ready(name: string): Promise<TaskProcess> {
   const child = started(name)
   await child.ready
   return child
 }
 
-function started(name: string, startTimeoutMs?: number): PythonChild {
+function started(name: string, startTimeoutMs?: number): TaskProcess {
   const child = startFixture(name, startTimeoutMs)
   children.push(child)
   return child
@@ -115,10 +115,9 @@ test('a child that does not answer hello is killed', async () => {
 })
 
 test('a Python that is not there is an error, not an exception', async () => {
-  const { PythonChild } = await import('../../src/python/child.ts')
-  const { quiet } = await import('../fixtures/children.ts')
   const command = { file: '/no/such/python', args: [], cwd: '/' }
-  const child = new PythonChild({ command, env: {}, device: 'cpu', modelsDir: null, log: quiet })
+  const rest = { env: {}, device: 'cpu', modelsDir: null, tasksDir: null, log: quiet }
+  const child = new TaskProcess({ language: 'Python', command, ...rest })
   await expect(child.ready).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /no\/such\/python/ })
 })
 

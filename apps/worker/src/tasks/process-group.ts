@@ -1,6 +1,12 @@
 import { spawn } from 'node:child_process'
-import type { PythonCommand } from './command.ts'
 import { createLineSplitter } from './lines.ts'
+
+/** How to start a process. */
+export interface Command {
+  file: string
+  args: string[]
+  cwd: string
+}
 
 export interface ProcessGroup {
   readonly pid: number | undefined
@@ -24,7 +30,7 @@ export interface ProcessEvents {
  * A child process that leads a group of its own: a Ctrl-C in the terminal does not reach it, and a signal reaches all
  * that it started. It is killed when this process exits.
  */
-export function spawnGroup(command: PythonCommand, env: Record<string, string>, events: ProcessEvents): ProcessGroup {
+export function spawnGroup(command: Command, env: Record<string, string>, events: ProcessEvents): ProcessGroup {
   const child = spawn(command.file, command.args, { cwd: command.cwd, env, detached: true, stdio: 'pipe' })
   const { promise: ended, resolve: onEnded } = Promise.withResolvers<void>()
   let spawnError = ''

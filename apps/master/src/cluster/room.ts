@@ -1,0 +1,84 @@
+import { statfs } from 'node:fs/promises'
+import { ScError } from '@sc/shared/errors.ts'
+import { pause } from '@sc/shared/pause.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+
+/**
+ * Whether there is room for more work. What is refused while there is still some left is refused cleanly; a Redis or a
+ * disk that is full stops the work that was accepted, too.
+ */
+export interface Room {
+  /** SC_OVERLOADED, with what is full, while nothing more should be submitted. */
+  check(): void
+  /** Looks now; by itself it does so every LOOK_EVERY_MS. */
+  look(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface RoomDeps {
+  redis: Redis
+  /** Where the master keeps everything. */
+  folder: string
+  log: Logger
+  /** Bytes that stay free on its disk. */
+  leastFreeBytes?: number
+}
+
+const LOOK_EVERY_MS = 2_000
+/** Part of Redis' `maxmemory`. The rest is for what is under way: outboxes, locks, the heads of the queues. */
+const MOST_OF_REDIS = 0.8
+const LEAST_FREE_BYTES = 512 * 1024 ** 2
+
+export async function startRoom(deps: RoomDeps): Promise<Room> {
+  const { leastFreeBytes = LEAST_FREE_BYTES } = deps
+  const stopping = new AbortController()
+  let full: string | null = null
+
+  async function look(): Promise<void> {
+    const reason = (await fullRedis(deps.redis)) ?? (await fullDisk(deps.folder, leastFreeBytes))
+    if (reason !== null && full === null) deps.log.warn(`No new work is taken: ${reason}`)
+    if (reason === null && full !== null) deps.log.info('There is room again: new work is taken')
+    full = reason
+  }
+
+  await look()
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      await pause(LOOK_EVERY_MS, stopping.signal)
+      // A Redis that is away says nothing of its memory; what needs it fails by itself.
+      if (deps.redis.status === 'ready') await look().catch(error => deps.log.debug({ err: error }, 'looking for room'))
+    }
+  })()
+
+  return {
+    check: () => {
+      if (full !== null)
+        throw new ScError('SC_OVERLOADED', `${full} Nothing that was accepted is lost; send this again later.`)
+    },
+    look,
+    stop: async () => {
+      stopping.abort()
+      await running
+    }
+  }
+}
+
+async function fullRedis(redis: Redis): Promise<string | null> {
+  const info = await redis.info('memory')
+  const read = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
+  const [used, most] = [read('used_memory'), read('maxmemory')]
+  if (most === 0 || used < most * MOST_OF_REDIS) return null
+  return `Redis uses ${megabytes(used)} of its ${megabytes(most)}.`
+}
+
+async function fullDisk(folder: string, leastFreeBytes: number): Promise<string | null> {
+  const { bavail, bsize } = await statfs(folder)
+  const free = bavail * bsize
+  if (free >= leastFreeBytes) return null
+  return `The disk of the master has ${megabytes(free)} left (${folder}; ${megabytes(leastFreeBytes)} stay free).`
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1024 ** 2)} MB`
+}

@@ -1,0 +1,60 @@
+import type { AttemptMessage, OutboxMessage } from '@sc/shared/unit.ts'
+import type { DatabaseTransaction } from '../database/schema.ts'
+import { acceptMessage } from './accept.ts'
+import { acceptResults, acceptStarts, type Result, type Start } from './accept-many.ts'
+import type { Verdict } from './verdict.ts'
+
+export interface Said {
+  workerId: string
+  message: OutboxMessage
+}
+
+/**
+ * Applies a batch. Units are independent of each other, so those of which the batch holds nothing but an attempt's
+ * beginning, or one whole attempt that succeeded, are taken together; whatever else there is, message by message.
+ */
+export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdict: Verdict): Promise<void> {
+  const starts: Start[] = []
+  const results: Result[] = []
+  const others: Said[] = []
+  const [logs, rest] = [batch.filter(isLog), batch.filter(said => !isLog(said))]
+  for (const said of Map.groupBy(rest, unitOf).values()) {
+    const start = asStart(said)
+    const result = start ? undefined : asResult(said)
+    if (start) starts.push(start)
+    else if (result) results.push(result)
+    else others.push(...said)
+  }
+  await acceptStarts(trx, starts, verdict)
+  await acceptResults(trx, results, verdict)
+  for (const { workerId, message } of [...logs, ...others]) await acceptMessage(trx, workerId, message, verdict)
+}
+
+function isLog({ message }: Said): boolean {
+  return message.type === 'log'
+}
+
+/** Messages of no unit each stand for themselves. */
+function unitOf({ message }: Said): string | Said['message'] {
+  return message.type === 'registered' ? message : message.unitId
+}
+
+function asStart(said: Said[]): Start | undefined {
+  const [only] = said
+  if (said.length > 1 || only?.message.type !== 'started') return undefined
+  const { unitId, attemptId, slot } = only.message
+  return { workerId: only.workerId, unitId, attemptId, slot }
+}
+
+/** One attempt to its end, with or without its start; what it said of its progress is past. */
+function asResult(said: Said[]): Result | undefined {
+  const last = said.at(-1)
+  if (last?.message.type !== 'result') return undefined
+  const { unitId, attemptId, slot, output, timings } = last.message
+  const before = said.slice(0, -1).map(({ message }) => message as AttemptMessage)
+  const isOneAttempt = before.every(
+    ({ type, attemptId: other }, at) => other === attemptId && (type === 'progress' || (type === 'started' && at === 0))
+  )
+  if (!isOneAttempt) return undefined
+  return { workerId: last.workerId, unitId, attemptId, slot, output, timings, started: before[0]?.type === 'started' }
+}

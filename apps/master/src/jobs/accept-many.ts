@@ -1,0 +1,82 @@
+import type { Timings } from '@sc/shared/unit.ts'
+import { sql } from 'kysely'
+import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import { failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
+
+/** Any number of starts and results in one statement each: what most messages are. */
+
+export interface Start {
+  workerId: string
+  unitId: string
+  attemptId: string
+  slot: string
+}
+
+export interface Result extends Start {
+  output: unknown
+  timings: Timings
+  /** True when the attempt's start comes with it, so has not been written. */
+  started: boolean
+}
+
+/** A second start of a unit that runs is a crash of the first; a unit that is settled is stopped on its worker. */
+export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], verdict: Verdict): Promise<void> {
+  if (starts.length === 0) return
+  const { rows: units } = await sql<UnitRow>`
+    update units set
+      status = 'RUNNING',
+      crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from start.attempt_id)::integer,
+      attempt_id = start.attempt_id, worker_id = start.worker_id, slot = start.slot,
+      fraction = 0, partial = null, waited_ms = ${WAITED_MS}, started_at = now(), touched_at = now()
+    from jsonb_to_recordset(${JSON.stringify(starts.map(toRow))}::jsonb) as start
+      (unit_id text, attempt_id text, worker_id text, slot text)
+    where units.id = start.unit_id and status in ('QUEUED', 'RUNNING')
+    returning units.*`.execute(trx)
+  const open = new Set(units.map(({ id }) => id))
+  for (const { unitId, workerId } of starts) {
+    if (!open.has(unitId)) verdict.stop.push({ id: unitId, worker_id: workerId })
+  }
+  for (const unit of units) {
+    verdict.changed.add(unit.job_id)
+    verdict.startedRank = Math.max(verdict.startedRank, unit.rank)
+    if (unit.crashes < MAX_CRASHES) continue
+    verdict.stop.push({ id: unit.id, worker_id: unit.worker_id as string })
+    await failUnit(trx, unit, poison(unit), verdict)
+  }
+}
+
+/** An open unit is DONE, once, whichever attempt brings it; a result of a settled one is dropped. */
+export async function acceptResults(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
+  if (results.length === 0) return
+  const json = results.map(result => ({ ...toRow(result), ...pick(result) }))
+  const { rows } = await sql<SettledUnit & { timings: Timings; rank: number }>`
+    update units set
+      status = 'DONE', output = outcome.output, error = null, fraction = 1, partial = null,
+      timings = outcome.timings
+        || jsonb_build_object('waited', coalesce(case when outcome.started then ${WAITED_MS} else waited_ms end, 0)),
+      waited_ms = case when outcome.started then ${WAITED_MS} else waited_ms end,
+      attempt_id = outcome.attempt_id, worker_id = outcome.worker_id, slot = outcome.slot,
+      started_at = case when outcome.started then now() else coalesce(started_at, now()) end,
+      finished_at = now(), touched_at = now()
+    from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as outcome
+      (unit_id text, attempt_id text, worker_id text, slot text, output jsonb, timings jsonb, started boolean)
+    where units.id = outcome.unit_id and status in ('QUEUED', 'RUNNING')
+    returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings`.execute(trx)
+  for (const { timings, rank, ...unit } of rows) {
+    verdict.changed.add(unit.job_id)
+    verdict.startedRank = Math.max(verdict.startedRank, rank)
+    verdict.done.push({ unit, timings })
+  }
+}
+
+/** Both times are the database's own: no clock of another machine is asked. */
+const WAITED_MS = sql<number>`extract(epoch from now() - queued_at) * 1000`
+
+function toRow({ unitId, attemptId, workerId, slot }: Start) {
+  return { unit_id: unitId, attempt_id: attemptId, worker_id: workerId, slot }
+}
+
+function pick({ output, timings, started }: Result) {
+  // Undefined would be no JSON: a task that answers nothing answers null.
+  return { output: output ?? null, timings, started }
+}

@@ -1,0 +1,98 @@
+/**
+ * DESIGN: who goes first among units of one priority. Start-time fair queueing: each unit gets a rank when it becomes
+ * known, and the lowest rank goes first.
+ *
+ * - The clock (`fair_clock`) is the highest rank that was ever started: what comes now starts there, not before.
+ * - A job's units follow each other by their cost (seconds of audio; 1 for a unit without a length), so a long job's later
+ *   units lie behind the first ones of a short job that comes after it.
+ * - That distance is multiplied by the number of open jobs of the same key: a key with ten jobs gets the share of one.
+ * - Jobs of one key begin one after the other (`fair_keys`), so ten thousand jobs of one unit do not go before somebody
+ *   else's first. With no other open job a key begins at the clock.
+ *
+ *   rank of a job's first unit:  max(clock, next of the key)     next of the key = rank + cost
+ *   rank of its other units:     max(clock, next of the job)     next of the job = rank + cost x open jobs of the key
+ *
+ * A unit that is queued again keeps its rank, which is low by then: others of its job wait for it. The rank is the
+ * first thing that a place in a queue depends on after `priority`; `send-next.ts` puts units into Redis in this order.
+ */
+import type { Kysely } from 'kysely'
+import { type DatabaseTransaction, OPEN_JOB, type Tables } from '../database/schema.ts'
+
+/** A unit of no length, in the seconds that ranks are counted in. */
+const LEAST_COST = 1
+/** Beyond, a key's jobs slow each other down no further. */
+const MOST_JOBS_COUNTED = 50
+
+/**
+ * Ranks for units of a job, in order, given what each costs in seconds. The job's row must be locked by the caller's
+ * transaction.
+ */
+export async function rankUnits(
+  trx: DatabaseTransaction,
+  job: { id: string; key_id: string },
+  seconds: number[]
+): Promise<number[]> {
+  const { next_rank, clock } = await trx
+    .selectFrom('jobs')
+    .innerJoin('fair_clock', join => join.onTrue())
+    .select(['jobs.next_rank', 'fair_clock.value as clock'])
+    .where('jobs.id', '=', job.id)
+    .executeTakeFirstOrThrow()
+  const openJobs = await countOpenJobs(trx, job.key_id)
+  const costs = seconds.map(length => Math.max(LEAST_COST, length))
+  const first = next_rank ?? (await beginInTurn(trx, job.key_id, clock, openJobs, costs[0] ?? LEAST_COST))
+  const ranks: number[] = []
+  let next = Math.max(clock, first)
+  for (const cost of costs) {
+    ranks.push(next)
+    next += cost * openJobs
+  }
+  await trx.updateTable('jobs').set({ next_rank: next }).where('id', '=', job.id).execute()
+  return ranks
+}
+
+/** The job itself included. */
+async function countOpenJobs(trx: DatabaseTransaction, keyId: string): Promise<number> {
+  const { count } = await trx
+    .selectFrom(
+      trx
+        .selectFrom('jobs')
+        .select('id')
+        .where('key_id', '=', keyId)
+        .where('status', 'in', OPEN_JOB)
+        .limit(MOST_JOBS_COUNTED)
+        .as('open')
+    )
+    .select(eb => eb.fn.countAll<string>().as('count'))
+    .executeTakeFirstOrThrow()
+  return Math.max(1, Number(count))
+}
+
+/** Where a job begins: behind the beginnings of the key's other open jobs. */
+async function beginInTurn(
+  trx: DatabaseTransaction,
+  keyId: string,
+  clock: number,
+  openJobs: number,
+  cost: number
+): Promise<number> {
+  const row = await trx
+    .insertInto('fair_keys')
+    .values({ key_id: keyId, next_rank: clock + cost })
+    .onConflict(conflict =>
+      conflict.column('key_id').doUpdateSet(eb => ({
+        next_rank:
+          openJobs > 1
+            ? eb(eb.fn<number>('greatest', ['fair_keys.next_rank', eb.val(clock)]), '+', cost)
+            : eb.val(clock + cost)
+      }))
+    )
+    .returning('next_rank')
+    .executeTakeFirstOrThrow()
+  return row.next_rank - cost
+}
+
+/** Moves the clock on to the highest rank that has been started. */
+export async function advanceClock(db: Kysely<Tables>, rank: number): Promise<void> {
+  await db.updateTable('fair_clock').set({ value: rank }).where('value', '<', rank).execute()
+}

@@ -1,0 +1,25 @@
+/**
+ * What a generator yields without waiting, together: at most `most` at a time, and never later than it has to wait for
+ * something. Returns what the generator returns.
+ */
+export async function* inBatches<T, R>(items: AsyncGenerator<T, R>, most: number): AsyncGenerator<T[], R> {
+  let batch: T[] = []
+  let next = items.next()
+  for (;;) {
+    const step = batch.length === 0 ? await next : await Promise.race([next, afterPendingWork()])
+    if (step !== null && !step.done) {
+      batch.push(step.value)
+      next = items.next()
+    }
+    if (batch.length > 0 && (step === null || step.done || batch.length === most)) {
+      yield batch
+      batch = []
+    }
+    if (step?.done) return step.value
+  }
+}
+
+/** Null, once everything that can go on by itself has. */
+function afterPendingWork(): Promise<null> {
+  return new Promise(resolve => setImmediate(() => resolve(null)))
+}

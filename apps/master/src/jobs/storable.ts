@@ -1,0 +1,17 @@
+import { ERRORS } from '@sc/shared/errors.ts'
+import type { OutboxMessage } from '@sc/shared/unit.ts'
+import { toJsonb } from '../database/jsonb.ts'
+
+/**
+ * PostgreSQL keeps no NUL and no half of a surrogate pair in JSON. A result with one is an error of its task; in what is
+ * only told (progress, logs, errors) they become U+FFFD.
+ */
+export function storable(message: OutboxMessage): OutboxMessage {
+  const kept = toJsonb(message)
+  if (kept === JSON.stringify(message)) return message
+  if (message.type !== 'result') return JSON.parse(kept) as OutboxMessage
+  const { output: _, ...about } = message
+  const detail = 'The output has text with a NUL or half of a surrogate pair (a broken emoji), which cannot be stored.'
+  const error = { code: 'SC_TASK_FAILED', title: ERRORS.SC_TASK_FAILED.title, detail } as const
+  return { ...about, type: 'error', error, retryable: false }
+}

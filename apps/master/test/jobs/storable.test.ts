@@ -1,0 +1,20 @@
+import type { OutboxMessage } from '@sc/shared/unit.ts'
+import { expect, it } from 'vitest'
+import { storable } from '../../src/jobs/storable.ts'
+
+const about = { unitId: 'u', attemptId: 'a', slot: 's' }
+const timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
+const result = (output: unknown): OutboxMessage => ({ type: 'result', ...about, output, timings })
+
+it.each(['a\0b', { key: ['\ud83d'] }, { '\0': 1 }])('a result with %j is an error of its task', output => {
+  expect(storable(result(output))).toMatchObject({ type: 'error', error: { code: 'SC_TASK_FAILED' }, retryable: false })
+})
+
+it.each(['😀', '\\u0000', '\\\\u0000', 'C:\\users\\d800'])('a result with %j stays as it is', output => {
+  expect(storable(result(output))).toEqual(result(output))
+})
+
+it('what is only told is mended', () => {
+  const log: OutboxMessage = { type: 'log', unitId: 'u', attemptId: 'a', level: 'info', message: 'x\0\ud83d\\u0000' }
+  expect(storable(log)).toEqual({ ...log, message: 'x\ufffd\ufffd\\u0000' })
+})

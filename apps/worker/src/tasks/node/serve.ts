@@ -1,0 +1,139 @@
+/**
+ * DESIGN: the Node side of the line protocol, as `python-gpu/sc_gpu/serve.py` is Python's. One run at a time, in the order
+ * in which they came; each ends with exactly one `result` or `error`. `cancel` aborts the signal of a run that waits or
+ * goes on: it ends with SC_CANCELLED when its task returns or throws. A task that never looks at its signal is ended with
+ * its process, by the worker. `load` and `unload` are for Python's models. A new kind of message needs a case in `onMessage`.
+ */
+import { inspect } from 'node:util'
+import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
+import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import { PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
+import type { z } from 'zod'
+import { failureOf } from './failure.ts'
+import { type LoadedTasks, loadTasks } from './load-tasks.ts'
+import type { Send } from './send.ts'
+
+const MEMORY_EVERY_MS = 5_000
+
+type ToChild = z.output<typeof toChildSchema>
+type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
+
+export interface Server {
+  onLine(line: string): void
+  /** Into the log of the run that goes on. */
+  log(level: LogLevel, message: string, fields?: LogFields): void
+}
+
+export function serve(send: Send): Server {
+  const stops = new Map<string, AbortController>()
+  let loaded: LoadedTasks = { tasks: new Map(), descriptions: [], leftOut: [] }
+  let runningId: string | null = null
+  let last: Promise<void> = Promise.resolve()
+  setInterval(tellMemory, MEMORY_EVERY_MS)
+
+  function onLine(line: string): void {
+    if (line.trim() === '') return
+    const message = parse(line)
+    if (message) onMessage(message)
+    else
+      send({
+        type: 'error',
+        id: null,
+        ...failureOf(new ScError('SC_BAD_REQUEST', 'The line is no message of the protocol'))
+      })
+  }
+
+  function onMessage(message: ToChild): void {
+    switch (message.type) {
+      case 'hello':
+        last = hello(message)
+        return
+      case 'run': {
+        const stop = new AbortController()
+        stops.set(message.id, stop)
+        last = last.then(() => run(message, stop.signal))
+        return
+      }
+      case 'cancel':
+        stops.get(message.id)?.abort()
+        return
+      case 'shutdown':
+        for (const stop of stops.values()) stop.abort()
+        void last.then(() => process.exit(0))
+        return
+      case 'load':
+      case 'unload':
+        return
+    }
+  }
+
+  async function hello({ device, tasksDir }: Message<'hello'>): Promise<void> {
+    loaded = await loadTasks(tasksDir)
+    const { descriptions: tasks, leftOut } = loaded
+    const versions = { node: process.versions.node }
+    send({ type: 'ready', protocol: PYTHON_PROTOCOL, tasks, device, versions, leftOut })
+  }
+
+  async function run({ id, task: name, input }: Message<'run'>, signal: AbortSignal): Promise<void> {
+    const startedMs = performance.now()
+    runningId = id
+    try {
+      signal.throwIfAborted()
+      const task = loaded.tasks.get(name)
+      if (!task) throw new ScError('SC_TASK_UNKNOWN', `This process has no task ${name}.`)
+      const { files, rest } = withoutFiles(input)
+      const output = await callTask(task, rest, {
+        log: createTaskLog((level, message, fields) => say(id, level, message, fields)),
+        signal,
+        // NaN counts as nothing.
+        progress: (fraction, partial) =>
+          send({ type: 'progress', id, fraction: fraction > 0 ? Math.min(1, fraction) : 0, partial }),
+        files
+      })
+      signal.throwIfAborted()
+      send({ type: 'result', id, output: output ?? null, metrics: { ranMs: performance.now() - startedMs } })
+    } catch (thrown) {
+      const failure = signal.aborted ? new ScError('SC_CANCELLED', `run ${id} was cancelled`) : thrown
+      send({ type: 'error', id, ...failureOf(failure, `${name} of run ${id}`) })
+    } finally {
+      runningId = null
+      stops.delete(id)
+      tellMemory()
+    }
+  }
+
+  function say(id: string | null, level: LogLevel, message: string, fields: LogFields): void {
+    send({ type: 'log', id, level, message, ...(Object.keys(fields).length > 0 ? { fields: plain(fields) } : {}) })
+  }
+
+  function tellMemory(): void {
+    send({ type: 'memory', rssBytes: process.memoryUsage.rss(), vramBytes: null })
+  }
+
+  return { onLine, log: (level, message, fields = {}) => say(runningId, level, message, fields) }
+}
+
+function parse(line: string): ToChild | undefined {
+  try {
+    return toChildSchema.safeParse(JSON.parse(line)).data
+  } catch {
+    return undefined
+  }
+}
+
+/** A unit's files lie in its input, under a name that no task's own field has. */
+function withoutFiles(input: unknown): { files: Record<string, string>; rest: unknown } {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return { files: {}, rest: input }
+  const { files = {}, ...rest } = input as { files?: Record<string, string> }
+  return { files, rest }
+}
+
+/** Fields that can be sent: logging must not fail a task. */
+function plain(fields: LogFields): LogFields {
+  try {
+    return JSON.parse(JSON.stringify(fields))
+  } catch {
+    return { fields: inspect(fields) }
+  }
+}

@@ -1,0 +1,32 @@
+import { existsSync, readdirSync } from 'node:fs'
+
+const NODE_FILE = /\.(ts|mts|js|mjs)$/
+const NODE_TEST = /\.test\.(ts|mts|js|mjs)$/
+const PYTHON_TEST = /^test_.*\.py$/
+
+/** Names of the files directly in the tasks folder from which the Node process takes tasks, in order. */
+export function nodeTaskFiles(tasksDir: string): string[] {
+  return filesOf(tasksDir).filter(name => NODE_FILE.test(name) && !NODE_TEST.test(name) && !/\.d\.m?ts$/.test(name))
+}
+
+/** Names of the files with unit tests, in order. */
+export function testFiles(tasksDir: string): { node: string[]; python: string[] } {
+  const files = filesOf(tasksDir)
+  return { node: files.filter(isNodeTest), python: files.filter(isPythonTest) }
+}
+
+export function isNodeTest(name: string): boolean {
+  return NODE_TEST.test(name)
+}
+
+export function isPythonTest(name: string): boolean {
+  return PYTHON_TEST.test(name)
+}
+
+function filesOf(tasksDir: string): string[] {
+  // A folder that went away has no tasks; that it is there at the start is checked with the settings.
+  if (!existsSync(tasksDir)) return []
+  const entries = readdirSync(tasksDir, { withFileTypes: true })
+  const names = entries.filter(entry => entry.isFile() || entry.isSymbolicLink()).map(({ name }) => name)
+  return names.filter(name => !name.startsWith('.')).sort()
+}

@@ -1,0 +1,183 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { identityOf, isRunning } from '@sc/shared/processes.ts'
+import { afterEach, expect, test } from 'vitest'
+import type { Run, TaskProcess } from '../../src/tasks/task-process.ts'
+import { startNode, until } from '../fixtures/children.ts'
+import { taskFile, writeTasks } from './write-tasks.ts'
+
+const children: TaskProcess[] = []
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill('the test is over')
+    await child.ended
+  }
+})
+
+async function start(files: Record<string, string>) {
+  const child = startNode(writeTasks(files))
+  children.push(child)
+  return { child, ready: await child.ready }
+}
+
+function runOf(task: string, more: Partial<Run> = {}): Run {
+  const signal = new AbortController().signal
+  return { id: 'r1', task, input: { text: 'ab' }, deadlineMs: 60_000, signal, onProgress() {}, onLog() {}, ...more }
+}
+
+const TURN = taskFile('turn', `return { text: text.split('').reverse().join('') }`)
+
+test('takes tasks from files of every kind, and leaves tests, types and subfolders alone', async () => {
+  const { child, ready } = await start({
+    'a.ts': TURN,
+    'b.mjs': taskFile('two', 'return { text }').replace('export default', 'export const two ='),
+    'c.js': taskFile('three', 'return { text }'),
+    'd.mts': taskFile('four', 'return { text } satisfies { text: string }'),
+    'e.test.ts': 'throw new Error("a test is no task")',
+    'f.d.ts': 'declare const nothing: string',
+    'notes.txt': 'no task either'
+  })
+  expect(ready.leftOut).toEqual([])
+  expect(ready.tasks.map(task => `${task.name} ${task.file}`)).toEqual([
+    'turn a.ts',
+    'two b.mjs',
+    'three c.js',
+    'four d.mts'
+  ])
+  expect(ready.tasks[0]).toMatchObject({ builtIn: false, gpu: false, inputSchema: { required: ['text'] } })
+  expect((await child.run(runOf('turn'))).output).toEqual({ text: 'ba' })
+  expect((await child.run(runOf('three', { input: { text: 'é\u2028', files: {} } }))).output).toEqual({
+    text: 'é\u2028'
+  })
+  await until(() => child.memory.rssBytes > 10_000_000)
+})
+
+test('a broken file is left out with the reason, and the others are not', async () => {
+  const { child, ready } = await start({
+    'a.ts': TURN,
+    'exit.ts': 'process.exit(3)',
+    'import.ts': `import 'no-such-package'`,
+    'nothing.ts': 'export const answer = 42',
+    'option.ts': taskFile('opt', 'return { text }', `gpus: 2,`),
+    'syntax.ts': 'export default defineTask({',
+    'throws.ts': 'throw new Error("at the top")',
+    'twice.ts': TURN,
+    'z.ts': taskFile('last', 'return { text }')
+  })
+  expect(ready.tasks.map(task => task.name)).toEqual(['turn', 'last'])
+  const reasons = Object.fromEntries(ready.leftOut.map(({ file, reason }) => [file, reason]))
+  expect(reasons).toEqual({
+    'exit.ts': expect.stringContaining('it called process.exit(3)'),
+    'import.ts': expect.stringContaining('no-such-package'),
+    'nothing.ts': 'it exports no task: write `export default defineTask({ … })`',
+    'option.ts': expect.stringContaining('there is no option gpus'),
+    'syntax.ts': expect.stringMatching(/SyntaxError/),
+    'throws.ts': expect.stringMatching(/at the top[\s\S]*throws\.ts:1/),
+    'twice.ts': 'the task turn is in a.ts already'
+  })
+  expect((await child.run(runOf('last'))).output).toEqual({ text: 'ab' })
+})
+
+test('logs with fields, progress, files; and what is printed does not break the protocol', async () => {
+  const { child } = await start({
+    'a.ts': `import { spawnSync } from 'node:child_process'
+import { writeSync } from 'node:fs'
+${taskFile(
+  'noisy',
+  `console.log('said to the console', { text })
+    process.stdout.write('{"type":"result","id":"r1","output":"printed","metrics":{}}\\n')
+    writeSync(1, 'written to descriptor 1\\n')
+    spawnSync('echo', ['said by a child'], { stdio: 'inherit' })
+    log.warn('careful', { size: 10n })
+    log('counted', { letters: 2 })
+    progress(7, { text })
+    progress(Number.NaN)
+    return { text: files.input ?? '' }`
+)}`
+  })
+  const heard: unknown[] = []
+  const { output } = await child.run(
+    runOf('noisy', {
+      input: { text: 'ab', files: { input: '/tmp/x' } },
+      onProgress: ({ fraction, partial }) => heard.push([fraction, partial]),
+      onLog: ({ level, message, fields }) => heard.push([level, message, fields])
+    })
+  )
+  expect(output).toEqual({ text: '/tmp/x' })
+  expect(heard).toEqual([
+    ['info', `said to the console { text: 'ab' }`, undefined],
+    ['warn', 'careful', { fields: '{ size: 10n }' }],
+    ['info', 'counted', { letters: 2 }],
+    [1, { text: 'ab' }],
+    [0, undefined]
+  ])
+  expect(child.strayLines).toBe(0)
+})
+
+test('input, output and throws have their codes; the process stays', async () => {
+  const { child } = await start({
+    'a.ts': taskFile('throws', `throw new RangeError('too ' + text)`),
+    'b.ts': taskFile('final', `throw Object.assign(new Error('never'), { retryable: false })`),
+    'c.ts': taskFile('wrong', 'return { text: text.length }'),
+    'd.ts': taskFile('odd', 'throw null').replace('export default', 'export const odd =')
+  })
+  await expect(child.run(runOf('throws', { input: { text: '' } }))).rejects.toMatchObject({
+    code: 'SC_TASK_INPUT',
+    retryable: false,
+    message: /^The input of throws is not valid: text: /
+  })
+  await expect(child.run(runOf('throws', { input: 7 }))).rejects.toMatchObject({ code: 'SC_TASK_INPUT' })
+  await expect(child.run(runOf('throws'))).rejects.toMatchObject({
+    code: 'SC_TASK_FAILED',
+    retryable: true,
+    message: /^throws of run r1 failed\. RangeError: too ab\n[\s\S]*a\.ts:10/
+  })
+  await expect(child.run(runOf('final'))).rejects.toMatchObject({ code: 'SC_TASK_FAILED', retryable: false })
+  await expect(child.run(runOf('wrong'))).rejects.toMatchObject({
+    code: 'SC_TASK_FAILED',
+    message: /^The output of wrong is not valid: text: /
+  })
+  await expect(child.run(runOf('odd'))).rejects.toMatchObject({ code: 'SC_TASK_FAILED', message: /null/ })
+  await expect(child.run(runOf('none'))).rejects.toMatchObject({ code: 'SC_TASK_UNKNOWN' })
+  expect(child.state).toBe('ready')
+})
+
+test('a cancel aborts the signal, and the next run is not disturbed', async () => {
+  const { child } = await start({
+    'a.ts': taskFile(
+      'wait',
+      `progress(0.1); await new Promise((_, no) => signal.addEventListener('abort', () => no(signal.reason)))`
+    ),
+    'b.ts': TURN
+  })
+  const stop = new AbortController()
+  const running = child.run(runOf('wait', { signal: stop.signal, onProgress: () => stop.abort('cancelled') }))
+  await expect(running).rejects.toMatchObject({ code: 'SC_CANCELLED' })
+  expect(child.state).toBe('ready')
+  expect((await child.run(runOf('turn', { id: 'r2' }))).output).toEqual({ text: 'ba' })
+})
+
+test('a task that ends its process is one dead process', async () => {
+  const { child } = await start({ 'a.ts': taskFile('exit', `process.exit(4)`) })
+  await expect(child.run(runOf('exit'))).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /exit code 4/ })
+})
+
+test('ends when it is told to', async () => {
+  const { child } = await start({ 'a.ts': TURN })
+  const identity = identityOf(child.pid as number)
+  await child.stop()
+  expect(identity && isRunning(identity)).toBe(false)
+})
+
+test('ends with a worker that is killed, also from within a task that never pauses', async () => {
+  const folder = writeTasks({ 'spin.ts': taskFile('spin', `progress(0); for (;;) text`) })
+  const host = spawn(process.execPath, [join(import.meta.dirname, '../fixtures/spinning-host.ts'), folder], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const [said] = (await once(host.stdout, 'data')) as [Buffer]
+  const child = identityOf(Number(said.toString()))
+  expect(child && isRunning(child)).toBe(true)
+  host.kill('SIGKILL')
+  await until(() => !child || !isRunning(child))
+})

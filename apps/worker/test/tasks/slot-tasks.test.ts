@@ -1,0 +1,134 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { pythonCommand, pythonEnv } from '../../src/python/command.ts'
+import { lackOf } from '../../src/tasks/lack.ts'
+import { SlotTasks } from '../../src/tasks/slot-tasks.ts'
+import type { Run } from '../../src/tasks/task-process.ts'
+import { quiet } from '../fixtures/children.ts'
+import { pythonFile, taskFile, writeTasks } from './write-tasks.ts'
+
+const started: SlotTasks[] = []
+afterEach(async () => {
+  await Promise.all(started.splice(0).map(tasks => tasks.stop()))
+})
+
+function startTasks(tasksDir: string | null, slot = { device: 'cpu', queues: ['cpu'] }): SlotTasks {
+  const options = {
+    slot,
+    python: pythonCommand(),
+    env: pythonEnv('cpu', 1),
+    modelsDir: '/nowhere',
+    tasksDir,
+    log: quiet
+  }
+  const tasks = new SlotTasks(options).start()
+  started.push(tasks)
+  return tasks
+}
+
+function runOf(task: string, more: Partial<Run> = {}): Run {
+  const signal = new AbortController().signal
+  return { id: 'r1', task, input: { text: 'ab' }, deadlineMs: 60_000, signal, onProgress() {}, onLog() {}, ...more }
+}
+
+const own = (tasks: Array<{ name: string; builtIn: boolean }>) =>
+  tasks.filter(task => !task.builtIn).map(task => task.name)
+
+test('offers the tasks of both languages and runs each where it is', async () => {
+  const tasks = startTasks(
+    writeTasks({
+      'turn.ts': taskFile('turn', `return { text: [...text].reverse().join('') }`),
+      'upper.py': pythonFile('upper')
+    })
+  )
+  expect(tasks.state).toBe('starting')
+  const ready = await tasks.ready
+  expect(ready.tasks.map(task => task.name)).toEqual(['transcribe.chunk', 'transcribe.detect', 'turn', 'upper'])
+  expect(ready.versions).toMatchObject({ node: process.versions.node, pydantic: /./ })
+  expect((await tasks.run(runOf('turn'))).output).toEqual({ text: 'ba' })
+  const logs: unknown[] = []
+  expect((await tasks.run(runOf('upper', { onLog: log => logs.push(log.fields) }))).output).toEqual({ text: 'AB' })
+  expect(logs).toEqual([{ letters: 2 }])
+  expect(tasks.memory.rssBytes).toBeGreaterThan(50_000_000)
+  expect(tasks.state).toBe('ready')
+})
+
+test('a Node task that ends its process leaves Python alone; start brings it back, with what the folder has now', async () => {
+  const folder = writeTasks({
+    'exit.ts': taskFile('exit', 'process.exit(1)'),
+    'pid.py': pythonFile('pid').replace('request.text.upper()', 'str(__import__("os").getpid())')
+  })
+  const tasks = startTasks(folder)
+  await tasks.ready
+  const { output: before } = await tasks.run(runOf('pid'))
+  await expect(tasks.run(runOf('exit'))).rejects.toMatchObject({
+    code: 'SC_CHILD_DIED',
+    message: /^The Node process ended/
+  })
+  expect(tasks.state).toBe('dead')
+  expect(tasks.memory.rssBytes).toBeGreaterThan(0)
+  rmSync(join(folder, 'exit.ts'))
+  writeFileSync(join(folder, 'new.ts'), taskFile('new', 'return { text }'))
+  expect(own((await tasks.start().ready).tasks)).toEqual(['new', 'pid'])
+  expect((await tasks.run(runOf('new'))).output).toEqual({ text: 'ab' })
+  expect((await tasks.run(runOf('pid'))).output).toEqual(before)
+})
+
+test('of two tasks of one name the first stays, and the other file is named with it', async () => {
+  const tasks = startTasks(writeTasks({ 'a.ts': taskFile('same', 'return { text }'), 'b.py': pythonFile('same') }))
+  const ready = await tasks.ready
+  expect(own(ready.tasks)).toEqual(['same'])
+  expect(ready.leftOut).toEqual([{ file: 'b.py', reason: 'the task same is in a.ts already' }])
+  expect((await tasks.run(runOf('same'))).output).toEqual({ text: 'ab' })
+})
+
+test('a Node process that cannot start takes no Python task with it', async () => {
+  const tasks = startTasks(
+    writeTasks({
+      'a.ts': 'process.kill(process.pid, "SIGKILL")',
+      'b.ts': taskFile('b', 'return { text }'),
+      'upper.py': pythonFile('upper')
+    })
+  )
+  const ready = await tasks.ready
+  expect(own(ready.tasks)).toEqual(['upper'])
+  expect(ready.leftOut).toEqual([
+    { file: 'a.ts', reason: expect.stringMatching(/SIGKILL/) },
+    { file: 'b.ts', reason: expect.stringMatching(/SIGKILL/) }
+  ])
+  expect(tasks.state).toBe('ready')
+  expect((await tasks.run(runOf('upper'))).output).toEqual({ text: 'AB' })
+})
+
+test('a slot offers what it can run', async () => {
+  const tasks = startTasks(
+    writeTasks({
+      'gpu.ts': taskFile('needs-gpu', 'return { text }', 'requires: { gpu: true },'),
+      'feature.py': pythonFile('needs-feature', ', features=["no-such-program"]'),
+      'shell.ts': taskFile('needs-shell', 'return { text }', `requires: { features: ['sh'] },`)
+    })
+  )
+  expect(own((await tasks.ready).tasks)).toEqual(['needs-shell'])
+  expect(tasks.notOffered.map(({ task, lack }) => `${task.name}: ${lack}`)).toEqual([
+    'needs-feature: it needs no-such-program on PATH',
+    'needs-gpu: it needs a GPU'
+  ])
+  await expect(tasks.run(runOf('needs-gpu'))).rejects.toMatchObject({ code: 'SC_TASK_UNKNOWN' })
+})
+
+test.each([
+  [{ gpu: true, vramGb: 6 }, { device: 'GPU-1', queues: ['gpu.vram8', 'gpu.vram6', 'gpu', 'cpu'] }, null],
+  [{ gpu: true, vramGb: 9 }, { device: 'GPU-1', queues: ['gpu.vram8', 'gpu', 'cpu'] }, 'it needs the queue gpu.vram12'],
+  [
+    { gpu: true, vramGb: 80 },
+    { device: 'GPU-1', queues: ['gpu'] },
+    'it needs 80 GB of GPU memory, more than any queue is for'
+  ],
+  [{ gpu: false, vramGb: 0 }, { device: 'GPU-1', queues: ['gpu'] }, 'it needs the queue cpu'],
+  [{ gpu: true, vramGb: 0 }, { device: 'GPU-1', queues: ['gpu+mine', 'gpu'] }, null],
+  [{ gpu: true, vramGb: 0 }, { device: 'cpu', queues: ['gpu', 'cpu'] }, 'it needs a GPU']
+])('what %o lacks on %o: %s', (needs, slot, lack) => {
+  const task = { name: 't', description: '', features: [], builtIn: false, inputSchema: {}, outputSchema: {}, ...needs }
+  expect(lackOf(task, slot)).toBe(lack)
+})

@@ -1,0 +1,40 @@
+import type { z } from 'zod'
+import type { LogFields, LogLevel, Task, TaskContext, TaskLog } from './define-task.ts'
+import { ScError } from './errors.ts'
+
+const MOST_FAULTS = 5
+
+/**
+ * One run of a task: its input is checked, then it runs, then its output is checked. SC_TASK_INPUT and SC_TASK_FAILED name
+ * the fields; what the task itself throws comes out as it is.
+ */
+export async function callTask<I extends z.ZodType, O extends z.ZodType>(
+  task: Task<I, O>,
+  rawInput: unknown,
+  context: TaskContext
+): Promise<z.output<O>> {
+  const input = await task.input.safeParseAsync(rawInput)
+  if (!input.success)
+    throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid: ${faults('input', input.error)}`)
+  const answer = await task.run(input.data, context)
+  const output = await task.output.safeParseAsync(answer)
+  if (!output.success)
+    throw new ScError('SC_TASK_FAILED', `The output of ${task.name} is not valid: ${faults('output', output.error)}`)
+  return output.data
+}
+
+/** The log that a task is given, on top of `say`. */
+export function createTaskLog(say: (level: LogLevel, message: string, fields: LogFields) => void): TaskLog {
+  const at =
+    (level: LogLevel) =>
+    (message: string, fields: LogFields = {}) =>
+      say(level, String(message), fields)
+  return Object.assign(at('info'), { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') })
+}
+
+function faults(whole: string, error: z.ZodError): string {
+  return error.issues
+    .slice(0, MOST_FAULTS)
+    .map(({ path, message }) => `${path.join('.') || whole}: ${message}`)
+    .join('; ')
+}

@@ -1,0 +1,159 @@
+import { z } from 'zod'
+import { ScError } from './errors.ts'
+import type { TaskDescription } from './python-protocol.ts'
+
+/**
+ * A task in TypeScript: `import { defineTask } from 'semantics-cluster'` in a file of `SC_TASKS_DIR`. Everything that a
+ * task's author may import by that name is exported here.
+ */
+
+const NAME = /^[a-z][a-z0-9.-]{0,62}$/
+/** Also the name of a program, which is looked for on PATH. */
+const FEATURE = /^[A-Za-z0-9][\w.+-]{0,62}$/
+/** Tasks of the project itself. */
+const OWN_PREFIX = 'transcribe.'
+/** What an input's local files are called; see `runOnChild`. */
+const FILES = 'files'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+export type LogFields = Record<string, unknown>
+type Say = (message: string, fields?: LogFields) => void
+/** `log('text', { fields })` is of level info; `log.warn` and the others are of theirs. */
+export type TaskLog = Say & Record<LogLevel, Say>
+
+/** What a task gets beside its input. */
+export interface TaskContext {
+  /** Into the job's log. */
+  log: TaskLog
+  /** Aborts when the job is cancelled or the worker stops: hand it to `fetch` and whatever else takes one. */
+  signal: AbortSignal
+  /** `fraction` of the run is done, 0 to 1; `partial` is what is known of the output so far. */
+  progress: (fraction: number, partial?: unknown) => void
+  /** Local paths of the unit's files, by name. */
+  files: Readonly<Record<string, string>>
+}
+
+/** What a slot must have to run the task. */
+export interface TaskRequirements {
+  /** Default: false, or true where `vramGb` is more than 0. */
+  gpu?: boolean
+  /** GB of GPU memory; default 0. */
+  vramGb?: number
+  /** Programs that must be on the worker's PATH, by name: `ollama`. */
+  features?: string[]
+}
+
+export interface TaskOptions<I extends z.ZodType, O extends z.ZodType> {
+  /** How it is called: /^[a-z][a-z0-9.-]{0,62}$/, not `transcribe.…`. */
+  name: string
+  description?: string
+  requires?: TaskRequirements
+  /** An object schema; it travels to the master as JSON Schema. */
+  input: I
+  output: O
+  /** One attempt. A throw fails it and it is tried again, unless the error has `retryable: false`. */
+  run(input: z.output<I>, context: TaskContext): z.input<O> | Promise<z.input<O>>
+}
+
+type JsonSchema = Record<string, unknown>
+
+export interface Task<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.ZodType>
+  extends Required<Omit<TaskOptions<I, O>, 'requires'>> {
+  readonly requires: Required<TaskRequirements>
+  /** JSON Schema 2020-12 of what is sent and of what comes back. */
+  readonly inputSchema: JsonSchema
+  readonly outputSchema: JsonSchema
+}
+
+const defined = new WeakSet<object>()
+
+/**
+ * Makes a task. The options are checked here, once: SC_CONFIG names every one that is wrong.
+ *
+ *     export default defineTask({
+ *       name: 'word-count',
+ *       input: z.object({ text: z.string() }),
+ *       output: z.object({ words: z.number().int() }),
+ *       async run({ text }) { return { words: text.split(/\s+/).length } }
+ *     })
+ */
+export function defineTask<I extends z.ZodType, O extends z.ZodType>(options: TaskOptions<I, O>): Task<I, O> {
+  const checked = optionsSchema.safeParse(options)
+  if (!checked.success) throw refusal(options, checked.error.issues.map(sentenceOf))
+  const { name, description, requires } = checked.data
+  const { input, output, run } = options
+  const inputSchema = jsonSchema(options, 'input', input)
+  const outputSchema = jsonSchema(options, 'output', output)
+  const task = Object.freeze({ name, description, requires, input, output, run, inputSchema, outputSchema })
+  defined.add(task)
+  return task
+}
+
+export function isTask(value: unknown): value is Task {
+  return typeof value === 'object' && value !== null && defined.has(value)
+}
+
+/** What a worker says of a task that stands in `file`. */
+export function describeTask(task: Task, file: string): TaskDescription {
+  const { name, description, requires, inputSchema, outputSchema } = task
+  const { gpu, vramGb, features } = requires
+  return { name, description, gpu, vramGb, features, builtIn: false, inputSchema, outputSchema, file }
+}
+
+const isSchema = z.custom<z.ZodType>(value => value instanceof z.ZodType, 'expected a zod schema, like z.object({ … })')
+const noOther = (what: string, known: string) => ({
+  error: (issue: z.core.$ZodRawIssue): string | undefined =>
+    issue.code === 'unrecognized_keys'
+      ? `there is no ${what} ${(issue.keys as string[]).join(', ')}; there are ${known}`
+      : undefined
+})
+
+const requirementsSchema = z
+  .strictObject(
+    {
+      gpu: z.boolean('expected true or false').optional(),
+      vramGb: z.number('expected a number of GB').nonnegative('expected 0 or more').default(0),
+      features: z.array(z.string().regex(FEATURE, "expected a program's name"), 'expected a list of names').default([])
+    },
+    noOther('requirement', 'gpu, vramGb, features')
+  )
+  .refine(({ gpu, vramGb }) => gpu !== false || vramGb === 0, { path: ['gpu'], error: 'vramGb needs a GPU' })
+  .transform(({ gpu, vramGb, features }) => ({ gpu: gpu ?? vramGb > 0, vramGb, features }))
+
+const optionsSchema = z.strictObject(
+  {
+    name: z
+      .string('expected a text')
+      .regex(NAME, `expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter`)
+      .refine(name => !name.startsWith(OWN_PREFIX), `names that begin with ${OWN_PREFIX} are taken`),
+    description: z.string('expected a text').default(''),
+    requires: requirementsSchema.prefault({}),
+    input: isSchema,
+    output: isSchema,
+    run: z.custom(value => typeof value === 'function', 'expected a function')
+  },
+  noOther('option', 'name, description, requires, input, output, run')
+)
+
+function jsonSchema(options: { name: string }, io: 'input' | 'output', schema: z.ZodType): JsonSchema {
+  let told: JsonSchema
+  try {
+    told = { ...z.toJSONSchema(schema, { io, target: 'draft-2020-12' }) }
+  } catch (error) {
+    throw refusal(options, [`${io}: cannot be told as JSON Schema: ${(error as Error).message}`])
+  }
+  if (io === 'output') return told
+  if (told.type !== undefined && told.type !== 'object') throw refusal(options, ['input: expected a z.object({ … })'])
+  if (Object.hasOwn((told.properties as object | undefined) ?? {}, FILES))
+    throw refusal(options, [`input: the field ${FILES} is taken by the files of the unit`])
+  return told
+}
+
+function sentenceOf({ path, message }: z.core.$ZodIssue): string {
+  return path.length > 0 ? `${path.join('.')}: ${message}` : message
+}
+
+function refusal(options: unknown, problems: string[]): ScError {
+  const name = (options as { name?: unknown } | null)?.name
+  return new ScError('SC_CONFIG', `defineTask ${typeof name === 'string' ? name : ''}: ${problems.join('; ')}`)
+}

@@ -1,0 +1,151 @@
+"""Tasks of the user's own: files of the tasks folder, and their unit tests."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from child import Child
+from pydantic import BaseModel
+
+from sc_gpu import Context, task
+from sc_gpu.errors import TaskInputError
+from sc_gpu.testing import run_task
+
+Start = Callable[..., Child]
+
+HEAD = """
+from pydantic import BaseModel
+from sc_gpu import Context, task
+
+class Text(BaseModel):
+    text: str
+"""
+
+
+def write(folder: Path, name: str, body: str) -> None:
+    (folder / name).write_text(HEAD + dedent(body))
+
+
+def write_task(folder: Path, name: str, task_name: str, more: str = "") -> None:
+    write(
+        folder,
+        name,
+        f"""
+        @task(name="{task_name}"{more})
+        def run(request: Text, context: Context) -> Text:
+            print("stray")
+            context.log("Turned", length=len(request.text))
+            return Text(text=request.text[::-1])
+        """,
+    )
+
+
+def hello(child: Child, tasks_dir: Path) -> dict[str, Any]:
+    child.send(type="hello", protocol=1, device="cpu", modelsDir=None, tasksDir=str(tasks_dir))
+    return child.wait_for("ready")
+
+
+def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
+    write_task(tmp_path, "turn-round.py", "turn", ', vram_gb=6, features=["ollama"], description="Turns text round"')
+    (tmp_path / "test_turn.py").write_text("raise RuntimeError('a test is no task')")
+    (tmp_path / "notes.txt").write_text("no task either")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "helper.py").write_text("raise RuntimeError('only when it is imported')")
+    child = start(hello=False)
+    ready = hello(child, tmp_path)
+    assert ready["leftOut"] == []
+    (found,) = (each for each in ready["tasks"] if not each["builtIn"])
+    assert found["inputSchema"]["properties"]["text"]["type"] == "string"
+    said = {key: value for key, value in found.items() if key not in ("inputSchema", "outputSchema")}
+    assert said == {
+        "name": "turn",
+        "description": "Turns text round",
+        "gpu": True,
+        "vramGb": 6.0,
+        "features": ["ollama"],
+        "builtIn": False,
+        "file": "turn-round.py",
+    }
+    child.run("1", "turn", text="abc", files={})
+    assert child.wait_for("log")["fields"] == {"length": 3}
+    assert child.answer("1")["output"] == {"text": "cba"}
+    child.run("2", "turn", txt="abc")
+    error = child.answer("2")
+    assert (error["code"], "text: Field required" in error["message"]) == ("SC_TASK_INPUT", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("def run(:", "SyntaxError"),
+        ("import no_such_module", "line 8: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(1)", "SystemExit: 1"),
+        ("", "it has no task"),
+        ("@task(name='Bad_Name')\ndef run(r: Text, c: Context) -> Text: ...", "task Bad_Name: name: expected"),
+        ("@task(name='transcribe.mine')\ndef run(r: Text, c: Context) -> Text: ...", "transcribe. are taken"),
+        ("@task(name='m', features='ollama')\ndef run(r: Text, c: Context) -> Text: ...", "expected a list"),
+        ("@task(name='m', gpus=1)\ndef run(r: Text, c: Context) -> Text: ...", "unexpected keyword argument 'gpus'"),
+        ("@task(name='m')\ndef run(r: str, c: Context) -> Text: ...", "def run(request: BaseModel"),
+        ("@task(name='first')\ndef run(r: Text, c: Context) -> Text: ...", "the task first is in a.py already"),
+        ("class F(Text):\n    files: str\n@task(name='m')\ndef run(r: F, c: Context) -> Text: ...", "files is taken"),
+    ],
+    ids=lambda value: value.split("\n")[0] or "empty",
+)
+def test_a_broken_file_is_left_out_and_the_others_are_not(start: Start, tmp_path: Path, body: str, says: str) -> None:
+    write_task(tmp_path, "a.py", "first")
+    write_task(tmp_path, "z.py", "last")
+    write(tmp_path, "broken.py", f"\n{body}")
+    child = start(hello=False)
+    ready = hello(child, tmp_path)
+    assert [each["name"] for each in ready["tasks"] if not each["builtIn"]] == ["first", "last"]
+    (left_out,) = ready["leftOut"]
+    assert left_out["file"] == "broken.py"
+    assert says in left_out["reason"]
+    child.run("1", "last", text="abc")
+    assert child.answer("1")["type"] == "result"
+
+
+def test_a_file_whose_second_task_fails_keeps_none(start: Start, tmp_path: Path) -> None:
+    write_task(tmp_path, "half.py", "half")
+    with (tmp_path / "half.py").open("a") as file:
+        file.write("\nraise RuntimeError('after the task')")
+    ready = hello(start(hello=False), tmp_path)
+    assert [each["name"] for each in ready["tasks"] if not each["builtIn"]] == []
+    assert "after the task" in ready["leftOut"][0]["reason"]
+
+
+def test_the_import_brings_nothing_heavy(repo: Path) -> None:
+    look = "import sys, sc_gpu; print(sorted({'pydantic', 'numpy', 'faster_whisper'} & set(sys.modules)))"
+    folder = repo / "python-gpu"
+    ran = subprocess.run([sys.executable, "-c", look], cwd=folder, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+class Text(BaseModel):
+    text: str
+
+
+class Length(BaseModel):
+    length: int
+
+
+@task(name="test.length")
+def length_of(request: Text, context: Context) -> Length:
+    context.progress(0.5, {"length": 0})
+    context.log("Read", "debug", where=context.files.get("input"))
+    return Length(length=len(request.text))
+
+
+def test_a_unit_test_of_a_task() -> None:
+    record = run_task(length_of, {"text": "abc"}, files={"input": "/srv/a.txt"})
+    assert record.output == {"length": 3}
+    assert record.logs == [("debug", "Read", {"where": "/srv/a.txt"})]
+    assert record.progress == [(0.5, {"length": 0})]
+    with pytest.raises(TaskInputError, match="text: Field required"):
+        run_task(length_of, {})
+    with pytest.raises(TypeError, match="hello is no task"):
+        run_task(hello, {})
