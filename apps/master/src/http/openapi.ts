@@ -12,7 +12,8 @@ export async function addOpenapi(app: App, { version }: AppDeps): Promise<void> 
       info: {
         title: 'Semantics Cluster',
         version,
-        description: 'Transcription spread over several machines. Errors are `application/problem+json` with a `code`.',
+        description:
+          'Transcription and tasks of any kind, spread over several machines. Errors are `application/problem+json` with a `code`.',
         license: { name: 'MIT', identifier: 'MIT' }
       },
       components: {

@@ -33,17 +33,25 @@ export async function readQueueStats(db: Database, workers: WorkerRow[]): Promis
   })
 }
 
-async function countUnits(db: Database) {
-  return await db
-    .selectFrom('units')
-    .where('status', 'in', ['QUEUED', 'RUNNING'])
-    .groupBy('queue')
-    .select([
-      'queue',
-      sql<string>`count(*) filter (where status = 'QUEUED')`.as('waiting'),
-      sql<string>`count(*) filter (where status = 'RUNNING')`.as('running'),
-      sql<number | null>`extract(epoch from now() - min(greatest(queued_at, not_before)) filter (
-        where status = 'QUEUED' and (not_before is null or not_before <= now())))::float8`.as('oldest')
-    ])
-    .execute()
+interface Counted {
+  queue: string
+  waiting: string
+  running: string
+  oldest: number | null
+}
+
+/** By indexes; the oldest is the first in its queue's order of time that may run. */
+async function countUnits(db: Database): Promise<Counted[]> {
+  const { rows } = await sql<Counted>`
+    with waiting as (select queue, count(*) as units from units where status = 'QUEUED' group by queue),
+      running as (select queue, count(*) as units from units where status = 'RUNNING' group by queue)
+    select queue, coalesce(waiting.units, 0) as waiting, coalesce(running.units, 0) as running,
+      extract(epoch from now() - oldest.since)::float8 as oldest
+    from waiting full join running using (queue)
+    left join lateral (
+      select greatest(units.queued_at, units.not_before) as since from units
+      where units.queue = waiting.queue and status = 'QUEUED' and (not_before is null or not_before <= now())
+      order by units.queued_at limit 1
+    ) as oldest on true`.execute(db)
+  return rows
 }

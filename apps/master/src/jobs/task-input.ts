@@ -13,14 +13,17 @@ interface Task {
 
 const MOST_COMPILED = 500
 const MOST_FIELDS_NAMED = 10
+/** Of a larger input only the first bad field is looked for: half a million of them would hold up everything else. */
+const ALL_FIELDS_UP_TO_CHARS = 64 * 1024
 const compiled = new Map<string, ValidateFunction>()
 
 /** SC_TASK_INPUT, which names each bad field; SC_TASK_UNFIT: the schema itself is none. */
 export function checkInput(task: Task, input: unknown): Record<string, unknown> {
-  const validate = compile(task)
+  const text = JSON.stringify(input)
+  const validate = compile(task, text.length <= ALL_FIELDS_UP_TO_CHARS)
   const faults = validate(input) ? [] : (validate.errors ?? []).map(describe)
   if (!isObject(input)) faults.unshift('input: must be an object')
-  else if (toJsonb(input) !== JSON.stringify(input)) faults.push('input: has text with a NUL or half a surrogate pair')
+  else if (toJsonb(input) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
   else if (faults.length === 0) return input
   const named = [...new Set(faults)]
   const more = named.length > MOST_FIELDS_NAMED ? `; and ${named.length - MOST_FIELDS_NAMED} more` : ''
@@ -38,17 +41,17 @@ export function queueOfTask({ name, queue, requires }: Pick<RegisteredTask, 'nam
   )
 }
 
-function compile({ name, inputSchema }: Task): ValidateFunction {
-  const text = JSON.stringify(inputSchema)
-  const known = compiled.get(text)
+function compile({ name, inputSchema }: Task, allErrors: boolean): ValidateFunction {
+  const key = JSON.stringify([allErrors, inputSchema])
+  const known = compiled.get(key)
   if (known) return known
   // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
-  const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false, logger: false })
+  const ajv = new Ajv2020({ strict: false, allErrors, validateSchema: false, logger: false })
   addFormats.default(ajv)
   try {
     const validate = ajv.compile(inputSchema)
     if (compiled.size >= MOST_COMPILED) compiled.delete(compiled.keys().next().value as string)
-    compiled.set(text, validate)
+    compiled.set(key, validate)
     return validate
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)

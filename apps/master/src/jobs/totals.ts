@@ -15,36 +15,34 @@ export interface Totals {
 
 /** What PostgreSQL counts, by indexes only: rows of long ago are not read. */
 export async function readTotals(db: Database): Promise<Totals> {
-  const [open, ended, units, done] = await Promise.all([
-    db
-      .selectFrom('jobs')
-      .where('status', 'in', ['PENDING', 'RUNNING'])
-      .groupBy('status')
-      .select(['status', eb => eb.fn.countAll<string>().as('count')])
-      .execute(),
-    db
-      .selectFrom('jobs')
-      .where('finished_at', '>', sql<Date>`now() - interval '24 hours'`)
-      .groupBy('status')
-      .select(['status', eb => eb.fn.countAll<string>().as('count')])
-      .select(sql<string>`count(*) filter (where finished_at > now() - interval '1 minute')`.as('lately'))
-      .execute(),
-    db
-      .selectFrom('units')
-      .where('status', 'in', ['QUEUED', 'RUNNING'])
-      .groupBy('status')
-      .select(['status', eb => eb.fn.countAll<string>().as('count')])
-      .execute(),
-    readLastMinute(db)
-  ])
-  const counts = new Map([...open, ...ended].map(({ status, count }) => [status, Number(count)]))
-  const countOf = (status: 'QUEUED' | 'RUNNING') => Number(units.find(row => row.status === status)?.count ?? 0)
+  const [open, ended, done] = await Promise.all([readOpen(db), readEnded(db), readLastMinute(db)])
+  const counts = new Map(ended.map(({ status, count }) => [status, Number(count)]))
   const jobsEnded = ended.reduce((sum, { lately }) => sum + Number(lately), 0)
+  const jobs = { ...Object.fromEntries(JOB_STATUSES.map(status => [status, counts.get(status) ?? 0])), ...open.jobs }
+  return { jobs: jobs as Totals['jobs'], units: open.units, lastMinute: { ...done, jobsEnded } }
+}
+
+async function readOpen(db: Database) {
+  const { rows } = await sql<{ open: string; running: string; queued: string; units_running: string }>`
+    select (select count(*) from jobs where status in ('PENDING', 'RUNNING')) as open,
+      (select count(*) from jobs where status = 'RUNNING') as running,
+      (select count(*) from units where status = 'QUEUED') as queued,
+      (select count(*) from units where status = 'RUNNING') as units_running`.execute(db)
+  const { open = 0, running = 0, queued = 0, units_running = 0 } = rows[0] ?? {}
   return {
-    jobs: Object.fromEntries(JOB_STATUSES.map(status => [status, counts.get(status) ?? 0])) as Totals['jobs'],
-    units: { QUEUED: countOf('QUEUED'), RUNNING: countOf('RUNNING') },
-    lastMinute: { ...done, jobsEnded }
+    jobs: { PENDING: Number(open) - Number(running), RUNNING: Number(running) },
+    units: { QUEUED: Number(queued), RUNNING: Number(units_running) }
   }
+}
+
+async function readEnded(db: Database) {
+  return await db
+    .selectFrom('jobs')
+    .where('finished_at', '>', sql<Date>`now() - interval '24 hours'`)
+    .groupBy('status')
+    .select(['status', eb => eb.fn.countAll<string>().as('count')])
+    .select(sql<string>`count(*) filter (where finished_at > now() - interval '1 minute')`.as('lately'))
+    .execute()
 }
 
 /** From one name of a task to the next, and of each only its newest units: the order of the index `units_done`. */

@@ -252,3 +252,21 @@ describe('what is said of a job that waits', () => {
     expect((await shown(first.jobId)).etaSeconds).toBeOneOf([5, 6])
   })
 })
+
+describe('GET /api/jobs/{jobId}/units', () => {
+  it('comes in pages, by task and index', async () => {
+    const jobId = await insertTranscription(db())
+    for (let at = 0; at < 5; at++) await insertChunk(db(), jobId, at, { status: 'QUEUED' })
+    await changeUnit(`${jobId}.chunk.4`, { task: 'transcribe.detect' })
+    const found: number[] = []
+    let url: string | null = `/api/jobs/${jobId}/units?limit=2`
+    for (let pages = 0; url !== null && pages < 9; pages++) {
+      const page: { items: Array<{ index: number }>; nextCursor: string | null } = (await get(url)).json()
+      found.push(...page.items.map(({ index }) => index))
+      url = page.nextCursor && `/api/jobs/${jobId}/units?limit=2&cursor=${page.nextCursor}`
+    }
+    expect(found).toEqual([0, 1, 2, 3, 4])
+    expect((await get(`/api/jobs/${jobId}/units`)).json()).toMatchObject({ nextCursor: null, items: { length: 5 } })
+    expect((await get(`/api/jobs/${jobId}/units?cursor=zzz`)).json().detail).toMatch(/^cursor: /)
+  })
+})

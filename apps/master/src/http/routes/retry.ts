@@ -68,13 +68,13 @@ export function addRetry(app: App, deps: AppDeps): void {
   })
 }
 
-/** Undefined: it was begun again; else why not, as somebody else was first. */
+/** Undefined: it was begun again; else why not. */
 async function retry(deps: AppDeps, jobId: string): Promise<ScError | undefined> {
   try {
     await deps.retry(jobId)
     return undefined
   } catch (error) {
-    if (error instanceof ScError && error.code === 'SC_NOT_FAILED') return error
+    if (error instanceof ScError && (error.code === 'SC_NOT_FAILED' || error.code === 'SC_NOT_FOUND')) return error
     throw error
   }
 }

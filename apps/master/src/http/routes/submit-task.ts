@@ -26,14 +26,7 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
       body: taskRequestSchema,
       response: {
         202: startedJobSchema,
-        ...problems(
-          'SC_TASK_UNKNOWN',
-          'SC_TASK_INPUT',
-          'SC_TASK_UNFIT',
-          'SC_IDEMPOTENCY_CONFLICT',
-          'SC_FILE_TOO_LARGE',
-          'SC_OVERLOADED'
-        )
+        ...problems('SC_TASK_UNKNOWN', 'SC_TASK_INPUT', 'SC_TASK_UNFIT', 'SC_IDEMPOTENCY_CONFLICT', 'SC_FILE_TOO_LARGE')
       }
     },
     handler: async (request, reply) => {
