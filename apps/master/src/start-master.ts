@@ -20,8 +20,10 @@ import { startEmbeddedRedis } from './embedded/redis.ts'
 import { buildApp } from './http/build-app.ts'
 import { createKeys } from './http/keys.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
+import { toDefinition } from './jobs/defined-job.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
+import { loadJobs } from './jobs/load-jobs.ts'
 import { startRetention } from './jobs/retention.ts'
 import { createMetrics } from './metrics.ts'
 import { createTranscription } from './transcription/job.ts'
@@ -80,6 +82,8 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   releasers.add('voice activity', () => voiceActivity.close())
   const spoolDir = dir.spool
   const transcription = createTranscription({ blobs, ffmpegPath, spoolDir, voiceActivity, defaultModel, hasGpu })
+  const jobs = await loadJobs(config.tasksDir, log)
+  const tasks = createTaskRegistry({ db, presence, jobs })
   // The same name after a restart: what this master had read and not applied is read again first.
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
   const engine = startEngine({
@@ -93,7 +97,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     consumer,
     workerIds: () => presence.workerIds(),
     slotsOf: queue => slotsOn(presence.workers(), queue),
-    definitions: [transcription]
+    definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
   })
   releasers.add('engine', () => engine.stop())
   const { retentionDays: days, retentionBytes: bytes } = config
@@ -111,7 +115,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     feed,
     presence,
     room,
-    tasks: createTaskRegistry({ db, presence }),
+    tasks,
     metrics,
     keys,
     ffmpegPath,

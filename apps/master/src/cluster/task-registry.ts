@@ -1,4 +1,5 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
+import type { DefinedJob } from '@sc/shared/define-job.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import type { Database } from '../database/schema.ts'
 import type { WorkerPresence, WorkerRow } from './presence.ts'
@@ -12,8 +13,10 @@ export interface RegisteredTask {
   outputSchema: Record<string, unknown>
   /** Every worker that registered it, also one that is off. */
   workers: Array<Pick<WorkerRow, 'id' | 'name' | 'status'>>
-  /** Where its units go; null: no class of workers is large enough. */
+  /** Where its units go; null: no class of workers is large enough, or it is a job. */
   queue: string | null
+  /** A job of several units, whose plan the masters run. */
+  isJob: boolean
   /** How many different definitions the workers have; the others are of the one that counts. */
   versions: number
 }
@@ -30,6 +33,13 @@ interface Registration {
   atMs: number
 }
 
+export interface TaskRegistryDeps {
+  db: Database
+  presence: Pick<WorkerPresence, 'workers'>
+  /** Jobs of the user's own, which this master knows. */
+  jobs: DefinedJob[]
+}
+
 /** A burst of submissions asks once. */
 const KEPT_MS = 500
 /** What a name of a queue may have in it. */
@@ -40,11 +50,12 @@ const NAME = /^[A-Za-z0-9][\w.-]{0,99}$/
  * different things by one name, the newest registration counts, one of a worker that is there before one of a worker
  * that is off.
  */
-export function createTaskRegistry(deps: { db: Database; presence: Pick<WorkerPresence, 'workers'> }): TaskRegistry {
+export function createTaskRegistry(deps: TaskRegistryDeps): TaskRegistry {
+  const jobs = deps.jobs.map(toJob)
   let kept: { tasks: Promise<RegisteredTask[]>; untilMs: number } | undefined
 
   function read(): Promise<RegisteredTask[]> {
-    const tasks = readRegistrations(deps).then(toTasks)
+    const tasks = readRegistrations(deps).then(registrations => withJobs(toTasks(registrations), jobs))
     kept = { tasks, untilMs: performance.now() + KEPT_MS }
     tasks.catch(() => {
       kept = undefined
@@ -62,12 +73,24 @@ export function createTaskRegistry(deps: { db: Database; presence: Pick<WorkerPr
   }
 }
 
+/** A job's name counts before a task's. */
+function withJobs(tasks: RegisteredTask[], jobs: RegisteredTask[]): RegisteredTask[] {
+  const names = new Set(jobs.map(({ name }) => name))
+  const all = [...tasks.filter(({ name }) => !names.has(name)), ...jobs]
+  return all.sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+function toJob({ name, description, inputSchema, outputSchema }: DefinedJob): RegisteredTask {
+  const requires = { gpu: false, vramGb: 0, features: [] }
+  return { name, description, requires, inputSchema, outputSchema, workers: [], queue: null, isJob: true, versions: 1 }
+}
+
 /** Steps of a transcription: they need files that only its plan makes. */
 export function isStepOfTranscription(name: string): boolean {
   return name.startsWith('transcribe.')
 }
 
-async function readRegistrations({ db, presence }: Parameters<typeof createTaskRegistry>[0]): Promise<Registration[]> {
+async function readRegistrations({ db, presence }: TaskRegistryDeps): Promise<Registration[]> {
   const rows = await db
     .selectFrom('workers')
     .select(['id', 'name', 'tasks', 'tasks_at'])
@@ -100,6 +123,7 @@ function toTask(same: Registration[]): RegisteredTask {
     inputSchema,
     outputSchema,
     workers: same.map(({ worker }) => worker),
+    isJob: false,
     queue: base === null ? null : queueName(base, builtIn ? null : name),
     versions: new Set(same.map(({ task }) => JSON.stringify(task))).size
   }

@@ -21,7 +21,8 @@ export const taskSchema = named(
     workers: z
       .array(z.object({ id: z.string(), name: z.string(), status: z.enum(['online', 'draining', 'offline']) }))
       .describe('Every worker that has it, also those that are off'),
-    queue: z.string().nullable().describe('Where its units wait; null: no worker can be large enough'),
+    queue: z.string().nullable().describe('Where its units wait; null: no worker can be large enough, or it is a job'),
+    isJob: z.boolean().describe('True: a job of several units, each a task; false: one unit'),
     versions: z
       .int()
       .describe(

@@ -81,7 +81,7 @@ export function startEngine(deps: EngineDeps): Engine {
 
   return {
     submit: createSubmit({ db, queuePlan: plans.add }),
-    submitTask: createSubmitTask({ db, dispatch }),
+    submitTask: createSubmitTask({ db, dispatch, queuePlan: plans.add }),
     cancel: createCancel(settle),
     retry: createRetry({ db, dispatch, queuePlan: plans.add }),
     dispatch,

@@ -7,7 +7,8 @@ import { insertUnits } from './units.ts'
 
 export interface TaskRequest {
   task: string
-  queue: string
+  /** Null: a job, which is planned. */
+  queue: string | null
   /** Checked against the task's schema. */
   input: Record<string, unknown>
   priority: number
@@ -26,31 +27,38 @@ export interface TaskRequest {
 /** A task that says nothing for so long holds its slot no longer. */
 export const DEFAULT_TIMEOUT_MS = 60 * 60_000
 
+export interface SubmitTaskDeps {
+  db: Database
+  dispatch: Pick<Dispatch, 'wake'>
+  queuePlan(jobId: string): Promise<void>
+}
+
 /** Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. */
-export function createSubmitTask({ db, dispatch }: { db: Database; dispatch: Dispatch }) {
+export function createSubmitTask({ db, dispatch, queuePlan }: SubmitTaskDeps) {
   return async (request: TaskRequest): Promise<Submitted> => {
     const jobId = randomUUID()
-    let unit: UnitRow
+    let unit: UnitRow | null
     try {
       unit = await db.transaction().execute(trx => insertJob(trx, jobId, request))
     } catch (error) {
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
       return { jobId: await findSame(db, request, request.idempotencyKey), existing: true }
     }
-    dispatch.wake([unit.queue])
+    if (unit) dispatch.wake([unit.queue])
+    else await queuePlan(jobId)
     return { jobId, existing: false }
   }
 }
 
-async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskRequest): Promise<UnitRow> {
+async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskRequest): Promise<UnitRow | null> {
   const { task, queue, input, timeoutMs } = request
   const job = await trx
     .insertInto('jobs')
     .values({
       id: jobId,
       task,
-      single: true,
-      planned: true,
+      single: queue !== null,
+      planned: queue !== null,
       priority: request.priority,
       input: JSON.stringify(input),
       key_id: request.keyId,
@@ -62,6 +70,7 @@ async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskR
     })
     .returningAll()
     .executeTakeFirstOrThrow()
+  if (queue === null) return null
   const deadlineMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
   const draft = { task, index: 0, queue, input: null, params: input, blobs: {}, span: {}, seconds: 0, deadlineMs }
   const [unit] = (await insertUnits(trx, job.id, [draft], false)) ?? []

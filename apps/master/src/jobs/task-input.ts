@@ -1,6 +1,8 @@
+import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
+import type { RegisteredTask } from '../cluster/task-registry.ts'
 import { toJsonb } from '../database/jsonb.ts'
 
 /** The one file that knows ajv: the input of a task against the schema that its worker registered. */
@@ -27,6 +29,16 @@ export function checkInput(task: Task, input: unknown): Record<string, unknown> 
   const more = named.length > MOST_FIELDS_NAMED ? `; and ${named.length - MOST_FIELDS_NAMED} more` : ''
   const fields = named.slice(0, MOST_FIELDS_NAMED).join('; ')
   throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid. ${fields}${more}`)
+}
+
+/** The queue of a task's units. SC_TASK_UNFIT: no class of workers is large enough. */
+export function queueOfTask({ name, queue, requires }: Pick<RegisteredTask, 'name' | 'queue' | 'requires'>): string {
+  if (queue !== null) return queue
+  const largest = VRAM_CLASSES_GB.at(-1)
+  throw new ScError(
+    'SC_TASK_UNFIT',
+    `Task ${name} asks for ${requires.vramGb} GB of GPU memory; the largest class of workers has ${largest} GB.`
+  )
 }
 
 function compile({ name, inputSchema }: Task, allErrors: boolean): ValidateFunction {

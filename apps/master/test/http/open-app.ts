@@ -58,14 +58,14 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     feed,
     presence,
     room,
-    tasks: createTaskRegistry({ db, presence }),
+    tasks: createTaskRegistry({ db, presence, jobs: [] }),
     metrics: createMetrics(),
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),
     ffmpegPath: await findFfmpeg(),
     log,
     version: '0.0.0-test',
     submit: createSubmit({ db, queuePlan }),
-    submitTask: createSubmitTask({ db, dispatch }),
+    submitTask: createSubmitTask({ db, dispatch, queuePlan }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
     retry: createRetry({ db, dispatch, queuePlan })
   }

@@ -3,17 +3,20 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolder } from '@sc/shared/blobs/folder.ts'
+import type { DefinedJob } from '@sc/shared/define-job.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { closeQueue, openQueue, release, type TakenUnit, takeNext, type UnitQueue } from '@sc/shared/queues.ts'
 import { connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
+import { createTaskRegistry } from '../../src/cluster/task-registry.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import type { JobRow, UnitRow } from '../../src/database/schema.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
+import { toDefinition } from '../../src/jobs/defined-job.ts'
 import type { JobDefinition } from '../../src/jobs/definition.ts'
 import { startEngine } from '../../src/jobs/engine.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
@@ -23,7 +26,7 @@ import { createMetrics } from '../../src/metrics.ts'
  * The engine with real servers, a job kind of our own (`count`: units 0 … n-1, each to be answered with its square), and
  * a worker that is played by the test: it takes units from the real queue and writes to a real outbox.
  */
-export async function startClusterOfOne() {
+export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sc-engine-'))
   const releasers = createReleasers()
   const log = createLog('test', 'silent')
@@ -43,6 +46,7 @@ export async function startClusterOfOne() {
   const feed = await createJobFeed({ databaseUrl: postgres.url, log })
   releasers.add('feed', () => feed.stop())
   const workers = ['w-1', 'w-2']
+  const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs })
 
   const startMaster = (name = 'one') =>
     startEngine({
@@ -56,7 +60,7 @@ export async function startClusterOfOne() {
       consumer: name,
       workerIds: async () => workers,
       slotsOf: () => 2,
-      definitions: [COUNT]
+      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
     })
 
   const queues = new Map<string, UnitQueue>()
@@ -72,6 +76,7 @@ export async function startClusterOfOne() {
   return {
     db,
     blobs,
+    tasks,
     redis,
     redisServer,
     feed,

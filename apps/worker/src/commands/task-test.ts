@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { relative, resolve } from 'node:path'
 import { childEnv } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { isNodeTest, isPythonTest, testFiles } from '@sc/shared/task-files.ts'
 import { pythonTestCommand, pythonTestEnv } from '../python/command.ts'
 import { nodeTestCommand } from '../tasks/node-command.ts'
 import type { Command } from '../tasks/process-group.ts'
-import { isNodeTest, isPythonTest, testFiles } from '../tasks/task-files.ts'
 import { type Flags, readSettings } from './flags.ts'
 
 /**

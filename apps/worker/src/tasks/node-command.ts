@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import type { Device } from '../python/command.ts'
 import type { Command } from './process-group.ts'
@@ -25,6 +26,6 @@ export function nodeEnv(device: Device): Record<string, string> {
 
 /** Node's own test runner, with the imports that tasks may write. */
 export function nodeTestCommand(files: string[], tasksDir: string): Command {
-  const hooks = join(import.meta.dirname, 'node/resolve-ours.ts')
+  const hooks = fileURLToPath(import.meta.resolve('@sc/shared/resolve-ours.ts'))
   return { file: process.execPath, args: [...FLAGS, '--import', hooks, '--test', ...files], cwd: tasksDir }
 }

@@ -13,11 +13,11 @@
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { LeftOut, TaskDescription } from '@sc/shared/python-protocol.ts'
+import { nodeTaskFiles } from '@sc/shared/task-files.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
 import { lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
 import type { Command } from './process-group.ts'
-import { nodeTaskFiles } from './task-files.ts'
 import { type Answer, type Ready, type Run, TaskProcess } from './task-process.ts'
 
 export interface SlotTasksOptions {

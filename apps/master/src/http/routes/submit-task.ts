@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto'
-import { LEAST_GPU_GB, VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
-import type { RegisteredTask } from '../../cluster/task-registry.ts'
-import { checkInput } from '../../jobs/task-input.ts'
+import { checkInput, queueOfTask } from '../../jobs/task-input.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { callerOf } from '../auth.ts'
 import { findJob } from '../find-job.ts'
@@ -34,7 +32,7 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { body } = request
       const task = await findTask(deps.tasks, request.params.name)
-      const queue = queueOf(task)
+      const queue = task.isJob ? null : queueOfTask(task)
       const input = checkInput(task, body.input === undefined ? {} : body.input)
       const { jobId, existing } = await deps.submitTask({
         task: task.name,
@@ -53,15 +51,6 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
       return { jobId, submissionId: jobId, status, ...urlsOf(request, jobId) }
     }
   })
-}
-
-function queueOf({ name, queue, requires }: RegisteredTask): string {
-  if (queue !== null) return queue
-  const sizes = [LEAST_GPU_GB, ...VRAM_CLASSES_GB]
-  throw new ScError(
-    'SC_TASK_UNFIT',
-    `Task ${name} asks for ${requires.vramGb} GB of GPU memory; the largest class of workers has ${sizes.at(-1)} GB.`
-  )
 }
 
 /** Null: at once. */

@@ -4,7 +4,6 @@ import { takeConsole } from './console.ts'
 import { endWithParent } from './end-with-parent.ts'
 import { createSend } from './send.ts'
 import { serve } from './serve.ts'
-import './resolve-ours.ts'
 
 // Ctrl-C in a terminal reaches the whole group; the worker decides when its slots end.
 process.on('SIGINT', () => {})

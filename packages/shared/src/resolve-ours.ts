@@ -1,12 +1,12 @@
 /**
  * What files of the tasks folder import by name without a node_modules of their own: `semantics-cluster`, its `/testing`,
- * and `zod`. Importing this file sets it up, for the Node process and, by `--import`, for the tests of tasks.
+ * and `zod`. Importing this file sets it up, for the processes that load such files and, by `--import`, for the tests of tasks.
  */
 import { registerHooks } from 'node:module'
 
 const OURS = new Map([
-  ['semantics-cluster', import.meta.resolve('@sc/shared/define-task.ts')],
-  ['semantics-cluster/testing', import.meta.resolve('@sc/shared/task-testing.ts')]
+  ['semantics-cluster', import.meta.resolve('./semantics-cluster.ts')],
+  ['semantics-cluster/testing', import.meta.resolve('./task-testing.ts')]
 ])
 
 registerHooks({
