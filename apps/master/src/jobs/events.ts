@@ -23,7 +23,7 @@ export type JobEvent =
   | { event: 'progress'; data: JobProgress }
   | { event: 'segment'; id: string; data: TranscriptSegment }
   | { event: 'log'; id: string; data: LogLine }
-  /** Of a job of one unit, when it is small enough to be in its row. */
+  /** When it is small enough to be in the job's row. */
   | { event: 'result'; data: { jobId: string; output: unknown } }
   | { event: 'done'; data: Pick<JobDescription, 'jobId' | 'status' | 'error'> }
   /** Nothing was said for a while: keeps the connection open. */
@@ -146,7 +146,7 @@ async function readSmallOutput(db: Database, jobId: string): Promise<unknown> {
     .selectFrom('jobs')
     .select('output')
     .where('id', '=', jobId)
-    .where('single', '=', true)
+    .where('task', '<>', 'transcribe')
     .where('output_ref', 'is', null)
     .executeTakeFirst()
   return row?.output
