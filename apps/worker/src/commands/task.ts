@@ -1,7 +1,7 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { planSlots } from '../probe/slot-plan.ts'
+import { createSlotPlanner } from '../probe/slot-plan.ts'
 import { withChild } from '../python/with-child.ts'
 import { type Flags, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
@@ -13,7 +13,8 @@ export async function taskRun(task: string, json: string, flags: Flags): Promise
   const { config, name, wishes } = readSettings(flags)
   const log = createLog(`worker ${name}`, config.logLevel)
   const input = parseInput(json)
-  const device = planSlots(await probeGpus(), wishes)[0]?.device ?? 'cpu'
+  const gpus = await probeGpus()
+  const device = createSlotPlanner(gpus, wishes)(gpus)[0]?.device ?? 'cpu'
   const stop = listenForStop()
   try {
     const { output } = await withChild({ device, modelsDir: config.modelsDir, log }, (child, ready) => {
