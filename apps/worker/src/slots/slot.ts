@@ -3,7 +3,7 @@
  *
  *   starting --child ready--> idle --unit taken--> running --outcome written, unit released--> idle
  *      ^  |                    ^ |                    |
- *      |  3 deaths at start    | free, held           | the child died, or its memory has grown too far
+ *      |  3 deaths at start    | free, held           | the child died, or has had too much memory
  *      |  v                    | v                    v
  *   out-of-service    draining, reserved           starting
  *
@@ -69,6 +69,7 @@ export class Slot {
   #failedStarts = 0
   #running: { unitId: string; stop: AbortController } | undefined
   #unitsOfChild = 0
+  #ranOut = false
   #loop: Promise<void> | undefined
 
   constructor(deps: SlotDeps) {
@@ -156,7 +157,7 @@ export class Slot {
 
   async #step(): Promise<void> {
     if (!this.#child || this.#child.state === 'dead') return this.#startChild()
-    if (this.#hasGrown(this.#child)) return this.#child.stop()
+    if (this.#isSpent(this.#child)) return this.#child.stop()
     this.#state = 'idle'
     if (this.#holds.signal.aborted) return this.#untilFree(this.#child)
     const taken = await this.#take()
@@ -176,6 +177,7 @@ export class Slot {
     this.#failedStarts = 0
     this.#reason = null
     this.#unitsOfChild = 0
+    this.#ranOut = false
     await this.#serve(this.#ready.tasks)
     this.#deps.onReady(this.#ready)
   }
@@ -185,13 +187,14 @@ export class Slot {
     this.#deps.onChange()
   }
 
-  /** A child that is too large before its first unit would be no smaller the next time. */
-  #hasGrown(child: PythonChild): boolean {
+  /** Whether a new child must take its place. One that is too large before its first unit would be so again. */
+  #isSpent(child: PythonChild): boolean {
     const { maxChildBytes, log, id } = this.#deps
     const { rssBytes } = child.memory
-    if (this.#unitsOfChild === 0 || rssBytes <= maxChildBytes()) return false
-    log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, 'The memory of the process has grown: it is replaced')
-    return true
+    const hasGrown = this.#unitsOfChild > 0 && rssBytes > maxChildBytes()
+    if (hasGrown) log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, 'The process has grown: it is replaced')
+    else if (this.#ranOut) log.info({ slot: id }, 'The process ran out of memory: it is replaced, with its models')
+    return hasGrown || this.#ranOut
   }
 
   async #onFailedStart(error: unknown): Promise<void> {
@@ -221,6 +224,7 @@ export class Slot {
       const deps: AttemptDeps = { ...this.#deps, slotId: id, runTask }
       void besideUnit(queues.open, beside.signal)
       const { outcome, written } = await runAttempt(deps, unit, stop.signal)
+      this.#ranOut = outcome.type === 'error' && outcome.error.code === 'SC_OUT_OF_MEMORY'
       onOutcome(outcome)
       // Not told to the master: the lock runs out and the unit runs again.
       if (!written) return

@@ -72,6 +72,14 @@ test('between units a child whose memory has grown is replaced; a new one is lef
   expect((await seen(({ figures }) => figures.unitsDone === 2)).libraries.pid).toBe(second.libraries.pid)
 })
 
+test('a child that ran out of memory is replaced, and lets go of what it held', async () => {
+  await start()
+  const first = await idle()
+  await send('cpu', [unit('large', 'refuse')])
+  expect(await heard('error', 'large')).toMatchObject({ error: { code: 'SC_OUT_OF_MEMORY' }, retryable: true })
+  await seen(({ libraries, slots }) => libraries.pid !== first.libraries.pid && slots[0]?.state === 'idle')
+})
+
 test('a task of the user is served by who has it, on the class that it needs', async () => {
   vi.stubEnv('OWN_TASKS', JSON.stringify([{ name: 'mine', gpu: false, vramGb: 0 }]))
   await start()
