@@ -10,6 +10,7 @@ import type { SlotSet } from './slot-set.ts'
 
 /** nvidia-smi fails now and then, while a driver is updated for longer: only so many failures in a row mean no GPU. */
 const FAILURES_TO_BELIEVE = 3
+const NO_GPUS: GpuLook = { gpus: [], processes: [] }
 
 export interface FollowDeps {
   planner: SlotPlanner
@@ -35,7 +36,7 @@ export async function followGpus({ planner, slots, everyMs, onGpus, log }: Follo
     const seen = await untilAborted(lookAtGpus(), stopping.signal)
     failures = seen ? 0 : failures + 1
     if (seen) await apply(seen)
-    else if (failures === FAILURES_TO_BELIEVE) await apply({ gpus: [], processes: [] })
+    else if (failures === FAILURES_TO_BELIEVE) await apply(NO_GPUS)
   }
 
   async function apply(seen: GpuLook): Promise<void> {
@@ -46,8 +47,9 @@ export async function followGpus({ planner, slots, everyMs, onGpus, log }: Follo
   }
 
   async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
+    for (;;) {
       await pause(everyMs, stopping.signal)
+      if (stopping.signal.aborted) return
       try {
         await look()
       } catch (error) {
@@ -56,8 +58,7 @@ export async function followGpus({ planner, slots, everyMs, onGpus, log }: Follo
     }
   }
 
-  const first = await lookAtGpus()
-  await apply(first ?? { gpus: [], processes: [] })
+  await apply((await lookAtGpus()) ?? NO_GPUS)
   const running = run()
   return () => {
     stopping.abort()
