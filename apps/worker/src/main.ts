@@ -15,6 +15,7 @@ const program = new Command('sc-worker').description('Runs units on this machine
 program.exitOverride()
 
 withFlags(program.command('run').description('take units from the cluster until stopped'))
+  .option('--quiet-hours <list>', "takes no units then, by this machine's clock: 22:00-07:30, several with commas")
   .option('--exit-with-parent', 'stop when stdin closes')
   .action(async (flags: Flags) => {
     exitCode = await run(flags)
@@ -55,7 +56,7 @@ function withFlags(command: Command): Command {
   return command
     .option('--broker <url>', 'redis://USER:SECRET@HOST:PORT; default: the master of this machine')
     .option('--name <name>', 'tells several workers of one machine apart; default: the host name')
-    .option('--concurrency <n>', 'number of CPU slots; default: 1 without a GPU, else 0')
+    .option('--concurrency <n>', 'number of CPU lanes, beside the slots of GPUs; default: 1')
     .option('--queues <list>', 'queues to serve instead of those that follow from the hardware')
     .option('--gpus <list>', 'GPUs to use, by index or UUID; default: all')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')

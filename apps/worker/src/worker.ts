@@ -1,7 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from '@sc/shared/log.ts'
-import { closeQueue, openQueue } from '@sc/shared/queues.ts'
 import { closeRedis, connectRedis, type Redis } from '@sc/shared/redis.ts'
 import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
@@ -11,7 +10,8 @@ import { openBlobCache } from './inputs/blob-cache.ts'
 import { fetchBlob } from './inputs/fetch-blob.ts'
 import { prefetchNext } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
-import type { SlotPlan } from './probe/slot-plan.ts'
+import { ramBytes } from './probe/machine.ts'
+import { queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
 import { pythonEnv } from './python/command.ts'
 import { createCancelled } from './report/cancelled.ts'
 import { listenToControl } from './report/control.ts'
@@ -19,14 +19,22 @@ import { openOutbox } from './report/outbox.ts'
 import { reportPresence } from './report/presence.ts'
 import { createRegistration } from './report/registration.ts'
 import { createRow } from './report/row.ts'
+import { followGpus } from './slots/follow-gpus.ts'
 import { startLockKeeper } from './slots/lock-keeper.ts'
+import { followQuietHours } from './slots/quiet-hours.ts'
+import { createServedQueues } from './slots/served-queues.ts'
 import { Slot } from './slots/slot.ts'
+import { createSlotSet, type OwnedSlot, type SlotSet } from './slots/slot-set.ts'
 import { createUnitWait } from './slots/unit-wait.ts'
 import type { Command } from './tasks/process-group.ts'
 import { SlotTasks } from './tasks/slot-tasks.ts'
 import { watchFolder } from './tasks/watch-folder.ts'
 
 const LAST_WORDS_MS = 2_000
+/** nvidia-smi takes a good part of a second where there are several cards. */
+const LOOK_AT_GPUS_EVERY_MS = 5_000
+/** Of the machine's memory, for the children of all slots together. */
+const CHILDREN_SHARE = 0.6
 
 export interface WorkerDeps {
   name: string
@@ -35,18 +43,23 @@ export interface WorkerDeps {
   /** For everything that does not block. */
   redis: Redis
   workerDir: string
-  slots: SlotPlan[]
+  planner: SlotPlanner
   python: Command
   modelsDir: string
   tasksDir: string | null
   /** Instead of the address that the master publishes. */
   masterUrl: string | undefined
+  /** Why no units are to be taken at this time of day; null: they are. Default: never. */
+  quietReason?: () => string | null
+  lookAtGpusEveryMs?: number
+  /** Between two units, a child with more resident memory is replaced. Default: its share of CHILDREN_SHARE. */
+  maxChildBytes?: number
   log: Logger
 }
 
 export interface RunningWorker {
-  drain(): void
-  resume(): void
+  /** Before `stop`: lets what runs finish, and takes nothing new. */
+  takeNoMore(): void
   /** Resolves when no unit runs, or after `timeoutMs`. */
   idle(timeoutMs: number): Promise<void>
   /** Gives back what runs, says so, and ends every child and connection but `redis`. */
@@ -55,13 +68,10 @@ export interface RunningWorker {
 
 /** Builds the worker: slots, and between them and the master the outbox, presence, control and blobs. */
 export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
-  const { identity, redis, log, brokerUrl, name } = deps
+  const { identity, redis, log, brokerUrl, name, planner } = deps
   const releasers = createReleasers(step => log.debug({ step }, 'Stopping'))
-  const connect = (use: string, blocking = false): Redis => {
-    const connection = connectRedis(brokerUrl, { name: `worker-${name}-${use}`, blocking, log })
-    releasers.add(`Redis for ${use}`, () => closeRedis(connection))
-    return connection
-  }
+  const connect = (use: string, blocking = false): Redis =>
+    connectRedis(brokerUrl, { name: `worker-${name}-${use}`, blocking, log })
 
   let knownUrl = deps.masterUrl ?? ''
   const httpUrl = async (): Promise<string> => {
@@ -73,89 +83,94 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     fetchBlob({ httpUrl, key: identity.key }, key, path, signal)
   )
   releasers.add('blob cache', cache.close)
-  const queues = new Map(
-    [...new Set(deps.slots.flatMap(slot => slot.queues))].map(queue => [
-      queue,
-      openQueue(redis, queue, error => log.debug({ err: error, queue }, 'Queue error'))
-    ])
-  )
-  for (const queue of queues.values()) releasers.add(`queue ${queue.name}`, () => closeQueue(queue))
   const outbox = openOutbox(redis, identity.workerId, log)
   const registration = createRegistration(outbox)
   const locks = startLockKeeper(log)
   releasers.add('locks', locks.stop)
-
-  const row = await createRow({ id: identity.workerId, name, hostname: hostname(), slots: deps.slots })
+  const row = await createRow({ id: identity.workerId, name, hostname: hostname() })
   releasers.add('load figures', row.stop)
   const cancelled = createCancelled()
-  const cpuSlots = deps.slots.filter(slot => slot.device === 'cpu').length
-  const slotTasks: SlotTasks[] = []
-  const slots = deps.slots.map(plan => {
-    const own = plan.queues.flatMap(queue => queues.get(queue) ?? [])
+  const served = createServedQueues(redis, log)
+  const slotTasks = new Set<SlotTasks>()
+  let slotsMade = 0
+
+  function createSlot(plan: SlotPlan): OwnedSlot {
+    const queues = served.forSlot()
+    const blocking = connect(plan.id, true)
     const { python, modelsDir, tasksDir } = deps
-    const tasks = new SlotTasks({ slot: plan, python, env: pythonEnv(plan.device, cpuSlots), modelsDir, tasksDir, log })
-    slotTasks.push(tasks)
-    return new Slot({
+    const env = () => pythonEnv(plan.device, cpuLanes())
+    const tasks = new SlotTasks({ slot: plan, python, env, modelsDir, tasksDir, log })
+    slotTasks.add(tasks)
+    const slot = new Slot({
       id: plan.id,
       device: plan.device,
-      queues: own,
-      lockOwner: `${identity.workerId}-${process.pid}`,
-      wait: createUnitWait(connect(plan.id, true), own),
+      queuesFor: tasks => queuesOf(plan, tasks),
+      queues,
+      lockOwner: `${identity.workerId}-${process.pid}-${slotsMade++}`,
+      wait: createUnitWait(blocking),
       locks,
       outbox,
       fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),
-      besideUnit: signal => prefetchNext(cache, own, signal, log),
+      besideUnit: (open, signal) => prefetchNext(cache, open, signal, log),
       startChild: tasks.start,
+      maxChildBytes: () => deps.maxChildBytes ?? (ramBytes() * CHILDREN_SHARE) / slots.slots().length,
       wasCancelled: cancelled.has,
       onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks) }),
       onChange: () => presence.soon(),
       onOutcome: row.onOutcome,
       log
     })
-  })
+    const end = async (): Promise<void> => {
+      slotTasks.delete(tasks)
+      registration.remove(plan.id)
+      await slot.stop()
+      await closeRedis(blocking)
+    }
+    return { slot, queueNames: () => queues.open.map(queue => queue.name), end }
+  }
   if (deps.tasksDir) {
     const reload = (): void => slotTasks.forEach(tasks => void tasks.reload())
     releasers.add('tasks folder', watchFolder(deps.tasksDir, reload, log))
   }
+  const slots: SlotSet = createSlotSet(createSlot, log)
+  const cpuLanes = (): number => slots.slots().filter(slot => slot.state.device === 'cpu').length
   const presence = reportPresence(redis, identity.workerId, () => row.read(slots), log)
   // Released last to first: slots end, what they said is written, then the rest closes.
   releasers.add('presence', presence.stop)
   releasers.add('outbox', () => outbox.close(LAST_WORDS_MS))
-  releasers.add('slots', () => Promise.all(slots.map(slot => slot.stop())))
+  releasers.add('slots', slots.end)
 
-  const drain = (): void => {
-    for (const slot of slots) slot.drain()
-    row.setStatus('draining')
-    presence.soon()
-  }
-  const resume = (): void => {
-    for (const slot of slots) slot.resume()
-    row.setStatus('online')
-    presence.soon()
-  }
-  const cancel = (unitIds: string[]): void => {
-    cancelled.add(unitIds)
-    for (const slot of slots) slot.cancel(unitIds)
-  }
   const onControl = (message: ControlMessage): void => {
-    if (message.type === 'drain') drain()
-    else if (message.type === 'resume') resume()
-    else cancel(message.unitIds)
+    if (message.type === 'drain') slots.hold('drained', 'it was drained, until it is resumed')
+    else if (message.type === 'resume') slots.free('drained')
+    else {
+      cancelled.add(message.unitIds)
+      for (const slot of slots.slots()) slot.cancel(message.unitIds)
+    }
+    presence.soon()
   }
-  await listenToControl(connect('control'), identity.workerId, onControl, log)
-  for (const slot of slots) slot.start()
+  if (identity.draining) onControl({ type: 'drain' })
+  const control = connect('control')
+  releasers.add('control', () => closeRedis(control))
+  await listenToControl(control, identity.workerId, onControl, log)
+  if (deps.quietReason) releasers.add('quiet hours', followQuietHours(deps.quietReason, slots))
+  const everyMs = deps.lookAtGpusEveryMs ?? LOOK_AT_GPUS_EVERY_MS
+  releasers.add('GPUs', await followGpus({ planner, slots, everyMs, onGpus: row.setGpus, log }))
+  presence.start()
 
   return {
-    drain,
-    resume,
+    takeNoMore: () => {
+      slots.hold('stopping', 'it is stopping')
+      presence.soon()
+    },
     idle: timeoutMs => untilIdle(slots, timeoutMs),
     stop: releasers.release
   }
 }
 
-async function untilIdle(slots: Slot[], timeoutMs: number): Promise<void> {
+async function untilIdle(slots: SlotSet, timeoutMs: number): Promise<void> {
   const endMs = performance.now() + timeoutMs
-  while (slots.some(slot => slot.isBusy) && performance.now() < endMs) {
+  while (slots.slots().some(slot => slot.isBusy) && performance.now() < endMs) {
     await new Promise(resolve => setTimeout(resolve, 50))
   }
 }

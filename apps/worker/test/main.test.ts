@@ -21,10 +21,11 @@ function scWorker(...args: string[]) {
 }
 
 test('bad usage and configuration end with 2 and one clear sentence', async () => {
-  const [noMaster, noFlag, badSlots, badLevel] = await Promise.all([
+  const [noMaster, noFlag, badSlots, badHours, badLevel] = await Promise.all([
     scWorker('run'),
     scWorker('run', '--frobnicate'),
     scWorker('run', '--concurrency', 'many'),
+    scWorker('run', '--quiet-hours', 'at night'),
     scWorker('run', '--log-level', 'loud')
   ])
   expect(noMaster).toMatchObject({ exitCode: 2, stdout: '' })
@@ -33,6 +34,7 @@ test('bad usage and configuration end with 2 and one clear sentence', async () =
   )
   expect(noFlag).toMatchObject({ exitCode: 2, stderr: /unknown option '--frobnicate'/ })
   expect(badSlots).toMatchObject({ exitCode: 2, stderr: /--concurrency many/ })
+  expect(badHours).toMatchObject({ exitCode: 2, stderr: /--quiet-hours at night/ })
   expect(badLevel).toMatchObject({ exitCode: 2, stderr: /LOG_LEVEL/ })
 })
 

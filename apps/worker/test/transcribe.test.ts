@@ -40,7 +40,7 @@ test.skipIf(!existsSync(pythonCommand().file))('transcribes a chunk', { timeout:
     brokerUrl: server.url,
     redis,
     workerDir: mkdtempSync(join(tmpdir(), 'sc-worker-')),
-    slots: [{ id: 'cpu0', device: 'cpu', queues: ['cpu'] }],
+    planner: () => [{ id: 'cpu0', device: 'cpu', classes: ['cpu'] }],
     python: pythonCommand(),
     modelsDir: join(REPO_DIR, '.cache/models'),
     tasksDir: null,

@@ -41,7 +41,7 @@ async function start(
     brokerUrl: server.url,
     redis,
     workerDir: mkdtempSync(join(tmpdir(), 'sc-worker-')),
-    slots: Array.from({ length: slots }, (_, at) => ({ id: `cpu${at}`, device: 'cpu', queues })),
+    planner: () => Array.from({ length: slots }, (_, at) => ({ id: `cpu${at}`, device: 'cpu', classes: [], queues })),
     python: fixture(python),
     modelsDir: '/nowhere',
     tasksDir: null,

@@ -19,9 +19,10 @@ export const slotStateSchema = z.object({
   id: z.string(),
   /** `cpu`, or the GPU's UUID. */
   device: z.string(),
-  state: z.enum(['starting', 'idle', 'running', 'draining', 'out-of-service']),
+  /** `reserved`: the GPU's owner uses it for something else. */
+  state: z.enum(['starting', 'idle', 'running', 'draining', 'reserved', 'out-of-service']),
   unitId: z.string().nullable(),
-  /** Why the slot is out of service. */
+  /** Why the slot takes no units: out of service, reserved, draining. */
   reason: z.string().nullable()
 })
 export type SlotState = z.infer<typeof slotStateSchema>
@@ -31,6 +32,8 @@ export const presenceSchema = z.object({
   name: z.string(),
   hostname: z.string(),
   status: z.enum(['online', 'draining']),
+  /** Why it is draining. */
+  reason: z.string().nullable().default(null),
   version: z.string(),
   protocol: z.number().int(),
   os: z.string(),

@@ -22,6 +22,25 @@ export function isRunning(identity: ProcessIdentity): boolean {
   return identityOf(identity.pid)?.startedAt === identity.startedAt
 }
 
+/** Whether a process is one of `leaders`, descends from one, or is in a group that one leads; without /proc only the first is known. */
+export function belongsTo(pid: number, leaders: ReadonlySet<number>): boolean {
+  const seen = new Set<number>()
+  for (let at = pid; at > 0 && !seen.has(at); at = Number(statOnLinux(at)?.[1] ?? 0)) {
+    if (leaders.has(at) || leaders.has(Number(statOnLinux(at)?.[2] ?? 0))) return true
+    seen.add(at)
+  }
+  return false
+}
+
+/** The name of its program, at most 15 letters; null where the system does not say. */
+export function programOf(pid: number): string | null {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return null
+  }
+}
+
 /** Asks a process to end with `signal`, then forces it after `graceMs`. Resolves when it is gone. */
 export async function endProcess(identity: ProcessIdentity, signal: NodeJS.Signals, graceMs: number): Promise<void> {
   if (!isRunning(identity)) return
@@ -77,11 +96,16 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
 }
 
 function startOnLinux(pid: number): string | undefined {
+  const fields = statOnLinux(pid)
+  return !fields || fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
+}
+
+/** From field 3 on: 0 is the state, 1 the parent, 2 the group, 19 the start in ticks since boot. */
+function statOnLinux(pid: number): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // After the name, which may hold spaces and brackets: state is field 3, the start in ticks since boot field 22.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
+    // After the name, which may hold spaces and brackets.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   } catch {
     return undefined
   }

@@ -1,19 +1,19 @@
 /**
- * The order of a queue of units as BullMQ counts it: lower goes first, 0 (no priority) before every number.
- *
- * A job's priority (0 … 100, higher first) is a band of BAND numbers; within its band a unit goes by its rank, modulo
- * BAND. Only the few units that go next are in Redis, so their ranks are close together: where they wrap around, a few of
- * them are out of order once.
+ * The order of units in a queue as one number, BullMQ's priority: the lowest is taken first. Each priority has a band of
+ * BAND_SIZE numbers, within which the rank decides. Queues are compared by band alone: of two queues whose heads have the
+ * same priority, the more demanding one goes first, whatever their ranks.
  */
-const HIGHEST_PRIORITY = 100
-const BAND = 20_000
+const MAX_PRIORITY = 100
+/** 101 bands of it stay below 2^21, the most that BullMQ takes. */
+const BAND_SIZE = 20_000
 
-/** BullMQ's number, 1 to 2 020 000 (it takes up to 2 097 151). */
+/** `priority` 0 to 100, the highest first; `rank` from 0, the lowest first. Ranks BAND_SIZE apart count as equal. */
 export function queuePriority(priority: number, rank: number): number {
-  return (HIGHEST_PRIORITY - priority) * BAND + (Math.floor(rank) % BAND) + 1
+  const band = MAX_PRIORITY - Math.min(MAX_PRIORITY, Math.max(0, Math.round(priority)))
+  return band * BAND_SIZE + 1 + (Math.floor(rank) % BAND_SIZE)
 }
 
-/** Which band a number is in, the first being -1 for 0: lower goes first. */
-export function bandOf(number: number): number {
-  return Math.floor((number - 1) / BAND)
+/** 0 (priority 100, and units without one) to 100 (priority 0). */
+export function bandOf(queuePriority: number): number {
+  return Math.max(0, Math.floor((queuePriority - 1) / BAND_SIZE))
 }

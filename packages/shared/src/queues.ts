@@ -1,13 +1,14 @@
 /**
  * One queue for each capability class, carrying references to units.
  *
- * The master adds units and moves stalled ones back; a slot takes one unit at a time over its queues in order, renews
- * its lock, and releases it after its outcome is in the outbox. BullMQ's own results, retries and events are not used:
+ * The master adds units and moves stalled ones back; a slot takes one unit at a time over its queues (the best priority,
+ * then the most demanding queue), renews its lock, and releases it after its outcome is in the outbox. BullMQ's own results, retries and events are not used:
  * a released job is gone from Redis, and what came of it travels by the outbox.
  */
 import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ScError } from './errors.ts'
+import { bandOf } from './queue-order.ts'
 import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './redis-keys.ts'
 import { type UnitPayload, unitPayloadSchema } from './unit.ts'
 
@@ -15,6 +16,8 @@ import { type UnitPayload, unitPayloadSchema } from './unit.ts'
 const MAX_STALLED_COUNT = 1_000_000
 /** After an outage the workers renew their locks before stalled units are looked for. */
 const RECONNECT_GRACE_MS = 2_000
+/** A member of `prioritized` has the score: priority times this, plus a counter. */
+const SCORES_PER_PRIORITY = 2 ** 32
 /** BullMQ writes events that nothing here reads: keep the stream short. */
 const MAX_EVENTS = 100
 
@@ -40,7 +43,7 @@ export interface AddOptions {
   /** One id for each unit, without `:`, not an integer. An id that is queued or active is not added again: each
    *  try of a unit needs its own, since the job of the one before is released only after its error is reported. */
   jobIds: string[]
-  /** One for each unit, 1 (first) to 2 097 151 (last); left out: before every number, in order. */
+  /** One for each unit, see `queue-order.ts`; left out or 0: before every other, in order. */
   priorities?: number[]
 }
 
@@ -91,16 +94,23 @@ export async function countUnits({ queue }: UnitQueue): Promise<{ waiting: numbe
   return { waiting: (counts.wait ?? 0) + (counts.prioritized ?? 0), active: counts.active ?? 0 }
 }
 
-/** The units that would be taken next, without taking them. */
-export async function peekUnits({ queue }: UnitQueue, count: number): Promise<UnitPayload[]> {
-  const waiting = await queue.getJobs(['wait'], 0, count - 1, true)
-  const jobs = waiting.length > 0 ? waiting : await queue.getJobs(['prioritized'], 0, count - 1, true)
-  return jobs.flatMap(job => unitPayloadSchema.safeParse(job?.data).data ?? [])
+/** The unit that `takeNext` would take, without taking it. */
+export async function peekNext(queues: UnitQueue[]): Promise<UnitPayload | undefined> {
+  for (const { queue } of await byHead(queues)) {
+    const [waiting] = await queue.getJobs(['wait'], 0, 0, true)
+    const [job] = waiting ? [waiting] : await queue.getJobs(['prioritized'], 0, 0, true)
+    const unit = unitPayloadSchema.safeParse(job?.data).data
+    if (unit) return unit
+  }
+  return undefined
 }
 
-/** Takes the first unit of the first queue that has one, and locks it for LOCK_MS with a token not used before. */
+/**
+ * Takes the first unit of the queue whose head has the best priority, of equal ones the queue that comes first in
+ * `queues`, and locks it for LOCK_MS with a token not used before.
+ */
 export async function takeNext(queues: UnitQueue[], token: string): Promise<TakenUnit | null> {
-  for (const queue of await nonEmpty(queues)) {
+  for (const queue of await byHead(queues)) {
     const job = await queue.taker.getNextJob(token, { block: false })
     if (!job) continue
     const jobId = job.id as string
@@ -112,14 +122,28 @@ export async function takeNext(queues: UnitQueue[], token: string): Promise<Take
   return null
 }
 
-/** One round trip instead of a script for each of the six queues of a large GPU. */
-async function nonEmpty(queues: UnitQueue[]): Promise<UnitQueue[]> {
+/** The queues that have a unit, the best band first: one round trip, where a script for each queue would be six. */
+async function byHead(queues: UnitQueue[]): Promise<UnitQueue[]> {
   const [first] = queues
   if (!first || queues.length === 1) return queues
   const pipeline = first.redis.pipeline()
-  for (const { taker } of queues) pipeline.exists(taker.toKey('wait'), taker.toKey('prioritized'))
-  const counts = (await pipeline.exec()) ?? []
-  return queues.filter((_, at) => counts[at]?.[1] !== 0)
+  for (const { taker } of queues)
+    pipeline.exists(taker.toKey('wait')).zrange(taker.toKey('prioritized'), 0, '0', 'WITHSCORES')
+  const answers = (await pipeline.exec()) ?? []
+  const heads = queues.flatMap((queue, at) => {
+    const band = bandOfHead(answers[2 * at]?.[1], answers[2 * at + 1]?.[1])
+    return band === null ? [] : [{ queue, band }]
+  })
+  // A stable sort: of one band, the order of `queues` stays.
+  return heads.sort((a, b) => a.band - b.band).map(({ queue }) => queue)
+}
+
+/** BullMQ takes from `wait`, where units without a priority are, before it looks into `prioritized`. */
+function bandOfHead(waits: unknown, prioritized: unknown): number | null {
+  if (waits === 1) return 0
+  // Pairs of member and score, or one list of both, by the version of Redis's protocol.
+  const score = Array.isArray(prioritized) ? prioritized.flat()[1] : undefined
+  return score === undefined ? null : bandOf(Math.floor(Number(score) / SCORES_PER_PRIORITY))
 }
 
 /**
@@ -160,9 +184,11 @@ export async function release({ job, token }: TakenUnit): Promise<void> {
   await job.moveToCompleted(null, token, false)
 }
 
-/** Gives an unfinished unit back to the head of its queue. */
-export async function giveBack({ job, token }: TakenUnit): Promise<void> {
+/** Gives an unfinished unit back to the head of its queue, of those of its priority. */
+export async function giveBack({ job, token, queue }: TakenUnit): Promise<void> {
   await job.moveToWait(token)
+  // BullMQ sets no marker for a unit with a priority.
+  await wakeNext(queue)
 }
 
 /**

@@ -1,4 +1,5 @@
 import { afterAll, beforeEach, expect, test } from 'vitest'
+import { queuePriority } from '../src/queue-order.ts'
 import {
   addUnits,
   closeQueue,
@@ -6,7 +7,7 @@ import {
   extendLocks,
   giveBack,
   openQueue,
-  peekUnits,
+  peekNext,
   release,
   removeUnits,
   startStalledCheck,
@@ -50,18 +51,42 @@ async function take(token = 'slot 1'): Promise<TakenUnit> {
   return taken
 }
 
-test('takes from the first queue that has a unit, in order, by priority', async () => {
-  await add(cpu, ['c'])
-  await add(gpu, ['late'], 9)
-  await add(gpu, ['soon', 'next'], 1)
-  expect((await peekUnits(gpu, 2)).map(one => one.unitId)).toEqual(['soon', 'next'])
+/** Takes and releases everything; what is looked at ahead is what is taken. */
+async function takeAll(queues: UnitQueue[]): Promise<string[]> {
   const order: string[] = []
-  for (let taken = await takeNext([gpu, cpu], 't'); taken; taken = await takeNext([gpu, cpu], 't')) {
+  for (;;) {
+    const ahead = await peekNext(queues)
+    const taken = await takeNext(queues, `t${order.length}`)
+    expect(taken?.unit).toEqual(ahead)
+    if (!taken) return order
     order.push(taken.unit.unitId)
     await release(taken)
   }
-  expect(order).toEqual(['soon', 'next', 'late', 'c'])
+}
+
+test('of one priority, takes from the first queue that has a unit, in order, and leaves nothing', async () => {
+  await add(cpu, ['c'], queuePriority(50, 0))
+  await add(gpu, ['late'], queuePriority(50, 9))
+  await add(gpu, ['soon', 'next'], queuePriority(50, 8))
+  expect(await takeAll([gpu, cpu])).toEqual(['soon', 'next', 'late', 'c'])
   expect(await redis.keys('sc:q:*:{soon,next,late,c}*')).toEqual([])
+})
+
+test('a higher priority goes first, whatever its queue and rank; a unit without one before all', async () => {
+  await add(gpu, ['g1'], queuePriority(0, 0))
+  await add(gpu, ['g2'], queuePriority(51, 5))
+  await add(cpu, ['c1'], queuePriority(52, 19_999))
+  await add(cpu, ['c2'], queuePriority(51, 0))
+  await add(cpu, ['c3'], queuePriority(0, 0))
+  await add(cpu, ['c0'])
+  expect(await takeAll([gpu, cpu])).toEqual(['c0', 'c1', 'g2', 'c2', 'g1', 'c3'])
+})
+
+test('a queue that another slot emptied meanwhile does not keep the next one waiting', async () => {
+  await add(gpu, ['g'], queuePriority(100, 0))
+  await add(cpu, ['c'], queuePriority(0, 0))
+  const both = await Promise.all([takeNext([gpu, cpu], 'one'), takeNext([gpu, cpu], 'two')])
+  expect(both.map(taken => taken?.unit.unitId).sort()).toEqual(['c', 'g'])
 })
 
 test('a unit that is queued or active is not added again; one that a slot has is not removed', async () => {
@@ -91,11 +116,18 @@ test('a lock that ran out is taken again, one of another slot is not', async () 
   await expect(release(taken)).rejects.toThrow(/lock/i)
 })
 
-test('a unit that is given back is the next', async () => {
-  await add(gpu, ['u1', 'u2'])
-  await giveBack(await take())
-  expect((await take()).unit.unitId).toBe('u1')
-})
+test.each([undefined, 7])(
+  'a unit of priority %s that is given back is the next, and wakes who waits',
+  async priority => {
+    await add(gpu, ['u1', 'u2'], priority)
+    const taken = await take()
+    while (await waitForUnits(blocking, [gpu], 20));
+    const waiting = waitForUnits(blocking, [gpu, cpu], 5_000)
+    await giveBack(taken)
+    expect((await waiting)?.name).toBe('gpu')
+    expect((await take()).unit.unitId).toBe('u1')
+  }
+)
 
 test('a unit whose slot is gone waits again, however often', async () => {
   await add(gpu, ['u1'])

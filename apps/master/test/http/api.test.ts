@@ -96,6 +96,7 @@ const PRESENCE: Presence = {
   name: 'desk-1',
   hostname: 'desk',
   status: 'online',
+  reason: null,
   version: '0.1.0',
   protocol: PROTOCOL_VERSION,
   os: 'Linux',

@@ -51,6 +51,7 @@ const PRESENCE: Presence = {
   name: '',
   hostname: 'desk',
   status: 'online',
+  reason: null,
   version: '0.1.0',
   protocol: PROTOCOL_VERSION,
   os: 'Linux',

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { type Config, loadConfig } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { SlotWishes } from '../probe/slot-plan.ts'
+import { parseQuietHours, type QuietHours } from '../slots/quiet-hours.ts'
 
 /** Flags of every command, as commander gives them. */
 export interface Flags {
@@ -13,6 +14,7 @@ export interface Flags {
   gpus?: string
   logLevel?: string
   dataDir?: string
+  quietHours?: string
   exitWithParent?: boolean
 }
 
@@ -20,6 +22,7 @@ export interface Settings {
   config: Config
   name: string
   wishes: SlotWishes
+  quietHours: QuietHours[]
 }
 
 /** Flags and environment together. SC_CONFIG names what is wrong. */
@@ -34,12 +37,13 @@ export function readSettings(flags: Flags): Settings {
   if (flags.concurrency !== undefined) wishes.concurrency = parseConcurrency(flags.concurrency)
   if (flags.queues !== undefined) wishes.queues = parseList('--queues', flags.queues, /^[a-z][\w.+-]*$/)
   if (flags.gpus !== undefined) wishes.gpus = parseList('--gpus', flags.gpus, /^(\d+|GPU-[\w-]+)$/)
-  return { config, name, wishes }
+  const quietHours = flags.quietHours === undefined ? [] : parseQuietHours(flags.quietHours)
+  return { config, name, wishes, quietHours }
 }
 
 function parseConcurrency(text: string): number {
   if (/^\d{1,3}$/.test(text)) return Number(text)
-  throw new ScError('SC_CONFIG', `--concurrency ${text}: expected a number of CPU slots, 0 to 999.`)
+  throw new ScError('SC_CONFIG', `--concurrency ${text}: expected a number of CPU lanes, 0 to 999.`)
 }
 
 function parseList(flag: string, text: string, shape: RegExp): string[] {

@@ -2,9 +2,9 @@ import { createLog } from '@sc/shared/log.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { probeGpus } from '../probe/gpus.ts'
 import { probeMachine } from '../probe/machine.ts'
-import { planSlots } from '../probe/slot-plan.ts'
+import { createSlotPlanner, queuesOf } from '../probe/slot-plan.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
-import { CPU_SLOT, withSlotTasks } from '../tasks/with-slot-tasks.ts'
+import { wholeMachine, withSlotTasks } from '../tasks/with-slot-tasks.ts'
 import { type Flags, readSettings } from './flags.ts'
 
 /** `sc-worker probe`: what this machine can do, as JSON. */
@@ -12,23 +12,27 @@ export async function probe(flags: Flags): Promise<number> {
   const { config, name, wishes } = readSettings(flags)
   const log = createLog(`worker ${name}`, config.logLevel)
   const [machine, gpus] = await Promise.all([probeMachine(), probeGpus()])
-  const slots = planSlots(gpus, wishes)
+  const planned = createSlotPlanner(gpus, wishes)(gpus)
   const { modelsDir, tasksDir } = config
-  const slot = slots[0] ?? CPU_SLOT
+  const slot = wholeMachine(planned)
   const python = await withSlotTasks({ slot, modelsDir, tasksDir, log }, (_tasks, ready) =>
-    Promise.resolve({ libraries: ready.versions, tasks: ready.tasks.map(task => task.name), pythonError: null })
+    Promise.resolve({ libraries: ready.versions, tasks: ready.tasks, pythonError: null })
   ).catch((error: Error) => ({ libraries: {}, tasks: [], pythonError: error.message }))
-  const { pythonError, ...found } = python
+  const { libraries, tasks, pythonError } = python
+  const slots = planned.map(plan => {
+    const { id, device } = plan
+    return { id, device, queues: queuesOf(plan, tasks) }
+  })
   const capabilities = {
     name,
     version: WORKER_VERSION,
     protocol: PROTOCOL_VERSION,
     ...machine,
     gpus,
-    ...found,
-    libraries: { node: process.versions.node, ...found.libraries },
+    libraries: { node: process.versions.node, ...libraries },
+    tasks: tasks.map(task => task.name),
     queues: [...new Set(slots.flatMap(slot => slot.queues))],
-    slots: slots.map(({ id, device, queues }) => ({ id, device, queues })),
+    slots,
     ...(pythonError === null ? {} : { pythonError })
   }
   process.stdout.write(`${JSON.stringify(capabilities, null, 2)}\n`)

@@ -10,8 +10,9 @@ import { findBroker } from '../enrol/find-broker.ts'
 import { readIdentity, writeIdentity } from '../enrol/identity.ts'
 import { lockName } from '../enrol/name-lock.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { planSlots } from '../probe/slot-plan.ts'
+import { createSlotPlanner } from '../probe/slot-plan.ts'
 import { pythonCommand } from '../python/command.ts'
+import { quietReason } from '../slots/quiet-hours.ts'
 import { startWorker } from '../worker.ts'
 import { type Flags, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
@@ -21,7 +22,7 @@ const DRAIN_MS = 30_000
 
 /** `sc-worker run`: from configuration to a worker that runs until it is stopped. Answers the exit code. */
 export async function run(flags: Flags): Promise<number> {
-  const { config, name, wishes } = readSettings(flags)
+  const { config, name, wishes, quietHours } = readSettings(flags)
   const log = createLog(`worker ${name}`, config.logLevel)
   const dir = dataDir(config.dataDir)
   const workerDir = dir.worker(name)
@@ -39,17 +40,18 @@ export async function run(flags: Flags): Promise<number> {
     releasers.add('Redis for enrolling', () => closeRedis(blocking))
     const who = { name, hostname: hostname(), workerId: known?.workerId }
     const identity = await enrol({ redis, blocking, log, signal: stop.first }, who)
-    writeIdentity(workerDir, { ...identity, ...(config.broker ? { broker: config.broker } : {}) })
+    const { workerId, key } = identity
+    writeIdentity(workerDir, { workerId, key, ...(config.broker ? { broker: config.broker } : {}) })
     await closeRedis(blocking)
 
-    const slots = planSlots(await probeGpus(), wishes)
     const worker = await startWorker({
       name,
       identity,
       brokerUrl,
       redis,
       workerDir,
-      slots,
+      planner: createSlotPlanner(await probeGpus(), wishes),
+      quietReason: () => quietReason(quietHours, new Date()),
       python: pythonCommand(),
       modelsDir: config.modelsDir,
       tasksDir: config.tasksDir ?? null,
@@ -57,12 +59,11 @@ export async function run(flags: Flags): Promise<number> {
       log
     })
     releasers.add('worker', worker.stop)
-    const served = slots.map(slot => ({ slot: slot.id, queues: slot.queues.join(' ') }))
-    log.info({ workerId: identity.workerId, slots: served }, `Worker ${name} is enrolled and takes units`)
+    log.info({ workerId }, `Worker ${name} is enrolled and takes units`)
 
     await aborted(stop.first)
     log.info('Stopping: the units that run may finish; stop again to give them back now')
-    worker.drain()
+    worker.takeNoMore()
     await Promise.race([worker.idle(DRAIN_MS), aborted(stop.second)])
   } catch (error) {
     // Stopped while it was still on its way in: no error.

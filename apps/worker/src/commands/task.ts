@@ -2,10 +2,10 @@ import { ScError } from '@sc/shared/errors.ts'
 import { createLog } from '@sc/shared/log.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { planSlots } from '../probe/slot-plan.ts'
+import { createSlotPlanner } from '../probe/slot-plan.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
 import type { Ready } from '../tasks/task-process.ts'
-import { CPU_SLOT, withSlotTasks } from '../tasks/with-slot-tasks.ts'
+import { wholeMachine, withSlotTasks } from '../tasks/with-slot-tasks.ts'
 import { type Flags, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
 
@@ -16,7 +16,8 @@ export async function taskRun(task: string, json: string, flags: Flags): Promise
   const { config, name, wishes } = readSettings(flags)
   const log = createLog(`worker ${name}`, config.logLevel)
   const input = parseInput(json)
-  const slot = planSlots(await probeGpus(), wishes)[0] ?? CPU_SLOT
+  const gpus = await probeGpus()
+  const slot = wholeMachine(createSlotPlanner(gpus, wishes)(gpus))
   const { modelsDir, tasksDir } = config
   const stop = listenForStop()
   try {
@@ -47,7 +48,8 @@ export async function taskList(flags: Flags): Promise<number> {
   const { config, name, wishes } = readSettings(flags)
   const { modelsDir, tasksDir } = config
   const log = createLog(`worker ${name}`, 'silent')
-  const slot = planSlots(await probeGpus(), wishes)[0] ?? CPU_SLOT
+  const gpus = await probeGpus()
+  const slot = wholeMachine(createSlotPlanner(gpus, wishes)(gpus))
   return await withSlotTasks({ slot, modelsDir, tasksDir, log }, async ({ notOffered }, ready) => {
     const offered = ready.tasks.map(task => ({ task, lack: '' }))
     const rows = [...offered, ...notOffered].map(({ task, lack }) => [

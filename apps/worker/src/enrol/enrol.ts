@@ -11,7 +11,7 @@ const ASK_AGAIN_MS = 15_000
 const LOOK_FOR_MASTER_MS = 500
 
 const replySchema = z.union([
-  z.object({ workerId: z.string(), key: z.string() }),
+  z.object({ workerId: z.string(), key: z.string(), draining: z.boolean().optional() }),
   z.object({ error: z.union([z.string(), z.object({ detail: z.string() }).loose()]) })
 ])
 
@@ -26,6 +26,8 @@ export interface EnrolDeps {
 export interface Enrolment {
   workerId: string
   key: string
+  /** It was drained before its restart, and still is. */
+  draining?: boolean | undefined
 }
 
 /**

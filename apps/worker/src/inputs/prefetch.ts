@@ -1,7 +1,6 @@
 import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
-import { peekUnits, type UnitQueue } from '@sc/shared/queues.ts'
-import type { UnitPayload } from '@sc/shared/unit.ts'
+import { peekNext, type UnitQueue } from '@sc/shared/queues.ts'
 import type { BlobCache } from './blob-cache.ts'
 import { fetchUnitFiles } from './unit-files.ts'
 
@@ -22,19 +21,11 @@ export async function prefetchNext(
   await pause(FIRST_LOOK_MS, signal)
   while (!signal.aborted) {
     try {
-      const next = await peekFirst(queues)
+      const next = await peekNext(queues)
       if (next) (await fetchUnitFiles(cache, next, signal)).release()
     } catch (error) {
       if (!signal.aborted) log.debug({ err: error }, 'The next input was not fetched ahead')
     }
     await pause(LOOK_EVERY_MS, signal)
   }
-}
-
-async function peekFirst(queues: UnitQueue[]): Promise<UnitPayload | undefined> {
-  for (const queue of queues) {
-    const [unit] = await peekUnits(queue, 1)
-    if (unit) return unit
-  }
-  return undefined
 }

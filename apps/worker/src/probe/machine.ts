@@ -1,4 +1,4 @@
-import { cpus, hostname } from 'node:os'
+import { cpus, hostname, totalmem } from 'node:os'
 import type { Presence } from '@sc/shared/presence.ts'
 import si from 'systeminformation'
 
@@ -27,6 +27,12 @@ export async function probeMachine(): Promise<Machine> {
 export async function probeLoad(): Promise<{ load: number; availableGb: number }> {
   const [load, mem] = await Promise.all([si.currentLoad(), si.mem()])
   return { load: Math.round(load.currentLoad * 10) / 10, availableGb: gigabytes(mem.available) }
+}
+
+/** Memory that the processes of this machine may have: less in a container with a limit. */
+export function ramBytes(): number {
+  const limit = process.constrainedMemory()
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }
 
 function gigabytes(bytes: number): number {

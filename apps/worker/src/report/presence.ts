@@ -4,6 +4,8 @@ import type { Redis } from '@sc/shared/redis.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 
 export interface PresenceReport {
+  /** Nothing is said before: half of what a worker is would count as all of it. */
+  start(): void
   /** Something changed: says it, at most twice a second. */
   soon(): void
   /** Takes the word back: the worker is offline at once. */
@@ -17,6 +19,7 @@ export function reportPresence(redis: Redis, workerId: string, row: () => Presen
   const key = presenceKey(workerId)
 
   let asked: NodeJS.Timeout | undefined
+  let timer: NodeJS.Timeout | undefined
 
   async function say(): Promise<void> {
     // Old words would pile up in the client and be said late.
@@ -29,18 +32,22 @@ export function reportPresence(redis: Redis, workerId: string, row: () => Presen
   }
 
   function soon(): void {
+    if (!timer) return
     asked ??= setTimeout(() => {
       asked = undefined
       void say()
     }, SOON_MS)
   }
 
-  const timer = setInterval(() => void say(), PRESENCE_EVERY_MS)
-  void say()
   return {
+    start: () => {
+      timer = setInterval(() => void say(), PRESENCE_EVERY_MS)
+      void say()
+    },
     soon,
     stop: async () => {
       clearInterval(timer)
+      timer = undefined
       clearTimeout(asked)
       if (redis.status === 'ready') await redis.del(key).catch(() => {})
     }

@@ -1,30 +1,27 @@
-import type { Presence } from '@sc/shared/presence.ts'
+import type { Gpu, Presence } from '@sc/shared/presence.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
-import { probeGpus } from '../probe/gpus.ts'
 import { probeLoad, probeMachine } from '../probe/machine.ts'
-import type { SlotPlan } from '../probe/slot-plan.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
 import type { Outcome } from '../slots/attempt.ts'
-import type { Slot } from '../slots/slot.ts'
+import type { SlotSet } from '../slots/slot-set.ts'
 import type { Ready } from '../tasks/task-process.ts'
 
-/** Both cost a process or a pass over /proc: less often than presence is written. */
+/** Costs a pass over /proc: less often than presence is written. */
 const LOAD_EVERY_MS = 5_000
 
 export interface Row {
-  read(slots: Slot[]): Presence
-  setStatus(status: Presence['status']): void
+  read(slots: SlotSet): Presence
+  setGpus(gpus: Gpu[]): void
   onReady(ready: Ready): void
   onOutcome(outcome: Outcome): void
   stop(): void
 }
 
 /** Keeps what presence says of this worker. */
-export async function createRow(who: { id: string; name: string; hostname: string; slots: SlotPlan[] }): Promise<Row> {
+export async function createRow(who: { id: string; name: string; hostname: string }): Promise<Row> {
   const machine = await probeMachine()
-  let gpus = await probeGpus()
+  let gpus: Gpu[] = []
   let load = await probeLoad()
-  let status: Presence['status'] = 'online'
   let libraries: Record<string, string> = { node: process.versions.node }
   let tasks: string[] = []
   let unitsDone = 0
@@ -36,18 +33,16 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     probing = true
     try {
       load = await probeLoad()
-      if (gpus.length > 0) gpus = await probeGpus()
     } finally {
       probing = false
     }
   }
   const timer = setInterval(() => void probe().catch(() => {}), LOAD_EVERY_MS)
 
-  const read = (slots: Slot[]): Presence => ({
-    id: who.id,
-    name: who.name,
-    hostname: who.hostname,
-    status,
+  const read = (slots: SlotSet): Presence => ({
+    ...who,
+    status: slots.held() === null ? 'online' : 'draining',
+    reason: slots.held(),
     version: WORKER_VERSION,
     protocol: PROTOCOL_VERSION,
     os: machine.os,
@@ -56,21 +51,21 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     gpus,
     libraries,
     tailscale: null,
-    queues: [...new Set(who.slots.flatMap(slot => slot.queues))],
-    slots: slots.map(slot => slot.state),
+    queues: slots.queueNames(),
+    slots: slots.slots().map(slot => slot.state),
     tasks,
     figures: {
       unitsDone,
       unitsFailed,
       rssBytes: process.memoryUsage.rss(),
-      pythonRssBytes: slots.reduce((bytes, slot) => bytes + slot.childRssBytes, 0)
+      pythonRssBytes: slots.slots().reduce((bytes, slot) => bytes + slot.childRssBytes, 0)
     }
   })
 
   return {
     read,
-    setStatus: next => {
-      status = next
+    setGpus: found => {
+      gpus = found
     },
     onReady: ready => {
       libraries = { node: process.versions.node, ...ready.versions }

@@ -1,33 +1,37 @@
 /**
- * DESIGN: a slot is one GPU or one CPU lane. It owns the processes of its tasks and runs one unit at a time.
+ * DESIGN: a slot is one GPU or one CPU lane. It owns one Python process and runs one unit at a time.
  *
  *   starting --child ready--> idle --unit taken--> running --outcome written, unit released--> idle
  *      ^  |                    ^ |                    |
- *      |  3 deaths at start    | drain, resume        | the child died
+ *      |  3 deaths at start    | free, held           | the child died, or has had too much memory
  *      |  v                    | v                    v
- *   out-of-service           draining              starting
+ *   out-of-service    draining, reserved           starting
  *
  * - starting: a child is on its way; START_TRIES deaths in a row put the slot out of service, with the last reason.
  * - out-of-service: tried again every RETRY_START_MS; takes no units.
  * - idle: waits on the markers of its queues, and looks at least every LOOK_AGAIN_MS.
- * - running: the lock is renewed by the lock keeper; `cancel` and `returnUnit` abort the attempt. The outcome is in the
+ * - running: the lock is renewed by the lock keeper; `cancel` and `stop` abort the attempt. The outcome is in the
  *   outbox before the unit's job leaves Redis: a worker that dies in between makes the unit run twice, never none.
- * - draining: takes nothing. A unit that runs goes on.
+ * - draining, reserved: takes nothing while something in `holds.ts` holds. A unit that runs goes on. Then the child is
+ *   ended: the machine's memory is its owner's.
+ * Which queues it serves follows from its child's tasks: until the first child is ready, those that every worker serves.
  * `stop` ends the loop and the child from every state. A new state needs a place in `slotStateSchema` of presence.
  */
 import { toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { SlotState } from '@sc/shared/presence.ts'
-import { giveBack, release, type TakenUnit, takeNext, type UnitQueue, wakeNext } from '@sc/shared/queues.ts'
+import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import { giveBack, release, type TakenUnit, type UnitQueue } from '@sc/shared/queues.ts'
 import type { Device } from '../python/command.ts'
 import { runOnChild } from '../tasks/run-on-child.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
 import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
 import { type AttemptDeps, type Outcome, runAttempt, type StopReason } from './attempt.ts'
+import { createHolds, type Hold } from './holds.ts'
 import type { LockKeeper } from './lock-keeper.ts'
-import type { UnitWait } from './unit-wait.ts'
+import { createTake, type TakeDeps } from './take-unit.ts'
 
 const START_TRIES = 3
 const RETRY_START_MS = 30_000
@@ -36,18 +40,16 @@ const AFTER_ERROR_MS = 1_000
 const STOP_MS = 3_000
 const NEVER = new AbortController().signal
 
-export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'> {
-  id: string
+export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'>, TakeDeps {
   device: Device
-  /** Most demanding first. */
-  queues: UnitQueue[]
-  /** Says who holds a lock; new for each worker process. */
-  lockOwner: string
-  wait: UnitWait
+  /** Names of the queues to serve with these tasks, most demanding first. */
+  queuesFor(tasks: TaskDescription[]): string[]
   locks: LockKeeper
   startChild(): SlotTasks
   /** Goes on beside a unit until the signal aborts; does not reject. */
-  besideUnit(signal: AbortSignal): Promise<void>
+  besideUnit(queues: UnitQueue[], signal: AbortSignal): Promise<void>
+  /** Between units, a child that is larger is replaced by a new one. */
+  maxChildBytes(): number
   wasCancelled(unitId: string): boolean
   onReady(ready: Ready): void
   onOutcome(outcome: Outcome): void
@@ -61,24 +63,27 @@ export class Slot {
   readonly #stopping = new AbortController()
   #stateNow: SlotState['state'] = 'starting'
   #reason: string | null = null
-  #draining = new AbortController()
-  #resumed = Promise.withResolvers<void>()
+  readonly #holds = createHolds()
+  readonly #take: () => Promise<TakenUnit | undefined>
   #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
   #running: { unitId: string; stop: AbortController } | undefined
-  #takenCount = 0
+  #unitsOfChild = 0
+  #ranOut = false
   #loop: Promise<void> | undefined
 
   constructor(deps: SlotDeps) {
     this.#deps = deps
+    this.#take = createTake(deps, this.#holds)
   }
 
   get state(): SlotState {
     const { id, device } = this.#deps
-    const draining = this.#draining.signal.aborted && this.#state === 'idle'
-    const state = draining ? 'draining' : this.#state
-    return { id, device, state, unitId: this.#running?.unitId ?? null, reason: this.#reason }
+    const held = this.#state === 'idle' ? this.#holds.first() : null
+    const shown = held && (held.hold === 'reserved' ? 'reserved' : 'draining')
+    const reason = held?.reason ?? this.#reason
+    return { id, device, state: shown ?? this.#state, unitId: this.#running?.unitId ?? null, reason }
   }
 
   get isBusy(): boolean {
@@ -89,19 +94,23 @@ export class Slot {
     return this.#child?.memory.rssBytes ?? 0
   }
 
+  get childPids(): number[] {
+    return this.#child?.pids ?? []
+  }
+
   start(): void {
     this.#loop ??= this.#run()
   }
 
-  drain(): void {
-    this.#draining.abort()
+  /** Takes no units, for this reason, until it is freed of it. */
+  hold(hold: Hold, reason: string): void {
+    this.#holds.add(hold, reason)
+    this.#deps.onChange()
   }
 
-  resume(): void {
-    if (!this.#draining.signal.aborted) return
-    this.#draining = new AbortController()
-    this.#resumed.resolve()
-    this.#resumed = Promise.withResolvers()
+  free(hold: Hold): void {
+    this.#holds.remove(hold)
+    this.#deps.onChange()
   }
 
   /** Stops the running unit, if it is one of these. */
@@ -109,18 +118,14 @@ export class Slot {
     if (this.#running && unitIds.includes(this.#running.unitId)) this.#stopUnit('cancelled')
   }
 
-  /** Gives the running unit back. */
-  returnUnit(): void {
-    this.#stopUnit('returned')
-  }
-
   /** Gives back what runs and ends the child. */
   async stop(): Promise<void> {
-    this.drain()
+    this.hold('stopping', 'it is stopping')
     this.#stopping.abort()
-    this.returnUnit()
+    this.#stopUnit('returned')
     // While Redis is away the loop waits for it.
     await Promise.all([Promise.race([this.#loop, pause(STOP_MS, NEVER)]), this.#child?.stop()])
+    await this.#deps.queues.serve([])
   }
 
   get #state(): SlotState['state'] {
@@ -139,6 +144,7 @@ export class Slot {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping
+    await this.#serve([])
     while (!signal.aborted) {
       try {
         await this.#step()
@@ -152,8 +158,9 @@ export class Slot {
 
   async #step(): Promise<void> {
     if (!this.#child || this.#child.state === 'dead') return this.#startChild()
+    if (this.#isSpent(this.#child)) return this.#child.stop()
     this.#state = 'idle'
-    if (this.#draining.signal.aborted) return this.#untilResumed()
+    if (this.#holds.signal.aborted) return this.#untilFree(this.#child)
     const taken = await this.#take()
     if (taken) await this.#runUnit(taken, this.#child)
   }
@@ -170,7 +177,25 @@ export class Slot {
     }
     this.#failedStarts = 0
     this.#reason = null
+    this.#unitsOfChild = 0
+    this.#ranOut = false
+    await this.#serve(this.#ready.tasks)
     this.#deps.onReady(this.#ready)
+  }
+
+  async #serve(tasks: TaskDescription[]): Promise<void> {
+    await this.#deps.queues.serve(this.#deps.queuesFor(tasks))
+    this.#deps.onChange()
+  }
+
+  /** Whether a new child must take its place. One that is too large before its first unit would be so again. */
+  #isSpent(child: SlotTasks): boolean {
+    const { maxChildBytes, log, id } = this.#deps
+    const { rssBytes } = child.memory
+    const hasGrown = this.#unitsOfChild > 0 && rssBytes > maxChildBytes()
+    if (hasGrown) log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, 'The process has grown: it is replaced')
+    else if (this.#ranOut) log.info({ slot: id }, 'The process ran out of memory: it is replaced, with its models')
+    return hasGrown || this.#ranOut
   }
 
   async #onFailedStart(error: unknown): Promise<void> {
@@ -181,47 +206,26 @@ export class Slot {
       this.#state = 'out-of-service'
       this.#reason = toScError(error).message
     }
-    log.error({ err: error, slot: id, tries: this.#failedStarts }, 'A process of the slot did not start')
+    log.error({ err: error, slot: id, tries: this.#failedStarts }, 'The Python process of the slot did not start')
     await pause(isOut ? RETRY_START_MS : AFTER_FAILED_START_MS, this.#stopping.signal)
   }
 
-  /** The next unit, or undefined after a wait without one. */
-  async #take(): Promise<TakenUnit | undefined> {
-    const { queues, wait } = this.#deps
-    const first = await this.#takeNow()
-    if (first) return first
-    // A stop drains first.
-    const marked = await wait.next(this.#draining.signal)
-    if (!marked || this.#draining.signal.aborted) return undefined
-    const taken = await this.#takeNow()
-    // The marker belongs to a queue that this slot now leaves alone: another slot is to look.
-    if (taken && taken.queue !== marked && queues.length > 1) await wakeNext(marked)
-    return taken
-  }
-
-  async #takeNow(): Promise<TakenUnit | undefined> {
-    const { queues, lockOwner, id } = this.#deps
-    const taken = await takeNext(queues, `${lockOwner}-${id}-${this.#takenCount++}`)
-    if (!taken) return undefined
-    if (!this.#draining.signal.aborted) return taken
-    await giveBack(taken)
-    return undefined
-  }
-
   async #runUnit(taken: TakenUnit, child: SlotTasks): Promise<void> {
-    const { locks, besideUnit, wasCancelled, onOutcome, log, id } = this.#deps
+    const { locks, besideUnit, queues, wasCancelled, onOutcome, log, id } = this.#deps
     const { unit } = taken
     const stop = new AbortController()
     const beside = new AbortController()
     this.#state = 'running'
     this.#running = { unitId: unit.unitId, stop }
+    this.#unitsOfChild++
     locks.hold(taken)
     if (wasCancelled(unit.unitId)) stop.abort('cancelled')
     const runTask = runOnChild(child, this.#ready as Ready)
     try {
       const deps: AttemptDeps = { ...this.#deps, slotId: id, runTask }
-      void besideUnit(beside.signal)
+      void besideUnit(queues.open, beside.signal)
       const { outcome, written } = await runAttempt(deps, unit, stop.signal)
+      this.#ranOut = outcome.type === 'error' && outcome.error.code === 'SC_OUT_OF_MEMORY'
       onOutcome(outcome)
       // Not told to the master: the lock runs out and the unit runs again.
       if (!written) return
@@ -235,7 +239,9 @@ export class Slot {
     }
   }
 
-  async #untilResumed(): Promise<void> {
-    await untilAborted(this.#resumed.promise, this.#stopping.signal)
+  async #untilFree(child: SlotTasks): Promise<void> {
+    const { freed } = this.#holds
+    await child.stop()
+    await untilAborted(freed, this.#stopping.signal)
   }
 }

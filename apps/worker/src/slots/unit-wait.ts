@@ -5,23 +5,26 @@ import type { Redis } from '@sc/shared/redis.ts'
 const LOOK_AGAIN_MS = 2_000
 
 export interface UnitWait {
-  /** Waits until a queue may have a unit, LOOK_AGAIN_MS, or the abort. Answers the queue whose marker was taken. */
-  next(signal: AbortSignal): Promise<UnitQueue | null>
+  /**
+   * Waits until one of the queues may have a unit, LOOK_AGAIN_MS, or the abort. Answers the queue whose marker was
+   * taken; after an abort that may be one of the wait before.
+   */
+  next(queues: UnitQueue[], signal: AbortSignal): Promise<UnitQueue | null>
 }
 
 /** One blocking read at a time over the markers of a slot's queues, on the slot's own connection. */
-export function createUnitWait(blocking: Redis, queues: UnitQueue[]): UnitWait {
+export function createUnitWait(blocking: Redis): UnitWait {
   let reading: Promise<UnitQueue | null> | undefined
 
-  function read(): Promise<UnitQueue | null> {
+  function read(queues: UnitQueue[]): Promise<UnitQueue | null> {
     reading ??= waitForUnits(blocking, queues, LOOK_AGAIN_MS).finally(() => {
       reading = undefined
     })
     return reading
   }
 
-  async function next(signal: AbortSignal): Promise<UnitQueue | null> {
-    const marked = read()
+  async function next(queues: UnitQueue[], signal: AbortSignal): Promise<UnitQueue | null> {
+    const marked = read(queues)
     const aborted = Promise.withResolvers<null>()
     const onAbort = (): void => {
       // The read goes on: what it takes is for another slot.

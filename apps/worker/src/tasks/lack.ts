@@ -7,7 +7,7 @@ import type { SlotPlan } from '../probe/slot-plan.ts'
 /** What a slot lacks to run a task of the user's own, in words; null: nothing. A feature is a program on PATH. */
 export function lackOf(
   task: TaskDescription,
-  slot: Pick<SlotPlan, 'device' | 'queues'>,
+  slot: Pick<SlotPlan, 'device' | 'classes' | 'queues'>,
   path: string = childEnv().PATH ?? ''
 ): string | null {
   if (task.builtIn) return null
@@ -16,6 +16,6 @@ export function lackOf(
   const needed = classOf(task)
   if (needed === null) return `it needs ${task.vramGb} GB of GPU memory, more than any queue is for`
   if (isGpuClass(needed) && slot.device === 'cpu') return `it needs a GPU`
-  const served = slot.queues.map(queue => parseQueue(queue).base)
+  const served = slot.queues?.map(queue => parseQueue(queue).base) ?? slot.classes
   return served.some(base => serves(base, needed)) ? null : `it needs the queue ${needed}`
 }

@@ -24,10 +24,10 @@ import type { Command } from './process-group.ts'
 import { type Answer, type Ready, type Run, TaskProcess } from './task-process.ts'
 
 export interface SlotTasksOptions {
-  slot: Pick<SlotPlan, 'device' | 'queues'>
+  slot: Pick<SlotPlan, 'device' | 'classes' | 'queues'>
   python: Command
-  /** Of the Python process. */
-  env: Record<string, string>
+  /** Of the Python process that is about to start. */
+  env: () => Record<string, string>
   modelsDir: string
   tasksDir: string | null
   log: Logger
@@ -66,8 +66,13 @@ export class SlotTasks {
     return { rssBytes: sum(living.map(({ rssBytes }) => rssBytes)), vramBytes: vram.length > 0 ? sum(vram) : null }
   }
 
+  get pids(): number[] {
+    return this.#processes.flatMap(({ pid }) => pid ?? [])
+  }
+
   start = (): this => {
     const { tasksDir } = this.#options
+    this.#stopped = false
     this.#endChanged()
     if (isGone(this.#python)) this.#python = this.#startPython(tasksDir)
     if (!tasksDir || nodeTaskFiles(tasksDir).length === 0) this.#node = undefined
@@ -121,7 +126,7 @@ export class SlotTasks {
 
   #startPython(tasksDir: string | null): TaskProcess {
     const { slot, python: command, env, modelsDir, log } = this.#options
-    return new TaskProcess({ language: 'Python', command, env, device: slot.device, modelsDir, tasksDir, log })
+    return new TaskProcess({ language: 'Python', command, env: env(), device: slot.device, modelsDir, tasksDir, log })
   }
 
   #startNode(tasksDir: string): TaskProcess {

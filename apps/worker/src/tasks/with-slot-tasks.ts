@@ -4,15 +4,23 @@ import { pythonCommand, pythonEnv } from '../python/command.ts'
 import { SlotTasks } from './slot-tasks.ts'
 import type { Ready } from './task-process.ts'
 
-export const CPU_SLOT = { device: 'cpu', queues: ['cpu'] }
+/** All slots of a machine as one, to run a task with no cluster: on its first GPU, where it has one. */
+export function wholeMachine(plans: SlotPlan[]): Pick<SlotPlan, 'device' | 'classes'> {
+  return { device: plans[0]?.device ?? 'cpu', classes: [...new Set([...plans.flatMap(plan => plan.classes), 'cpu'])] }
+}
 
 /** Starts the task processes of a slot for one use, and ends them. */
 export async function withSlotTasks<T>(
-  options: { slot: Pick<SlotPlan, 'device' | 'queues'>; modelsDir: string; tasksDir?: string | undefined; log: Logger },
+  options: {
+    slot: Pick<SlotPlan, 'device' | 'classes' | 'queues'>
+    modelsDir: string
+    tasksDir?: string | undefined
+    log: Logger
+  },
   use: (tasks: SlotTasks, ready: Ready) => Promise<T>
 ): Promise<T> {
   const { slot, modelsDir, tasksDir = null, log } = options
-  const env = pythonEnv(slot.device, 1)
+  const env = () => pythonEnv(slot.device, 1)
   const tasks = new SlotTasks({ slot, python: pythonCommand(), env, modelsDir, tasksDir, log }).start()
   try {
     return await use(tasks, await tasks.ready)

@@ -38,6 +38,14 @@ test('waits for a master, asks with the id of an earlier time, and takes the ans
   expect(await enrolling).toEqual({ workerId: 'w-1', key: 'sc_k' })
 })
 
+test('is told that it was drained before', async () => {
+  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION) })
+  const enrolling = enrol(deps(), who)
+  const { replyTo } = await nextRequest()
+  await redis.rpush(enrolReplyKey(replyTo as string), JSON.stringify({ workerId: 'w-1', key: 'k', draining: true }))
+  expect(await enrolling).toEqual({ workerId: 'w-1', key: 'k', draining: true })
+})
+
 test('a refusal is told', async () => {
   await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION) })
   const refused = expect(enrol(deps(), who)).rejects.toMatchObject({ code: 'SC_FORBIDDEN', message: /was revoked/ })

@@ -7,6 +7,7 @@ import { outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
 import { afterAll, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
+import { createSlotPlanner } from '../../src/probe/slot-plan.ts'
 import { startWorker } from '../../src/worker.ts'
 import { fixture, quiet, until } from '../fixtures/children.ts'
 import { taskFile, writeTasks } from './write-tasks.ts'
@@ -47,7 +48,7 @@ test('a worker runs the tasks of its folder, and registers them: at first, and w
     brokerUrl: server.url,
     redis,
     workerDir: mkdtempSync(join(tmpdir(), 'sc-worker-')),
-    slots: ['cpu0', 'cpu1'].map(id => ({ id, device: 'cpu', queues: ['cpu'] })),
+    planner: createSlotPlanner([], { concurrency: 2 }),
     python: fixture('well_behaved'),
     modelsDir: '/nowhere',
     tasksDir,

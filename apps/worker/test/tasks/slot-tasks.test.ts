@@ -13,11 +13,11 @@ afterEach(async () => {
   await Promise.all(started.splice(0).map(tasks => tasks.stop()))
 })
 
-function startTasks(tasksDir: string | null, slot = { device: 'cpu', queues: ['cpu'] }): SlotTasks {
+function startTasks(tasksDir: string | null, slot = { device: 'cpu', classes: ['cpu'] }): SlotTasks {
   const options = {
     slot,
     python: pythonCommand(),
-    env: pythonEnv('cpu', 1),
+    env: () => pythonEnv('cpu', 1),
     modelsDir: '/nowhere',
     tasksDir,
     log: quiet
@@ -157,16 +157,20 @@ test('a slot offers what it can run', async () => {
 })
 
 test.each([
-  [{ gpu: true, vramGb: 6 }, { device: 'GPU-1', queues: ['gpu.vram8', 'gpu.vram6', 'gpu', 'cpu'] }, null],
-  [{ gpu: true, vramGb: 9 }, { device: 'GPU-1', queues: ['gpu.vram8', 'gpu', 'cpu'] }, 'it needs the queue gpu.vram12'],
+  [{ gpu: true, vramGb: 6 }, { device: 'GPU-1', classes: ['gpu.vram8', 'gpu.vram6', 'gpu', 'cpu'] }, null],
+  [
+    { gpu: true, vramGb: 9 },
+    { device: 'GPU-1', classes: ['gpu.vram8', 'gpu', 'cpu'] },
+    'it needs the queue gpu.vram12'
+  ],
   [
     { gpu: true, vramGb: 80 },
-    { device: 'GPU-1', queues: ['gpu'] },
+    { device: 'GPU-1', classes: ['gpu'] },
     'it needs 80 GB of GPU memory, more than any queue is for'
   ],
-  [{ gpu: false, vramGb: 0 }, { device: 'GPU-1', queues: ['gpu'] }, 'it needs the queue cpu'],
-  [{ gpu: true, vramGb: 0 }, { device: 'GPU-1', queues: ['gpu+mine', 'gpu'] }, null],
-  [{ gpu: true, vramGb: 0 }, { device: 'cpu', queues: ['gpu', 'cpu'] }, 'it needs a GPU']
+  [{ gpu: false, vramGb: 0 }, { device: 'GPU-1', classes: ['gpu'] }, 'it needs the queue cpu'],
+  [{ gpu: true, vramGb: 0 }, { device: 'GPU-1', classes: ['gpu'], queues: ['gpu+mine', 'gpu'] }, null],
+  [{ gpu: true, vramGb: 0 }, { device: 'cpu', classes: ['gpu', 'cpu'] }, 'it needs a GPU']
 ])('what %o lacks on %o: %s', (needs, slot, lack) => {
   const task = { name: 't', description: '', features: [], builtIn: false, inputSchema: {}, outputSchema: {}, ...needs }
   expect(lackOf(task, slot)).toBe(lack)

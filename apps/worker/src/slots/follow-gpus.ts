@@ -1,0 +1,67 @@
+import type { Logger } from '@sc/shared/log.ts'
+import { pause } from '@sc/shared/pause.ts'
+import type { Gpu } from '@sc/shared/presence.ts'
+import { belongsTo, programOf } from '@sc/shared/processes.ts'
+import { watchOwners } from '../probe/gpu-owner.ts'
+import { type GpuLook, lookAtGpus } from '../probe/gpus.ts'
+import type { SlotPlanner } from '../probe/slot-plan.ts'
+import { untilAborted } from '../until-aborted.ts'
+import type { SlotSet } from './slot-set.ts'
+
+/** nvidia-smi fails now and then, while a driver is updated for longer: only so many failures in a row mean no GPU. */
+const FAILURES_TO_BELIEVE = 3
+const NO_GPUS: GpuLook = { gpus: [], processes: [] }
+
+export interface FollowDeps {
+  planner: SlotPlanner
+  slots: SlotSet
+  everyMs: number
+  onGpus(gpus: Gpu[]): void
+  log: Logger
+}
+
+/**
+ * Looks at the GPUs every `everyMs`: slots come and go with them, and a GPU that its owner uses takes no new unit.
+ * Resolves after the first look, with the slots there. Answers how to stop.
+ */
+export async function followGpus({ planner, slots, everyMs, onGpus, log }: FollowDeps): Promise<() => Promise<void>> {
+  const stopping = new AbortController()
+  const usedByOwner = watchOwners({
+    isOurs: pid => belongsTo(pid, new Set(slots.slots().flatMap(slot => slot.childPids))),
+    programOf
+  })
+  let failures = 0
+
+  async function look(): Promise<void> {
+    const seen = await untilAborted(lookAtGpus(), stopping.signal)
+    failures = seen ? 0 : failures + 1
+    if (seen) await apply(seen)
+    else if (failures === FAILURES_TO_BELIEVE) await apply(NO_GPUS)
+  }
+
+  async function apply(seen: GpuLook): Promise<void> {
+    onGpus(seen.gpus)
+    const reserved = usedByOwner(seen, slots.idleGpus())
+    await slots.follow(planner(seen.gpus))
+    slots.reserve(reserved)
+  }
+
+  async function run(): Promise<void> {
+    for (;;) {
+      await pause(everyMs, stopping.signal)
+      if (stopping.signal.aborted) return
+      try {
+        await look()
+      } catch (error) {
+        if (!stopping.signal.aborted) log.error({ err: error }, 'A look at the GPUs failed')
+      }
+    }
+  }
+
+  await apply((await lookAtGpus()) ?? NO_GPUS)
+  const running = run()
+  return () => {
+    stopping.abort()
+    return running
+  }
+}

@@ -1,0 +1,89 @@
+import { closeQueue, countUnits, openQueue } from '@sc/shared/queues.ts'
+import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { createFakeSmi } from '../fixtures/fake-smi.ts'
+import { openCluster, unit } from '../fixtures/open-cluster.ts'
+
+const { redis, start, send, seen, heard, said, tell, stopWorkers, close } = await openCluster()
+const cpu = openQueue(redis, 'cpu')
+afterAll(async () => {
+  await closeQueue(cpu)
+  await close()
+})
+beforeEach(async () => {
+  await redis.flushall()
+  vi.stubEnv('PATH', createFakeSmi().path)
+})
+afterEach(async () => {
+  await stopWorkers()
+  vi.unstubAllEnvs()
+})
+
+const idle = () => seen(({ slots }) => slots[0]?.state === 'idle')
+const draining = () => seen(({ slots }) => slots[0]?.state === 'draining')
+
+test('a worker that was drained before its restart starts drained, until it is resumed', async () => {
+  await start({}, { identity: { workerId: 'w', key: 'secret', draining: true } })
+  await send('cpu', [unit('u', 'echo')])
+  expect(await draining()).toMatchObject({ status: 'draining', reason: 'it was drained, until it is resumed' })
+  expect(await countUnits(cpu)).toEqual({ waiting: 1, active: 0 })
+  await tell({ type: 'resume' })
+  await heard('result', 'u')
+  expect(await idle()).toMatchObject({ status: 'online', reason: null })
+})
+
+test('in quiet hours nothing new is taken, and `resume` does not end them', async () => {
+  let reason: string | null = null
+  await start({}, { quietReason: () => reason })
+  await send('cpu', [unit('u', 'wait', { ms: 1_500 })])
+  await heard('started', 'u')
+  reason = 'quiet hours until 07:30'
+  expect(await seen(({ status }) => status === 'draining')).toMatchObject({ reason })
+  await tell({ type: 'resume' })
+  await send('cpu', [unit('later', 'echo')])
+  await heard('result', 'u')
+  expect((await draining()).slots[0]).toMatchObject({ reason })
+  expect((await said()).some(message => message.unitId === 'later')).toBe(false)
+  reason = null
+  await heard('result', 'later')
+})
+
+test('stop hands back what it has not started, too', async () => {
+  const worker = await start()
+  await send('cpu', [unit('runs', 'wait'), unit('waits', 'echo')])
+  await heard('started', 'runs')
+  worker.takeNoMore()
+  await tell({ type: 'resume' })
+  await stopWorkers()
+  expect((await said()).map(({ type, unitId }) => `${type} ${unitId}`)).toEqual(['started runs', 'returned runs'])
+  expect(await countUnits(cpu)).toEqual({ waiting: 2, active: 0 })
+})
+
+test('between units a child whose memory has grown is replaced; a new one is left alone', async () => {
+  await start({}, { maxChildBytes: 122 })
+  const first = await idle()
+  // It says that it has 123 bytes.
+  await send('cpu', [unit('grows', 'tell')])
+  await heard('result', 'grows')
+  const second = await seen(
+    ({ libraries, slots }) => libraries.pid !== first.libraries.pid && slots[0]?.state === 'idle'
+  )
+  await send('cpu', [unit('small', 'echo')])
+  await heard('result', 'small')
+  expect((await seen(({ figures }) => figures.unitsDone === 2)).libraries.pid).toBe(second.libraries.pid)
+})
+
+test('a child that ran out of memory is replaced, and lets go of what it held', async () => {
+  await start()
+  const first = await idle()
+  await send('cpu', [unit('large', 'refuse')])
+  expect(await heard('error', 'large')).toMatchObject({ error: { code: 'SC_OUT_OF_MEMORY' }, retryable: true })
+  await seen(({ libraries, slots }) => libraries.pid !== first.libraries.pid && slots[0]?.state === 'idle')
+})
+
+test('a task of the user is served by who has it, on the class that it needs', async () => {
+  vi.stubEnv('OWN_TASKS', JSON.stringify([{ name: 'mine', gpu: false, vramGb: 0 }]))
+  await start()
+  await seen(({ queues }) => queues.join(' ') === 'cpu+mine cpu')
+  await send('cpu+mine', [unit('u', 'mine', { ms: 10 })])
+  await heard('result', 'u')
+})
