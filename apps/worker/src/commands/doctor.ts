@@ -5,7 +5,7 @@ import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { findBroker } from '../enrol/find-broker.ts'
 import { readIdentity } from '../enrol/identity.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { CPU_SLOT, withSlotTasks } from '../tasks/with-slot-tasks.ts'
+import { wholeMachine, withSlotTasks } from '../tasks/with-slot-tasks.ts'
 import { type Flags, readSettings } from './flags.ts'
 
 const ANSWER_MS = 5_000
@@ -29,14 +29,14 @@ export async function doctor(flags: Flags): Promise<number> {
   }
 
   await check('python', () =>
-    withSlotTasks({ slot: CPU_SLOT, modelsDir, log }, async (_tasks, ready) => {
+    withSlotTasks({ slot: wholeMachine([]), modelsDir, log }, async (_tasks, ready) => {
       const versions = Object.entries(ready.versions).map(pair => pair.join(' '))
       return `${versions.join(', ')}; tasks ${ready.tasks.map(task => task.name).join(', ')}`
     })
   )
   if (tasksDir)
     await check('tasks folder', () =>
-      withSlotTasks({ slot: CPU_SLOT, modelsDir, tasksDir, log }, async ({ notOffered }, { tasks, leftOut }) => {
+      withSlotTasks({ slot: wholeMachine([]), modelsDir, tasksDir, log }, async ({ notOffered }, { tasks, leftOut }) => {
         if (leftOut.length > 0) throw new Error(leftOut.map(({ file, reason }) => `${file}: ${reason}`).join('; '))
         const own = [...tasks, ...notOffered.map(({ task }) => task)].filter(task => !task.builtIn)
         return own.map(task => task.name).join(', ') || 'no tasks'
