@@ -24,6 +24,7 @@ import { Slot } from './slots/slot.ts'
 import { createUnitWait } from './slots/unit-wait.ts'
 import type { Command } from './tasks/process-group.ts'
 import { SlotTasks } from './tasks/slot-tasks.ts'
+import { watchFolder } from './tasks/watch-folder.ts'
 
 const LAST_WORDS_MS = 2_000
 
@@ -88,10 +89,12 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   releasers.add('load figures', row.stop)
   const cancelled = createCancelled()
   const cpuSlots = deps.slots.filter(slot => slot.device === 'cpu').length
+  const slotTasks: SlotTasks[] = []
   const slots = deps.slots.map(plan => {
     const own = plan.queues.flatMap(queue => queues.get(queue) ?? [])
     const { python, modelsDir, tasksDir } = deps
     const tasks = new SlotTasks({ slot: plan, python, env: pythonEnv(plan.device, cpuSlots), modelsDir, tasksDir, log })
+    slotTasks.push(tasks)
     return new Slot({
       id: plan.id,
       device: plan.device,
@@ -110,6 +113,10 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       log
     })
   })
+  if (deps.tasksDir) {
+    const reload = (): void => slotTasks.forEach(tasks => void tasks.reload())
+    releasers.add('tasks folder', watchFolder(deps.tasksDir, reload, log))
+  }
   const presence = reportPresence(redis, identity.workerId, () => row.read(slots), log)
   // Released last to first: slots end, what they said is written, then the rest closes.
   releasers.add('presence', presence.stop)

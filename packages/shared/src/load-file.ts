@@ -7,6 +7,8 @@ import './resolve-ours.ts'
 const LOAD_MS = 10_000
 /** Of what is told of a file that could not be loaded. */
 const REASON_LENGTH = 1_000
+/** A line of a stack in Node itself or in the project's own files. */
+const OUR_FRAME = /\bnode:|\/(apps|packages)\/\w+\/src\//
 
 /** Imports a file of the tasks folder and answers its exports; one that ends the process or takes too long is refused. */
 export async function loadFile(path: string): Promise<unknown[]> {
@@ -27,8 +29,10 @@ export async function loadFile(path: string): Promise<unknown[]> {
   }
 }
 
-/** Why a file was left out, for the log. */
+/** Why a file was left out, for the log. Of a stack only what stands in the user's files. */
 export function reasonOf(error: unknown): string {
-  const text = error instanceof ScError ? error.message : inspect(error)
-  return text.slice(0, REASON_LENGTH)
+  if (error instanceof ScError) return error.message
+  const text = error instanceof Error ? (error.stack ?? error.message) : inspect(error)
+  const lines = text.split('\n').filter(line => !/^ +at /.test(line) || !OUR_FRAME.test(line))
+  return lines.join('\n').slice(0, REASON_LENGTH).trim()
 }

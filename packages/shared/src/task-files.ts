@@ -1,4 +1,5 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 
 const NODE_FILE = /\.(ts|mts|js|mjs)$/
 const NODE_TEST = /\.test\.(ts|mts|js|mjs)$/
@@ -7,6 +8,22 @@ const PYTHON_TEST = /^test_.*\.py$/
 /** Names of the files directly in the tasks folder from which the Node process takes tasks, in order. */
 export function nodeTaskFiles(tasksDir: string): string[] {
   return filesOf(tasksDir).filter(name => NODE_FILE.test(name) && !NODE_TEST.test(name) && !/\.d\.m?ts$/.test(name))
+}
+
+/** The same for the Python process. */
+export function pythonTaskFiles(tasksDir: string): string[] {
+  return filesOf(tasksDir).filter(name => name.endsWith('.py') && !PYTHON_TEST.test(name))
+}
+
+/** Another text when a file of that language came, went or changed. */
+export interface Stamps {
+  python: string
+  node: string
+}
+
+export function stampsOf(tasksDir: string | null): Stamps {
+  if (tasksDir === null) return { python: '', node: '' }
+  return { python: stamp(tasksDir, pythonTaskFiles(tasksDir)), node: stamp(tasksDir, nodeTaskFiles(tasksDir)) }
 }
 
 /** Names of the files with unit tests, in order. */
@@ -21,6 +38,15 @@ export function isNodeTest(name: string): boolean {
 
 export function isPythonTest(name: string): boolean {
   return PYTHON_TEST.test(name)
+}
+
+function stamp(tasksDir: string, names: string[]): string {
+  return names
+    .map(name => {
+      const file = statSync(join(tasksDir, name), { throwIfNoEntry: false })
+      return `${name} ${file?.mtimeMs} ${file?.size}`
+    })
+    .join()
 }
 
 function filesOf(tasksDir: string): string[] {

@@ -96,13 +96,14 @@ function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal): PlanCo
   }
 }
 
-/** Waits until a unit is settled. */
+/** Waits until a unit is settled. Its error is final: it has been tried again. */
 async function outputOf(deps: PlanDeps, jobId: string, unitId: string, signal: AbortSignal): Promise<unknown> {
   for (;;) {
     const changed = nextChange(deps.feed, jobId, signal)
     const unit = await deps.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
     if (unit.status === 'DONE') return unit.output
-    if (unit.error && unit.status === 'FAILED') throw new ScError(unit.error.code, unit.error.detail)
+    if (unit.error && unit.status === 'FAILED')
+      throw new ScError(unit.error.code, unit.error.detail, { retryable: false })
     await changed
     signal.throwIfAborted()
   }

@@ -4,8 +4,11 @@
  *
  * - `start` starts what is not there or has died, and answers the same object: a Node task that ends its process leaves
  *   Python's loaded models alone. `ready` is of the last start.
- * - state: the first of dead, starting, running, ready that one of the processes is in. A Node process that cannot even
- *   start is left out, with the reason, until the next start: the tasks of a user must not take transcription with them.
+ * - `reload` looks whether files of the folder changed. If so, the state is dead as soon as no process runs a unit or
+ *   starts: the slot then starts anew, and only the process of the language that changed is another.
+ * - state: the first of dead, starting, running, ready that one of the processes is in.
+ * - A file of a user may end the process that imports it, or hold it up: then Node is left out, and Python started without
+ *   the folder, with the reason, until a file changes. They must not take transcription with them.
  * - A run goes to the process that has its task. Offered is what the slot can run (`lackOf`); of two tasks of one name
  *   the one whose file comes first.
  * `stop` and `kill` end both. Another language is another process here.
@@ -13,7 +16,7 @@
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { LeftOut, TaskDescription } from '@sc/shared/python-protocol.ts'
-import { nodeTaskFiles } from '@sc/shared/task-files.ts'
+import { nodeTaskFiles, pythonTaskFiles, type Stamps, stampsOf } from '@sc/shared/task-files.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
 import { lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
@@ -39,6 +42,10 @@ export class SlotTasks {
   readonly #options: SlotTasksOptions
   #python: TaskProcess | undefined
   #node: TaskProcess | undefined
+  /** Of the files that were there at the last start. */
+  #stamps: Stamps = { python: '', node: '' }
+  #changed = false
+  #stopped = false
   #processOf = new Map<string, TaskProcess>()
 
   constructor(options: SlotTasksOptions) {
@@ -48,6 +55,7 @@ export class SlotTasks {
 
   get state(): TaskProcess['state'] {
     const states = this.#processes.map(process => process.state)
+    if (this.#changed && !states.includes('running') && !states.includes('starting')) return 'dead'
     return STATES.find(state => states.includes(state)) ?? 'dead'
   }
 
@@ -59,13 +67,20 @@ export class SlotTasks {
   }
 
   start = (): this => {
-    const { python, env, tasksDir, slot } = this.#options
-    if (isGone(this.#python)) this.#python = this.#startProcess('Python', python, env)
+    const { tasksDir } = this.#options
+    this.#endChanged()
+    if (isGone(this.#python)) this.#python = this.#startPython(tasksDir)
     if (!tasksDir || nodeTaskFiles(tasksDir).length === 0) this.#node = undefined
-    else if (isGone(this.#node)) this.#node = this.#startProcess('Node', nodeCommand(), nodeEnv(slot.device))
+    else if (isGone(this.#node)) this.#node = this.#startNode(tasksDir)
     this.ready = this.#join(this.#python, this.#node)
     this.ready.catch(() => {})
     return this
+  }
+
+  /** Files of the tasks folder may have changed. */
+  reload = (): void => {
+    const now = stampsOf(this.#options.tasksDir)
+    this.#changed = now.python !== this.#stamps.python || now.node !== this.#stamps.node
   }
 
   /** Runs one task. Rejects as `TaskProcess.run` does, and with SC_TASK_UNKNOWN. */
@@ -76,10 +91,12 @@ export class SlotTasks {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     await Promise.all(this.#processes.map(process => process.stop()))
   }
 
   kill(reason: string): void {
+    this.#stopped = true
     for (const process of this.#processes) process.kill(reason)
   }
 
@@ -87,26 +104,51 @@ export class SlotTasks {
     return [this.#python, this.#node].filter(process => process !== undefined)
   }
 
-  #startProcess(language: 'Python' | 'Node', command: Command, env: Record<string, string>): TaskProcess {
-    const { slot, modelsDir, tasksDir, log } = this.#options
-    return new TaskProcess({ language, command, env, device: slot.device, modelsDir, tasksDir, log })
+  /** Ends what has other files than there are now. Nothing runs: it need not be asked. */
+  #endChanged(): void {
+    const now = stampsOf(this.#options.tasksDir)
+    if (now.python !== this.#stamps.python) {
+      this.#python?.kill('its tasks have changed')
+      this.#python = undefined
+    }
+    if (now.node !== this.#stamps.node) {
+      this.#node?.kill('its tasks have changed')
+      this.#node = undefined
+    }
+    this.#stamps = now
+    this.#changed = false
+  }
+
+  #startPython(tasksDir: string | null): TaskProcess {
+    const { slot, python: command, env, modelsDir, log } = this.#options
+    return new TaskProcess({ language: 'Python', command, env, device: slot.device, modelsDir, tasksDir, log })
+  }
+
+  #startNode(tasksDir: string): TaskProcess {
+    const { device } = this.#options.slot
+    const how = { command: nodeCommand(), env: nodeEnv(device), device, modelsDir: null, tasksDir }
+    return new TaskProcess({ language: 'Node', ...how, log: this.#options.log })
   }
 
   async #join(python: TaskProcess, node: TaskProcess | undefined): Promise<Ready> {
-    const [first, second] = await Promise.all([python.ready, node && this.#nodeReady(node)])
+    const [first, second] = await Promise.all([this.#pythonReady(python), node && this.#nodeReady(node)])
     const leftOut = [...first.leftOut, ...(second?.leftOut ?? [])]
     const found = [
-      ...first.tasks.map(task => ({ task, process: python })),
+      ...first.tasks.map(task => ({ task, process: this.#python as TaskProcess })),
       ...(second?.tasks ?? []).map(task => ({ task, process: node as TaskProcess }))
     ].sort((a, b) => compare(a.task.file ?? '', b.task.file ?? ''))
     const offered = new Map<string, { task: TaskDescription; process: TaskProcess }>()
+    const fileOf = new Map<string, string | null | undefined>()
     this.notOffered = []
     for (const each of found) {
       const { task } = each
-      const other = offered.get(task.name)?.task
+      if (fileOf.has(task.name)) {
+        leftOut.push({ file: task.file ?? '', reason: twice(task.name, fileOf.get(task.name)) })
+        continue
+      }
+      fileOf.set(task.name, task.file)
       const lack = lackOf(task, this.#options.slot)
-      if (other) leftOut.push({ file: task.file ?? '', reason: twice(task.name, other.file) })
-      else if (lack) this.notOffered.push({ task, lack })
+      if (lack) this.notOffered.push({ task, lack })
       else offered.set(task.name, each)
     }
     this.#processOf = new Map([...offered].map(([name, { process }]) => [name, process]))
@@ -115,14 +157,25 @@ export class SlotTasks {
     return { ...first, tasks: [...offered.values()].map(({ task }) => task), versions, leftOut }
   }
 
+  async #pythonReady(python: TaskProcess): Promise<Ready> {
+    try {
+      return await python.ready
+    } catch (error) {
+      const { tasksDir } = this.#options
+      const files = tasksDir ? pythonTaskFiles(tasksDir) : []
+      if (files.length === 0 || this.#stopped) throw error
+      this.#python = this.#startPython(null)
+      return { ...(await this.#python.ready), leftOut: allLeftOut(files, error) }
+    }
+  }
+
   async #nodeReady(node: TaskProcess): Promise<Pick<Ready, 'tasks' | 'versions' | 'leftOut'>> {
     try {
       return await node.ready
     } catch (error) {
       if (this.#node === node) this.#node = undefined
-      const reason = toScError(error).message
       const files = nodeTaskFiles(this.#options.tasksDir as string)
-      return { tasks: [], versions: {}, leftOut: files.map(file => ({ file, reason })) }
+      return { tasks: [], versions: {}, leftOut: allLeftOut(files, error) }
     }
   }
 
@@ -132,6 +185,10 @@ export class SlotTasks {
     for (const { task, lack } of this.notOffered)
       log.info({ task: task.name, file: task.file }, `The task ${task.name} is not offered here: ${lack}`)
   }
+}
+
+function allLeftOut(files: string[], error: unknown): LeftOut[] {
+  return files.map(file => ({ file, reason: toScError(error).message }))
 }
 
 /** Why a file, or its second task of a name, is left out. */

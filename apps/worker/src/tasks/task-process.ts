@@ -14,9 +14,9 @@
  */
 import { isErrorCode, ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { type FromChild, fromChildSchema, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
+import { type FromChild, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
 import type { Device } from '../python/command.ts'
-import { createTail } from './lines.ts'
+import { createTail, parseLine } from './lines.ts'
 import { type Command, type ProcessGroup, spawnGroup } from './process-group.ts'
 
 const START_TIMEOUT_MS = 60_000
@@ -229,14 +229,6 @@ export class TaskProcess {
     const run = this.#pending
     this.#pending = undefined
     run?.reject(run.signal.aborted ? cancelled(run) : new ScError('SC_CHILD_DIED', detail))
-  }
-}
-
-function parseLine(line: string): FromChild | undefined {
-  try {
-    return fromChildSchema.safeParse(JSON.parse(line)).data
-  } catch {
-    return undefined
   }
 }
 
