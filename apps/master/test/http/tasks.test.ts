@@ -54,7 +54,8 @@ describe('GET /api/tasks', () => {
       outputSchema: WORD_COUNT.outputSchema,
       workers: [{ id: 'desk-2', name: 'desk-2', status: 'offline' }],
       queue: 'gpu.vram6+diarize',
-      versions: 1
+      versions: 1,
+      isJob: false
     })
   })
 
