@@ -47,7 +47,7 @@ export function createSlotSet(create: (plan: SlotPlan) => OwnedSlot, log: Logger
     owned.set(key, { ...one, id, device: plan.device })
     for (const [hold, reason] of holds.reasons) one.slot.hold(hold, reason)
     one.slot.start()
-    log.info({ slot: id, device: plan.device, queues: one.queueNames().join(' ') }, 'A slot takes units')
+    log.info({ slot: id, device: plan.device, queues: one.queueNames().join(' ') }, 'A slot was added')
   }
 
   return {

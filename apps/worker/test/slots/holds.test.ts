@@ -79,11 +79,3 @@ test('a child that ran out of memory is replaced, and lets go of what it held', 
   expect(await heard('error', 'large')).toMatchObject({ error: { code: 'SC_OUT_OF_MEMORY' }, retryable: true })
   await seen(({ libraries, slots }) => libraries.pid !== first.libraries.pid && slots[0]?.state === 'idle')
 })
-
-test('a task of the user is served by who has it, on the class that it needs', async () => {
-  vi.stubEnv('OWN_TASKS', JSON.stringify([{ name: 'mine', gpu: false, vramGb: 0 }]))
-  await start()
-  await seen(({ queues }) => queues.join(' ') === 'cpu+mine cpu')
-  await send('cpu+mine', [unit('u', 'mine', { ms: 10 })])
-  await heard('result', 'u')
-})
