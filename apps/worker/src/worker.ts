@@ -10,7 +10,7 @@ import { openBlobCache } from './inputs/blob-cache.ts'
 import { fetchBlob } from './inputs/fetch-blob.ts'
 import { prefetchNext } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
-import { ramBytes } from './probe/machine.ts'
+import { RAM_BYTES } from './probe/machine.ts'
 import { queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
 import { pythonEnv } from './python/command.ts'
 import { createCancelled } from './report/cancelled.ts'
@@ -83,14 +83,15 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     fetchBlob({ httpUrl, key: identity.key }, key, path, signal)
   )
   releasers.add('blob cache', cache.close)
-  const outbox = openOutbox(redis, identity.workerId, log)
+  const plain = connect('reports')
+  const outbox = openOutbox(plain, identity.workerId, log)
   const registration = createRegistration(outbox)
   const locks = startLockKeeper(log)
   releasers.add('locks', locks.stop)
   const row = await createRow({ id: identity.workerId, name, hostname: hostname() })
   releasers.add('load figures', row.stop)
   const cancelled = createCancelled()
-  const served = createServedQueues(redis, log)
+  const served = createServedQueues({ redis, plain, log })
   const slotTasks = new Set<SlotTasks>()
   let slotsMade = 0
 
@@ -113,7 +114,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),
       besideUnit: (open, signal) => prefetchNext(cache, open, signal, log),
       startChild: tasks.start,
-      maxChildBytes: () => deps.maxChildBytes ?? (ramBytes() * CHILDREN_SHARE) / slots.slots().length,
+      maxChildBytes: () => deps.maxChildBytes ?? (RAM_BYTES * CHILDREN_SHARE) / slots.slots().length,
       wasCancelled: cancelled.has,
       onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks) }),
       onChange: () => presence.soon(),
@@ -134,7 +135,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   }
   const slots: SlotSet = createSlotSet(createSlot, log)
   const cpuLanes = (): number => slots.slots().filter(slot => slot.state.device === 'cpu').length
-  const presence = reportPresence(redis, identity.workerId, () => row.read(slots), log)
+  const presence = reportPresence(plain, identity.workerId, () => row.read(slots), log)
   // Released last to first: slots end, what they said is written, then the rest closes.
   releasers.add('presence', presence.stop)
   releasers.add('outbox', () => outbox.close(LAST_WORDS_MS))

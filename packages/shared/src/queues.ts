@@ -26,6 +26,8 @@ export interface UnitQueue {
   /** Sorted set that has a member while units may be waiting. */
   readonly markerKey: string
   readonly redis: Redis
+  /** For pipelines. */
+  readonly plain: Redis
   readonly queue: Queue<UnitPayload>
   readonly taker: Worker<UnitPayload>
 }
@@ -47,8 +49,17 @@ export interface AddOptions {
   priorities?: number[]
 }
 
-/** `redis` is shared by every queue, stays open when the queue is closed, and must have `maxRetriesPerRequest: null`. */
-export function openQueue(redis: Redis, name: string, onError: (error: Error) => void = () => {}): UnitQueue {
+/**
+ * `redis` is shared by every queue, stays open when the queue is closed, and must have `maxRetriesPerRequest: null`.
+ * `plain` is a connection that BullMQ does not know: ioredis hangs all of a connection's scripts, which are BullMQ's sixty
+ * on `redis`, on each pipeline it makes, which took a third of a millisecond.
+ */
+export function openQueue(
+  redis: Redis,
+  name: string,
+  onError: (error: Error) => void = () => {},
+  plain: Redis = redis
+): UnitQueue {
   const shared = { connection: redis, prefix: QUEUE_PREFIX, skipVersionCheck: true }
   const queue = new Queue<UnitPayload>(name, { ...shared, streams: { events: { maxLen: MAX_EVENTS } } })
   const taker = new Worker<UnitPayload>(
@@ -60,7 +71,7 @@ export function openQueue(redis: Redis, name: string, onError: (error: Error) =>
   )
   queue.on('error', onError)
   taker.on('error', onError)
-  return { name, markerKey: taker.toKey('marker'), redis, queue, taker }
+  return { name, markerKey: taker.toKey('marker'), redis, plain, queue, taker }
 }
 
 export async function closeQueue({ queue, taker }: UnitQueue): Promise<void> {
@@ -126,7 +137,7 @@ export async function takeNext(queues: UnitQueue[], token: string): Promise<Take
 async function byHead(queues: UnitQueue[]): Promise<UnitQueue[]> {
   const [first] = queues
   if (!first || queues.length === 1) return queues
-  const pipeline = first.redis.pipeline()
+  const pipeline = first.plain.pipeline()
   for (const { taker } of queues)
     pipeline.exists(taker.toKey('wait')).zrange(taker.toKey('prioritized'), 0, '0', 'WITHSCORES')
   const answers = (await pipeline.exec()) ?? []

@@ -38,7 +38,7 @@ export interface DispatchDeps {
 
 const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
-const RECENT_MS = 250
+const RECENT_MS = 1_000
 const LOOK_MS = 500
 const FIND_QUEUES_MS = 5_000
 const AFTER_ERROR_MS = 500

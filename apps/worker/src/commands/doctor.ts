@@ -36,11 +36,14 @@ export async function doctor(flags: Flags): Promise<number> {
   )
   if (tasksDir)
     await check('tasks folder', () =>
-      withSlotTasks({ slot: wholeMachine([]), modelsDir, tasksDir, log }, async ({ notOffered }, { tasks, leftOut }) => {
-        if (leftOut.length > 0) throw new Error(leftOut.map(({ file, reason }) => `${file}: ${reason}`).join('; '))
-        const own = [...tasks, ...notOffered.map(({ task }) => task)].filter(task => !task.builtIn)
-        return own.map(task => task.name).join(', ') || 'no tasks'
-      })
+      withSlotTasks(
+        { slot: wholeMachine([]), modelsDir, tasksDir, log },
+        async ({ notOffered }, { tasks, leftOut }) => {
+          if (leftOut.length > 0) throw new Error(leftOut.map(({ file, reason }) => `${file}: ${reason}`).join('; '))
+          const own = [...tasks, ...notOffered.map(({ task }) => task)].filter(task => !task.builtIn)
+          return own.map(task => task.name).join(', ') || 'no tasks'
+        }
+      )
     )
   await check(
     'gpus',

@@ -30,10 +30,7 @@ export async function probeLoad(): Promise<{ load: number; availableGb: number }
 }
 
 /** Memory that the processes of this machine may have: less in a container with a limit. */
-export function ramBytes(): number {
-  const limit = process.constrainedMemory()
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
-}
+export const RAM_BYTES = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
 
 function gigabytes(bytes: number): number {
   return Math.round((bytes / GIB) * 100) / 100

@@ -2,7 +2,7 @@
  * DESIGN: what this worker says of its attempts, written to its own stream in order, at least once.
  *
  * Messages wait in a buffer; one batch at a time is on its way, as one MULTI, so that a batch is in the stream whole and
- * in order or not at all. While Redis is away the buffer grows: beyond MAX_WAITING progress is dropped, then logs; what
+ * in order or not at all. `redis` is without BullMQ's scripts: ioredis hangs each of them on every pipeline it makes. While Redis is away the buffer grows: beyond MAX_WAITING progress is dropped, then logs; what
  * ends an attempt never is (there are at most as many of those as slots, since each slot waits for its own). A batch
  * whose answer was lost is sent again: the reader knows a message by its attemptId.
  */
@@ -18,8 +18,6 @@ const RETRY_MS = 250
 export interface Outbox {
   /** Resolves when the message is in the stream: true, or false when it was dropped or the outbox closed first. */
   add(message: OutboxMessage): Promise<boolean>
-  /** Resolves when everything added so far is written or dropped. */
-  flushed(): Promise<void>
   /** Writes what is left, for at most `timeoutMs`. */
   close(timeoutMs: number): Promise<void>
 }
@@ -51,9 +49,11 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   async function write(batch: Waiting[]): Promise<boolean> {
     // A command given now would wait inside the client, out of reach of the bound.
     if (redis.status !== 'ready') return false
-    const transaction = redis.multi()
-    for (const message of batch) transaction.xadd(key, '*', 'm', message.json)
     try {
+      const [only] = batch
+      if (only && batch.length === 1) return (await redis.xadd(key, '*', 'm', only.json)) !== null
+      const transaction = redis.multi()
+      for (const message of batch) transaction.xadd(key, '*', 'm', message.json)
       const answers = await transaction.exec()
       return answers?.every(([error]) => error === null) ?? false
     } catch (error) {
@@ -98,7 +98,7 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     for (const message of waiting) message.settle(false)
   }
 
-  return { add, flushed, close }
+  return { add, close }
 }
 
 function sleep(ms: number): Promise<void> {

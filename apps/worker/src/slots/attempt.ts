@@ -35,7 +35,7 @@ export async function runAttempt(
   // `waited` is the master's to fill in: nothing here may compare the clocks of two machines.
   const timings: Timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
   const lap = createLaps()
-  void outbox.add({ type: 'started', ...about, slot: slotId, waitedMs: 0 })
+  const reported = stopwatch(outbox.add({ type: 'started', ...about, slot: slotId, waitedMs: 0 }))
   const progress = createProgress(
     (fraction, partial) =>
       void outbox.add({ type: 'progress', ...about, fraction, ...(partial === undefined ? {} : { partial }) })
@@ -62,8 +62,7 @@ export async function runAttempt(
     progress.stop()
   }
   timings.ran = lap()
-  await outbox.flushed()
-  timings.reported = lap()
+  timings.reported = reported()
   const written = await outbox.add(outcome)
   return { outcome, written }
 }
@@ -72,6 +71,16 @@ export async function runAttempt(
 function outcomeError(thrown: unknown, signal: AbortSignal): ScError | null {
   if (!signal.aborted) return toScError(thrown)
   return signal.reason === 'returned' ? null : new ScError('SC_CANCELLED', 'The unit was cancelled while it ran.')
+}
+
+/** Whole milliseconds that something took, or has taken so far: here, a word to be in Redis. */
+function stopwatch(task: Promise<unknown>): () => number {
+  const startMs = performance.now()
+  let endMs: number | undefined
+  void task.then(() => {
+    endMs = performance.now()
+  })
+  return () => Math.round((endMs ?? performance.now()) - startMs)
 }
 
 /** Whole milliseconds since the last call, by this machine's own clock. */

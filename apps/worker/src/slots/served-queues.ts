@@ -9,8 +9,15 @@ export interface ServedQueues {
   serve(names: string[]): Promise<void>
 }
 
+export interface ServedQueuesDeps {
+  redis: Redis
+  /** See `openQueue`. */
+  plain?: Redis
+  log: Logger
+}
+
 /** The queues that the slots of a worker serve: each is open while one slot or more serves it. */
-export function createServedQueues(redis: Redis, log: Logger): { forSlot(): ServedQueues } {
+export function createServedQueues({ redis, plain, log }: ServedQueuesDeps): { forSlot(): ServedQueues } {
   const shared = new Map<string, { queue: UnitQueue; slots: number }>()
 
   function use(name: string): UnitQueue {
@@ -19,7 +26,7 @@ export function createServedQueues(redis: Redis, log: Logger): { forSlot(): Serv
       known.slots++
       return known.queue
     }
-    const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'Queue error'))
+    const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'Queue error'), plain)
     shared.set(name, { queue, slots: 1 })
     return queue
   }
