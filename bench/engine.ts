@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { REPO_DIR } from '@sc/shared/config.ts'
@@ -9,15 +8,14 @@ import { describeMachine, spread } from './figures.ts'
 
 /**
  * What a unit costs, against BullMQ by itself, Ray and Celery on the same machine, in turn:
- * `node bench/engine.ts [--units 10000] [--rounds 3] [--workers 4] [--plot FILE]`. Every result of the cluster is in
+ * `node bench/engine.ts [--units 10000] [--rounds 3] [--workers 4]`. Every result of the cluster is in
  * PostgreSQL. Also ten times the units, and how quickly the API answers while they wait.
  */
 const { values } = parseArgs({
   options: {
     units: { type: 'string', default: '10000' },
     rounds: { type: 'string', default: '3' },
-    workers: { type: 'string', default: '4' },
-    plot: { type: 'string' }
+    workers: { type: 'string', default: '4' }
   }
 })
 const UNITS = Number(values.units)
@@ -68,7 +66,6 @@ try {
   console.log(`${10 * UNITS} units take ${(large / small).toFixed(2)} times as long as ${UNITS}`)
   for (const [path, list] of Object.entries(await askWhileManyWait(10 * UNITS)))
     console.log(`  GET ${path}: p95 ${percentile(list, 0.95).toFixed(0)} ms with ${10 * UNITS} units waiting`)
-  if (values.plot) await writeFile(values.plot, JSON.stringify({ figures, latencies }))
 } finally {
   await cluster.stop()
 }

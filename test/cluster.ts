@@ -65,6 +65,8 @@ export interface ClusterOptions {
   workerEnv?: Record<string, string>
   /** Kept when given, else a temporary folder that goes with the cluster. */
   folder?: string
+  /** True: masters and workers take tasks from the folder `tasks` of the cluster's. */
+  tasksDir?: boolean
 }
 
 const START_TIMEOUT_MS = 60_000
@@ -73,11 +75,15 @@ export async function startCluster({
   workers = 1,
   env = {},
   workerEnv = {},
-  folder
+  folder,
+  tasksDir = false
 }: ClusterOptions = {}): Promise<Cluster> {
   const root = folder ?? (await mkdtemp(join(tmpdir(), 'sc-cluster-')))
   const dir = dataDir(join(root, 'data'))
   await mkdir(dir.logs, { recursive: true })
+  const tasks = join(root, 'tasks')
+  if (tasksDir) await mkdir(tasks)
+  const tasksEnv: Record<string, string> = tasksDir ? { SC_TASKS_DIR: tasks } : {}
   const running = new Map<string, ChildProcess>()
   let master: ChildProcess | undefined
   let url = ''
@@ -87,7 +93,7 @@ export async function startCluster({
     const log = openSync(join(dir.logs, `${name}.log`), 'a')
     return spawn(process.execPath, args, {
       cwd: REPO_DIR,
-      env: childEnv({ LOG_LEVEL: 'debug', ...env, ...extra, SC_DATA_DIR: dir.root, SC_PORT: '0' }),
+      env: childEnv({ LOG_LEVEL: 'debug', ...tasksEnv, ...env, ...extra, SC_DATA_DIR: dir.root, SC_PORT: '0' }),
       stdio: ['pipe', log, log]
     })
   }

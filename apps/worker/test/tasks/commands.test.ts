@@ -66,6 +66,12 @@ test('task test: the unit tests of both languages, and those that are named', as
 
 test('docs/add-a-task.md shows the files of examples/tasks as they are', () => {
   const document = readFileSync(join(REPO_DIR, 'docs/add-a-task.md'), 'utf8')
-  for (const name of ['word-count.ts', 'word-count.test.ts', 'common_words.py', 'test_common_words.py'])
+  for (const name of [
+    'word-count.ts',
+    'word-count.test.ts',
+    'count-lines.ts',
+    'common_words.py',
+    'test_common_words.py'
+  ])
     expect(document, name).toContain(`\n${readFileSync(join(examples, name), 'utf8')}\`\`\`\n`)
 })
