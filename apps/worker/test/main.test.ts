@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { childEnv } from '@sc/shared/config.ts'
 import { identityOf, isRunning } from '@sc/shared/processes.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
+import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { startRedis } from '../../../packages/shared/test/start-redis.ts'
@@ -41,7 +41,7 @@ test('bad usage and configuration end with 2 and one clear sentence', async () =
 test('finds the master of this machine; stops while it waits for the answer; one process a name', async () => {
   const server = await startRedis()
   const redis = connectRedis(server.url, { name: 'test' })
-  await redis.hset(MASTER_KEY, { protocol: '1', httpUrl: 'http://127.0.0.1:1' })
+  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), httpUrl: 'http://127.0.0.1:1' })
   writeFileSync(join(folder, 'master.json'), JSON.stringify({ redisUrl: server.url, httpUrl: 'http://m', pid: 1 }))
   const worker = scWorker('run', '--name', 'one')
   await until(async () => (await redis.xlen('sc:enrol')) === 1)
@@ -51,7 +51,7 @@ test('finds the master of this machine; stops while it waits for the answer; one
   })
   worker.kill('SIGINT')
   expect(await worker).toMatchObject({ exitCode: 130, stderr: '' })
-  await redis.hset(MASTER_KEY, { protocol: '2' })
+  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION + 1) })
   expect(await scWorker('run', '--name', 'one')).toMatchObject({ exitCode: 1, stderr: /update this worker/ })
   await closeRedis(redis)
   await server.stop()
