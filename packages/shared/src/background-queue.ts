@@ -7,7 +7,8 @@ import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './redis-keys.ts'
  * whose master was killed runs again on the next. An entry that is queued or running already is not added again.
  */
 export interface BackgroundQueue {
-  add(jobId: string): Promise<void>
+  /** `delayMs` 0: at once. */
+  add(jobId: string, delayMs?: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -54,10 +55,10 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
   worker.on('failed', (_entry, error) => onError(error))
 
   return {
-    add: async jobId => {
+    add: async (jobId, delayMs = 0) => {
       const backoff = { type: 'exponential', delay: FIRST_PAUSE_MS }
       const once = { attempts: TRIES, backoff, removeOnComplete: true, removeOnFail: true }
-      await queue.add(name, { jobId }, { ...once, jobId: `${name}-${jobId}` })
+      await queue.add(name, { jobId }, { ...once, delay: delayMs, jobId: `${name}-${jobId}` })
     },
     close: async () => {
       stopping.abort()

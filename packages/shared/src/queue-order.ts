@@ -6,8 +6,10 @@
 const MAX_PRIORITY = 100
 /** 101 bands of it stay below 2^21, the most that BullMQ takes. */
 const BAND_SIZE = 20_000
+/** Ranks of different laps do not compare: of one priority only one lap is in Redis at a time. */
+export const RANKS_PER_LAP = BAND_SIZE
 
-/** `priority` 0 to 100, the highest first; `rank` from 0, the lowest first. Ranks BAND_SIZE apart count as equal. */
+/** `priority` 0 to 100, the highest first; `rank` from 0, the lowest first, modulo RANKS_PER_LAP. */
 export function queuePriority(priority: number, rank: number): number {
   const band = MAX_PRIORITY - Math.min(MAX_PRIORITY, Math.max(0, Math.round(priority)))
   return band * BAND_SIZE + 1 + (Math.floor(rank) % BAND_SIZE)

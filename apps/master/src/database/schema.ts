@@ -72,6 +72,8 @@ export interface JobsTable {
   /** The most that was shown of it, 0 to 1: what was shown is never taken back. */
   progress: Generated<number>
   webhook_url: string | null
+  /** How many times it was begun again. */
+  generation: Generated<number>
   /** What follows its end was done. */
   told: Generated<boolean>
   /** A job of one unit: nothing to plan, nothing to merge. */

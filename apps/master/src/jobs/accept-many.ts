@@ -1,7 +1,10 @@
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
-import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
+
+/** Of outputs in one statement: PostgreSQL takes 256 MB of JSON at once. */
+const MOST_BYTES = 8 * 1024 ** 2
 
 /** Any number of starts and results in one statement each: what most messages are. */
 
@@ -30,12 +33,15 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
       fraction = 0, partial = null, waited_ms = ${WAITED_MS}, started_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(starts.map(toRow))}::jsonb) as start
       (unit_id text, attempt_id text, worker_id text, slot text)
-    where units.id = start.unit_id and status in ('QUEUED', 'RUNNING')
+    where units.id = start.unit_id
+      and (status = 'RUNNING' or status = 'QUEUED' and units.attempt_id is distinct from start.attempt_id)
     returning units.*`.execute(trx)
   const open = new Set(units.map(({ id }) => id))
-  for (const { unitId, workerId } of starts) {
-    if (!open.has(unitId)) verdict.stop.push({ id: unitId, worker_id: workerId })
-  }
+  await stopSettled(
+    trx,
+    starts.filter(({ unitId }) => !open.has(unitId)),
+    verdict
+  )
   for (const unit of units) {
     verdict.changed.add(unit.job_id)
     verdict.startedRank = Math.max(verdict.startedRank, unit.rank)
@@ -45,9 +51,43 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
   }
 }
 
+/** Of starts that were not taken: those whose unit is not open. */
+async function stopSettled(trx: DatabaseTransaction, starts: Start[], verdict: Verdict): Promise<void> {
+  if (starts.length === 0) return
+  const ids = starts.map(({ unitId }) => unitId)
+  const rows = await trx
+    .selectFrom('units')
+    .select('id')
+    .where('id', 'in', ids)
+    .where('status', 'in', OPEN_UNIT)
+    .execute()
+  const open = new Set(rows.map(({ id }) => id))
+  for (const { unitId, workerId } of starts)
+    if (!open.has(unitId)) verdict.stop.push({ id: unitId, worker_id: workerId })
+}
+
 /** An open unit is DONE, once, whichever attempt brings it; a result of a settled one is dropped. */
 export async function acceptResults(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
-  if (results.length === 0) return
+  for (const part of byBytes(results)) await acceptPart(trx, part, verdict)
+}
+
+/** Parts whose outputs take about MOST_BYTES; a larger output is a part of its own. */
+function byBytes(results: Result[]): Result[][] {
+  const parts: Result[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const result of results) {
+    const length = JSON.stringify(result.output ?? null).length
+    if (bytes + length > MOST_BYTES) {
+      parts.push([])
+      bytes = 0
+    }
+    parts.at(-1)?.push(result)
+    bytes += length
+  }
+  return parts
+}
+
+async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
   const json = results.map(result => ({ ...toRow(result), ...pick(result) }))
   const { rows } = await sql<SettledUnit & { timings: Timings; rank: number }>`
     update units set

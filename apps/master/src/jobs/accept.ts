@@ -2,7 +2,7 @@ import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
-import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
@@ -12,7 +12,8 @@ import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
- * | started  | open            | RUNNING; over an earlier attempt that never ended: one crash more              |
+ * | started  | open            | RUNNING; over an earlier attempt that never ended: one crash more; of an       |
+ * |          |                 | attempt that is over already (the message was read twice): nothing             |
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
  * | result   | open            | DONE, once, whichever attempt brings it; else dropped                          |
@@ -68,7 +69,7 @@ async function acceptProgress(
   const unit = await trx
     .updateTable('units')
     .set({
-      fraction: sql<number>`greatest(fraction, ${fraction}::real)`,
+      fraction: sql<number>`greatest(fraction, ${Math.round(fraction * 1e4) / 1e4}::real)`,
       partial: partial === undefined ? null : JSON.stringify(partial),
       touched_at: sql<Date>`now()`
     })
@@ -116,7 +117,6 @@ async function acceptReturned(
     .updateTable('units')
     .set(eb => ({
       status: 'QUEUED',
-      attempt_id: null,
       fraction: 0,
       partial: null,
       queued_at: eb.fn<Date>('now'),
@@ -130,7 +130,7 @@ async function acceptReturned(
   if (unit) verdict.changed.add(unit.job_id)
 }
 
-/** The open unit that this attempt still owns, locked; undefined: another attempt took over, or the unit is settled. */
+/** The unit that this attempt runs, locked; undefined: it is over, another took over, or the unit is settled. */
 async function openAttempt(
   trx: DatabaseTransaction,
   { unitId, attemptId }: { unitId: string; attemptId: string }
@@ -139,7 +139,7 @@ async function openAttempt(
     .selectFrom('units')
     .selectAll()
     .where('id', '=', unitId)
-    .where('status', 'in', OPEN_UNIT)
+    .where('status', '=', 'RUNNING')
     .where('attempt_id', '=', attemptId)
     .forUpdate()
     .executeTakeFirst()

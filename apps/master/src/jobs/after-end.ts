@@ -1,5 +1,6 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import type { Database } from '../database/schema.ts'
+import { sql } from 'kysely'
+import { type Database, OPEN_JOB } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 
 export interface AfterEndDeps {
@@ -10,6 +11,8 @@ export interface AfterEndDeps {
 }
 
 const AT_ONCE = 1_000
+/** Until then whoever ended it is still at it. */
+const A_WHILE_SECONDS = 5
 
 /**
  * What follows the end of jobs: it is counted, their webhooks are queued, the audio of their units goes (the recording and
@@ -19,27 +22,28 @@ export function createAfterEnd(deps: AfterEndDeps) {
   return async (jobIds: string[]): Promise<void> => {
     if (jobIds.length === 0) return
     const { db, blobs, metrics } = deps
-    const jobs = await db
-      .selectFrom('jobs')
-      .select(['id', 'task', 'status', 'single', 'webhook_url'])
-      .where('id', 'in', jobIds)
-      .where('finished_at', 'is not', null)
-      .where('told', '=', false)
-      .execute()
-    if (jobs.length === 0) return
-    for (const { id, task, status, single, webhook_url } of jobs) {
-      if (webhook_url !== null) await deps.queueWebhook(id)
-      // A job of one unit has no audio of its own making.
-      if (!single) await blobs.removePrefix(`units/${id}`)
-      metrics.jobFinished(task, status)
-    }
-    const ids = jobs.map(({ id }) => id)
-    await db
-      .updateTable('jobs')
-      .set({ told: true })
-      .where('id', 'in', ids)
-      .where('finished_at', 'is not', null)
-      .execute()
+    const told = await db.transaction().execute(async trx => {
+      // Held until it is done: nobody else does it too, and nobody begins the job again meanwhile.
+      const jobs = await trx
+        .selectFrom('jobs')
+        .select(['id', 'task', 'status', 'single', 'webhook_url'])
+        .where('id', 'in', jobIds)
+        .where('status', 'not in', OPEN_JOB)
+        .where('told', '=', false)
+        .forUpdate()
+        .skipLocked()
+        .execute()
+      if (jobs.length === 0) return []
+      for (const { id, single, webhook_url } of jobs) {
+        if (webhook_url !== null) await deps.queueWebhook(id)
+        // A job of one unit has no audio of its own making.
+        if (!single) await blobs.removePrefix(`units/${id}`)
+      }
+      const ids = jobs.map(({ id }) => id)
+      await trx.updateTable('jobs').set({ told: true }).where('id', 'in', ids).execute()
+      return jobs
+    })
+    for (const { task, status } of told) metrics.jobFinished(task, status)
   }
 }
 
@@ -50,6 +54,7 @@ export async function untoldJobs(db: Database): Promise<string[]> {
     .select('id')
     .where('finished_at', 'is not', null)
     .where('told', '=', false)
+    .where('finished_at', '<', sql<Date>`now() - make_interval(secs => ${A_WHILE_SECONDS})`)
     .orderBy('finished_at')
     .limit(AT_ONCE)
     .execute()

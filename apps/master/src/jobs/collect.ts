@@ -1,17 +1,10 @@
-import type { ErrorReport } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import type { DatabaseTransaction } from '../database/schema.ts'
-import type { Metrics } from '../metrics.ts'
-import { acceptBatch, type Said } from './accept-batch.ts'
-import { advanceClock } from './fair-share.ts'
-import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
-import { endSingles } from './single-task.ts'
+import { type ApplyDeps, applySaid } from './apply-said.ts'
 import { storable } from './storable.ts'
-import { emptyVerdict, type Verdict } from './verdict.ts'
 
 /**
  * DESIGN. Each worker writes what becomes of its attempts into a stream of its own; the masters read all streams as one
@@ -22,17 +15,13 @@ import { emptyVerdict, type Verdict } from './verdict.ts'
  *
  * PostgreSQL away: the batch stays pending and is applied when it answers. Redis emptied: groups are made again.
  */
-export interface CollectDeps extends SettleDeps {
+export interface CollectDeps extends ApplyDeps {
   /** A connection of its own: reads block. */
   blockingRedis: Redis
-  log: Logger
-  metrics: Metrics
   /** Name of this master in the consumer group; a restarted master of the same name reads what it left. */
   consumer: string
   /** Every enrolled worker. */
   workerIds(): Promise<string[]>
-  /** Looks which of the jobs are complete. */
-  onSettled(jobIds: string[]): Promise<void>
 }
 
 interface Entry {
@@ -169,7 +158,7 @@ function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMe
 
 async function apply(deps: CollectDeps, entries: Entry[]): Promise<void> {
   const said = entries.flatMap(({ workerId, message }) => (message ? [{ workerId, message }] : []))
-  await act(deps, await decide(deps, said))
+  await applySaid(deps, said)
   const pipeline = deps.redis.pipeline()
   for (const [stream, read] of Map.groupBy(entries, entry => entry.stream)) {
     const ids = read.map(entry => entry.id)
@@ -177,51 +166,4 @@ async function apply(deps: CollectDeps, entries: Entry[]): Promise<void> {
     pipeline.xdel(stream, ...ids)
   }
   await pipeline.exec()
-}
-
-async function decide(deps: CollectDeps, said: Said[]): Promise<Verdict> {
-  return await deps.db.transaction().execute(async trx => {
-    const verdict = emptyVerdict()
-    await acceptBatch(trx, said, verdict)
-    await markStarted(trx, verdict)
-    verdict.ended = await endSingles(
-      trx,
-      [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
-    )
-    await advanceClock(trx, verdict.startedRank)
-    await notifyJobs(trx, [...verdict.changed])
-    return verdict
-  })
-}
-
-async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Promise<void> {
-  if (changed.size === 0) return
-  await trx
-    .updateTable('jobs')
-    .set(eb => ({ status: 'RUNNING', started_at: eb.fn<Date>('now') }))
-    .where('id', 'in', [...changed])
-    .where('status', '=', 'PENDING')
-    .execute()
-}
-
-/** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
-async function act(deps: CollectDeps, verdict: Verdict): Promise<void> {
-  for (const { unit } of verdict.done) deps.dispatch.finished(unit.queue)
-  deps.dispatch.wake(new Set([...verdict.waiting, ...verdict.done.map(({ unit }) => unit.queue)]))
-  await stopUnits(deps.redis, verdict.stop)
-  for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)
-  for (const { unit, error } of verdict.failed) {
-    deps.metrics.unitFailed(unit.task, error.code)
-    if (concernsWholeJob(error)) await endJob(deps, unit.job_id, 'FAILED', error)
-  }
-  await deps.onEnded(verdict.ended)
-  const settled = new Set([...verdict.done, ...verdict.failed].map(({ unit }) => unit.job_id))
-  if (settled.size > 0) await deps.onSettled([...settled])
-}
-
-/** An error that every other unit of the job would meet too. */
-function concernsWholeJob(error: ErrorReport): boolean {
-  return (
-    error.code === 'SC_LANGUAGE_NOT_SUPPORTED' || error.code === 'SC_UNKNOWN_MODEL' || error.code === 'SC_TASK_INPUT'
-  )
 }

@@ -17,6 +17,7 @@ export interface DefinedJobDeps {
 export function toDefinition(deps: DefinedJobDeps, job: DefinedJob): JobDefinition {
   return {
     task: job.name,
+    isLight: true,
     plan: (row, context) => plan(deps, job, row, context),
     merge: (row, units) => merge(deps, job, row, units)
   }

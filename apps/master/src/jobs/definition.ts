@@ -7,6 +7,8 @@ import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
  */
 export interface JobDefinition {
   readonly task: string
+  /** True: its plan takes no time of its own, and may wait for results long: many run at once. */
+  readonly isLight?: boolean
   /** Yields units as soon as each is known; what it returns is kept with the job for `merge`. */
   plan(job: JobRow, context: PlanContext): AsyncGenerator<UnitDraft, Record<string, unknown>>
   /** Runs when every unit is settled; idempotent. */

@@ -13,7 +13,7 @@ import { addUnits, closeQueue, openQueue, removeUnits, startStalledCheck, type U
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database, UnitRow } from '../database/schema.ts'
-import { markHead, queuesWithUnits } from './send-next.ts'
+import { endedOf, markHead, queuesWithUnits } from './send-next.ts'
 import { queueIdOf, toPayload } from './units.ts'
 
 export interface Dispatch {
@@ -40,7 +40,6 @@ const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
 const RECENT_MS = 1_000
 const LOOK_MS = 500
-const FIND_QUEUES_MS = 5_000
 const AFTER_ERROR_MS = 500
 
 /** Opens each capability class when it is first used, and looks for stalled units in it from then on. */
@@ -50,7 +49,7 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
-  let foundAtMs = Number.NEGATIVE_INFINITY
+  let lookedAtMs = Number.NEGATIVE_INFINITY
 
   function entryOf(name: string) {
     let entry = open.get(name)
@@ -75,29 +74,40 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
   }
 
   async function add(name: string, units: UnitRow[]): Promise<void> {
-    await addUnits(entryOf(name).queue, units.map(toPayload), {
+    const { queue } = entryOf(name)
+    await addUnits(queue, units.map(toPayload), {
       jobIds: units.map(queueIdOf),
       priorities: units.map(unit => queuePriority(unit.priority, unit.rank))
     })
-  }
-
-  async function findQueues(): Promise<void> {
-    if (performance.now() - foundAtMs < FIND_QUEUES_MS) return
-    foundAtMs = performance.now()
-    for (const name of await queuesWithUnits(db)) entryOf(name)
+    // Another master may have ended them between their mark and now.
+    const ended = await endedOf(db, units)
+    if (ended.length > 0) await removeUnits(queue, ended.map(queueIdOf))
   }
 
   async function rounds(): Promise<void> {
-    const names = woken.size > 0 ? [...woken] : [...open.keys()]
+    const names = new Set(woken)
     woken.clear()
     try {
-      await findQueues()
-      for (const name of names) await round(name)
+      for (const name of await namesToLookAt()) names.add(name)
+      for (const name of names) {
+        await round(name)
+        names.delete(name)
+      }
     } catch (error) {
       log.debug({ err: error }, 'sending units failed; trying again')
-      for (const name of names) woken.add(name)
+      const [failed, ...rest] = names
+      // The one that failed goes last: it must not hold up the others.
+      for (const name of [...rest, ...(failed ? [failed] : [])]) woken.add(name)
       await new Promise(resolve => setTimeout(resolve, AFTER_ERROR_MS))
     }
+  }
+
+  /** All of them every LOOK_MS, however busy some are. */
+  async function namesToLookAt(): Promise<string[]> {
+    if (performance.now() - lookedAtMs < LOOK_MS) return []
+    lookedAtMs = performance.now()
+    for (const name of await queuesWithUnits(db)) entryOf(name)
+    return [...open.keys()]
   }
 
   const running = (async () => {

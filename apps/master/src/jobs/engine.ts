@@ -11,7 +11,7 @@ import type { JobDefinition } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
 import { createFinish, settledJobs } from './finish.ts'
-import { createPlan } from './plan.ts'
+import { createPlan, type QueuePlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
 import { createRetry } from './retry.ts'
 import { createSubmit } from './submit.ts'
@@ -45,6 +45,7 @@ export interface Engine {
 
 /** Decoding and voice activity of one recording take two cores. */
 const PLANS_AT_ONCE = 2
+const LIGHT_PLANS_AT_ONCE = 100
 const MERGES_AT_ONCE = 2
 const WEBHOOKS_AT_ONCE = 4
 
@@ -69,25 +70,32 @@ export function startEngine(deps: EngineDeps): Engine {
     for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
   }
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
-  const plans = background('plan', PLANS_AT_ONCE, createPlan({ ...deps, ...settle, definitions, onPlanned }))
+  const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
+  const plans = background('plan', PLANS_AT_ONCE, runPlan)
+  const lightPlans = background('plan-light', LIGHT_PLANS_AT_ONCE, runPlan)
+  const queuePlan: QueuePlan = async ({ id, task }, runAt = null) => {
+    const delayMs = runAt ? Math.max(0, runAt.getTime() - Date.now()) : 0
+    await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
+  }
   const collector: Collector = startCollector({ ...deps, ...settle, onSettled })
   const reconciler = startReconciler({
     ...settle,
     log,
     isCaughtUp: collector.isCaughtUp,
-    queuePlan: plans.add,
+    queuePlan,
     queueMerge: merges.add
   })
 
   return {
-    submit: createSubmit({ db, queuePlan: plans.add }),
-    submitTask: createSubmitTask({ db, dispatch, queuePlan: plans.add }),
+    submit: createSubmit({ db, queuePlan }),
+    submitTask: createSubmitTask({ db, dispatch, queuePlan }),
     cancel: createCancel(settle),
-    retry: createRetry({ db, dispatch, queuePlan: plans.add }),
+    retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     dispatch,
     stop: async () => {
       await reconciler.stop()
       await plans.close()
+      await lightPlans.close()
       await merges.close()
       await webhooks.close()
       await collector.stop()

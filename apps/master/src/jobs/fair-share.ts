@@ -15,7 +15,7 @@
  * A unit that is queued again keeps its rank, which is low by then: others of its job wait for it. The rank is the
  * first thing that a place in a queue depends on after `priority`; `send-next.ts` puts units into Redis in this order.
  */
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { type DatabaseTransaction, OPEN_JOB, type Tables } from '../database/schema.ts'
 
 /** A unit of no length, in the seconds that ranks are counted in. */
@@ -60,6 +60,8 @@ async function countOpenJobs(trx: DatabaseTransaction, keyId: string): Promise<n
         .select('id')
         .where('key_id', '=', keyId)
         .where('status', 'in', OPEN_JOB)
+        // Those that wait for their time take nothing yet.
+        .where(eb => eb.or([eb('run_at', 'is', null), eb('run_at', '<=', sql<Date>`now()`)]))
         .limit(MOST_JOBS_COUNTED)
         .as('open')
     )

@@ -1,22 +1,33 @@
 /**
  * What a generator yields without waiting, together: at most `most` at a time, and never later than it has to wait for
- * something. Returns what the generator returns.
+ * something. Returns what the generator returns; whoever leaves early ends the generator, too.
  */
 export async function* inBatches<T, R>(items: AsyncGenerator<T, R>, most: number): AsyncGenerator<T[], R> {
   let batch: T[] = []
-  let next = items.next()
-  for (;;) {
-    const step = batch.length === 0 ? await next : await Promise.race([next, afterPendingWork()])
-    if (step !== null && !step.done) {
-      batch.push(step.value)
-      next = items.next()
+  let next = takeNext(items)
+  try {
+    for (;;) {
+      const step = batch.length === 0 ? await next : await Promise.race([next, afterPendingWork()])
+      if (step !== null && !step.done) {
+        batch.push(step.value)
+        next = takeNext(items)
+      }
+      if (batch.length > 0 && (step === null || step.done || batch.length === most)) {
+        yield batch
+        batch = []
+      }
+      if (step?.done) return step.value
     }
-    if (batch.length > 0 && (step === null || step.done || batch.length === most)) {
-      yield batch
-      batch = []
-    }
-    if (step?.done) return step.value
+  } finally {
+    await items.return?.(undefined as R)
   }
+}
+
+/** Its failure is met where it is awaited, which may be after a batch was worked on. */
+function takeNext<T, R>(items: AsyncGenerator<T, R>): Promise<IteratorResult<T, R>> {
+  const next = items.next()
+  next.catch(() => {})
+  return next
 }
 
 /** Null, once everything that can go on by itself has. */

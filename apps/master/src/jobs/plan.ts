@@ -16,6 +16,9 @@ export interface PlanDeps extends SettleDeps {
   onPlanned(jobId: string): Promise<void>
 }
 
+/** Queues a job's plan, not before a time. */
+export type QueuePlan = (job: Pick<JobRow, 'id' | 'task'>, runAt?: Date | null) => Promise<void>
+
 /** A notification may be lost with its connection. */
 const RELOOK_MS = 2_000
 /** Units in one statement. */
@@ -36,6 +39,8 @@ export function createPlan(deps: PlanDeps) {
     } catch (thrown) {
       if (ended.signal.aborted) return
       const error = toScError(thrown)
+      // It ended, or was begun again, and then has another plan.
+      if (error.code === 'SC_CANCELLED') return
       if (stopping.aborted || (error.retryable && triesLeft > 0)) throw error
       await endJob(deps, jobId, 'FAILED', error.toReport())
       return
@@ -51,23 +56,29 @@ async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal): Promis
   if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
   const context = createContext(deps, job, signal)
   const batches = inBatches(definition.plan(job, context), LARGEST_BATCH)
-  for (let step = await batches.next(); ; step = await batches.next()) {
-    signal.throwIfAborted()
-    if (step.done) {
-      await deps.db
-        .updateTable('jobs')
-        .set({ planned: true, plan_summary: JSON.stringify(step.value) })
-        .where('id', '=', job.id)
-        .execute()
-      return
+  try {
+    for (let step = await batches.next(); ; step = await batches.next()) {
+      signal.throwIfAborted()
+      if (step.done) return await keepSummary(deps, job, step.value)
+      await addUnits(deps, job, step.value)
     }
-    await addUnits(deps, job, step.value)
+  } finally {
+    await batches.return({})
   }
+}
+
+async function keepSummary({ db }: PlanDeps, job: JobRow, summary: Record<string, unknown>): Promise<void> {
+  await db
+    .updateTable('jobs')
+    .set({ planned: true, plan_summary: JSON.stringify(summary) })
+    .where('id', '=', job.id)
+    .where('generation', '=', job.generation)
+    .execute()
 }
 
 /** Their rows first, then their places in the queues; the dispatcher mends a crash between the two. */
 async function addUnits(deps: PlanDeps, job: JobRow, drafts: UnitDraft[]): Promise<UnitRow[]> {
-  const units = await insertUnits(deps.db, job.id, drafts, job.input.reuse !== false)
+  const units = await insertUnits(deps.db, job, drafts, job.input.reuse !== false)
   if (!units) throw new ScError('SC_CANCELLED', `Job ${job.id} ended while it was planned.`)
   deps.dispatch.wake(new Set(units.map(unit => unit.queue)))
   await notifyJob(deps.db, job.id)

@@ -69,10 +69,21 @@ async function findOld({ db, days, bytes }: RetentionDeps): Promise<string[]> {
 }
 
 async function forget({ db, blobs }: RetentionDeps, id: string): Promise<void> {
-  await blobs.removePrefix(`files/${id}`)
-  await blobs.removePrefix(`units/${id}`)
-  await blobs.removePrefix(`results/${id}`)
-  await db.deleteFrom('jobs').where('id', '=', id).where('status', 'not in', OPEN_JOB).execute()
+  await db.transaction().execute(async trx => {
+    // Held, so that nobody begins it again meanwhile.
+    const job = await trx
+      .selectFrom('jobs')
+      .select(['id', 'output_ref'])
+      .where('id', '=', id)
+      .where('status', 'not in', OPEN_JOB)
+      .forUpdate()
+      .executeTakeFirst()
+    if (!job) return
+    await blobs.removePrefix(`files/${id}`)
+    await blobs.removePrefix(`units/${id}`)
+    if (job.output_ref !== null) await blobs.remove(job.output_ref)
+    await trx.deleteFrom('jobs').where('id', '=', id).execute()
+  })
 }
 
 /** Writes down what each ended job takes, once. */

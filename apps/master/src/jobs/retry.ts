@@ -1,8 +1,11 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import type { Database, DatabaseTransaction, JobRow, UnitRow } from '../database/schema.ts'
+import { transact } from '../database/transact.ts'
 import type { Dispatch } from './dispatch.ts'
+import { rankUnits } from './fair-share.ts'
 import { RETRYABLE_JOB } from './find-retryable.ts'
+import type { QueuePlan } from './plan.ts'
 import { notifyJob } from './settle.ts'
 
 /** Workers remember for 3 s which units were cancelled: until then they would end them again. */
@@ -12,21 +15,24 @@ const SPARE = sql`make_interval(secs => ${AFTER_CANCEL_SECONDS})`
 export interface RetryDeps {
   db: Database
   dispatch: Dispatch
-  queuePlan(jobId: string): Promise<void>
+  queuePlan: QueuePlan
+  /** What follows an end is done before it is taken back. */
+  onEnded(jobIds: string[]): Promise<void>
 }
 
 /**
  * Begins an ended job again, under its id: what was done stays done, the rest gets fresh attempts. SC_NOT_FOUND;
  * SC_NOT_FAILED: it is open or complete, so of two who ask at once one is refused.
  */
-export function createRetry({ db, dispatch, queuePlan }: RetryDeps) {
+export function createRetry({ db, dispatch, queuePlan, onEnded }: RetryDeps) {
   return async (jobId: string): Promise<void> => {
-    const units = await db.transaction().execute(async trx => {
-      const job = await reopen(trx, jobId)
+    await onEnded([jobId])
+    const { job, units } = await transact(db, async trx => {
+      const reopened = await reopen(trx, jobId)
       await notifyJob(trx, jobId)
-      return job.single ? await queueAgain(trx, job) : await dropUndone(trx, jobId)
+      return { job: reopened, units: reopened.single ? await queueAgain(trx, reopened) : await dropUndone(trx, jobId) }
     })
-    if (units === null) return await queuePlan(jobId)
+    if (units === null) return await queuePlan(job, job.run_at)
     dispatch.wake(units.map(unit => unit.queue))
   }
 }
@@ -46,9 +52,12 @@ async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> 
       run_at: sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`,
       started_at: null,
       finished_at: null,
-      told: false
+      bytes: null,
+      told: false,
+      generation: eb('generation', '+', 1)
     }))
     .where('id', '=', jobId)
+    .where('told', '=', true)
     .where('status', 'in', [...RETRYABLE_JOB])
     .returningAll()
     .executeTakeFirst()
@@ -59,10 +68,13 @@ async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> 
 }
 
 async function queueAgain(trx: DatabaseTransaction, job: JobRow): Promise<UnitRow[]> {
+  // Behind what came meanwhile: its old rank would go before everything.
+  const [rank = 0] = await rankUnits(trx, job, [0])
   return await trx
     .updateTable('units')
     .set(eb => ({
       status: 'QUEUED',
+      rank,
       attempts: 0,
       crashes: 0,
       dispatch: eb('dispatch', '+', 1),

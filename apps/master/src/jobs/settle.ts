@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { type Kysely, sql } from 'kysely'
 import { sendControl } from '../cluster/control.ts'
 import { type Database, OPEN_JOB, type Tables, type UnitRow, type UnitStatus } from '../database/schema.ts'
+import { transact } from '../database/transact.ts'
 import type { Dispatch } from './dispatch.ts'
 
 /** Tells every master that jobs changed: event streams, plans and waiters look at them again. */
@@ -32,7 +33,7 @@ export async function endJob(
   status: 'FAILED' | 'CANCELLED',
   error: ErrorReport | null
 ): Promise<boolean> {
-  const units = await deps.db.transaction().execute(async trx => {
+  const units = await transact(deps.db, async trx => {
     const job = await trx
       .updateTable('jobs')
       .set({ status, error: error && JSON.stringify(error), finished_at: sql<Date>`now()` })

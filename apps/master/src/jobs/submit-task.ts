@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { isUniqueViolation } from '../database/connect.ts'
 import type { Database, DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import { transact } from '../database/transact.ts'
 import type { Dispatch } from './dispatch.ts'
+import type { QueuePlan } from './plan.ts'
 import { findSame, type Submitted } from './submit.ts'
 import { insertUnits } from './units.ts'
 
@@ -30,7 +32,7 @@ export const DEFAULT_TIMEOUT_MS = 60 * 60_000
 export interface SubmitTaskDeps {
   db: Database
   dispatch: Pick<Dispatch, 'wake'>
-  queuePlan(jobId: string): Promise<void>
+  queuePlan: QueuePlan
 }
 
 /** Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. */
@@ -39,13 +41,13 @@ export function createSubmitTask({ db, dispatch, queuePlan }: SubmitTaskDeps) {
     const jobId = randomUUID()
     let unit: UnitRow | null
     try {
-      unit = await db.transaction().execute(trx => insertJob(trx, jobId, request))
+      unit = await transact(db, trx => insertJob(trx, jobId, request))
     } catch (error) {
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
       return { jobId: await findSame(db, request, request.idempotencyKey), existing: true }
     }
     if (unit) dispatch.wake([unit.queue])
-    else await queuePlan(jobId)
+    else await queuePlan({ id: jobId, task: request.task }, request.runAt)
     return { jobId, existing: false }
   }
 }
@@ -73,7 +75,7 @@ async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskR
   if (queue === null) return null
   const deadlineMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
   const draft = { task, index: 0, queue, input: null, params: input, blobs: {}, span: {}, seconds: 0, deadlineMs }
-  const [unit] = (await insertUnits(trx, job.id, [draft], false)) ?? []
+  const [unit] = (await insertUnits(trx, job, [draft], false)) ?? []
   if (!unit) throw new Error(`job ${jobId} ended before it began`)
   return unit
 }

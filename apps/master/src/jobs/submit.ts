@@ -2,6 +2,7 @@ import { ScError } from '@sc/shared/errors.ts'
 import { isUniqueViolation } from '../database/connect.ts'
 import type { Database } from '../database/schema.ts'
 import type { TranscribeParams } from '../transcription/params.ts'
+import type { QueuePlan } from './plan.ts'
 
 export interface TranscriptionRequest {
   jobId: string
@@ -22,7 +23,7 @@ export interface Submitted {
 }
 
 /** Writes the job, then queues its plan. From the moment the row is written nothing can lose the job. */
-export function createSubmit(deps: { db: Database; queuePlan(jobId: string): Promise<void> }) {
+export function createSubmit(deps: { db: Database; queuePlan: QueuePlan }) {
   return async (request: TranscriptionRequest): Promise<Submitted> => {
     const row = {
       id: request.jobId,
@@ -43,7 +44,7 @@ export function createSubmit(deps: { db: Database; queuePlan(jobId: string): Pro
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
       return { jobId: await findSame(deps.db, request, request.idempotencyKey), existing: true }
     }
-    await deps.queuePlan(request.jobId)
+    await deps.queuePlan({ id: request.jobId, task: row.task })
     return { jobId: request.jobId, existing: false }
   }
 }

@@ -3,26 +3,29 @@ import type { UnitPayload } from '@sc/shared/unit.ts'
 import { type Kysely, sql } from 'kysely'
 import type { DatabaseTransaction, JobRow, Tables, UnitRow } from '../database/schema.ts'
 import { OPEN_JOB } from '../database/schema.ts'
+import { transact } from '../database/transact.ts'
 import type { UnitDraft } from './definition.ts'
 import { rankUnits } from './fair-share.ts'
 
 /**
- * Adds drafts of a job as rows, in order, each once. Null: the job is no longer open. A draft whose result is already
+ * Adds drafts of a job as rows, in order, each once. Null: the job is no longer open, or
+ * was begun again. A draft whose result is already
  * known is DONE at once.
  */
 export async function insertUnits(
   db: Kysely<Tables>,
-  jobId: string,
+  { id: jobId, generation }: Pick<JobRow, 'id' | 'generation'>,
   drafts: UnitDraft[],
   reuse: boolean
 ): Promise<UnitRow[] | null> {
   const ids = drafts.map(draft => unitIdOf(jobId, draft))
-  return await inTransaction(db, async trx => {
+  return await transact(db, async trx => {
     // Against a cancel at the same moment: it waits for these rows, or this finds the job ended.
     const job = await trx
       .selectFrom('jobs')
       .select(['id', 'key_id', 'priority', 'max_attempts', 'run_at'])
       .where('id', '=', jobId)
+      .where('generation', '=', generation)
       .where('status', 'in', OPEN_JOB)
       .forUpdate()
       .executeTakeFirst()
@@ -35,10 +38,6 @@ export async function insertUnits(
     const byId = new Map(rows.map(row => [row.id, row]))
     return ids.flatMap(id => byId.get(id) ?? [])
   })
-}
-
-async function inTransaction<T>(db: Kysely<Tables>, use: (trx: DatabaseTransaction) => Promise<T>): Promise<T> {
-  return db.isTransaction ? await use(db as DatabaseTransaction) : await db.transaction().execute(use)
 }
 
 type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'priority' | 'max_attempts' | 'run_at'>

@@ -48,7 +48,7 @@ export interface Requeue {
   pauseMs?: number
 }
 
-/** Puts an open unit back, as a new entry of its queue. */
+/** Puts an open unit back, as a new entry of its queue. It keeps its `attempt_id`: that attempt is over, and is known. */
 export async function requeue(
   trx: DatabaseTransaction,
   unit: UnitRow,
@@ -66,7 +66,6 @@ export async function requeue(
       dispatch: unit.dispatch + 1,
       sent_at: null,
       not_before: pauseMs > 0 ? sql<Date>`now() + make_interval(secs => ${pauseMs / 1000})` : null,
-      attempt_id: null,
       fraction: 0,
       partial: null,
       queued_at: eb.fn<Date>('now'),

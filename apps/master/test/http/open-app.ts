@@ -13,9 +13,11 @@ import { connectDatabase } from '../../src/database/connect.ts'
 import type { AppDeps } from '../../src/http/app-deps.ts'
 import { buildApp } from '../../src/http/build-app.ts'
 import { createKeys } from '../../src/http/keys.ts'
+import { createAfterEnd } from '../../src/jobs/after-end.ts'
 import { createCancel } from '../../src/jobs/cancel.ts'
 import { createDispatch } from '../../src/jobs/dispatch.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
+import type { QueuePlan } from '../../src/jobs/plan.ts'
 import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
 import { createSubmitTask } from '../../src/jobs/submit-task.ts'
@@ -49,17 +51,20 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0 })
   releasers.add('dispatch', () => dispatch.close())
   const planned: string[] = []
-  const queuePlan = async (jobId: string): Promise<void> => void planned.push(jobId)
+  const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)
+  const metrics = createMetrics()
+  const blobs = await openFolder(dir.blobs)
+  const afterEnd = createAfterEnd({ db, blobs, metrics, queueWebhook: async () => {} })
   const deps: AppDeps & { room: Room } = {
     config: { ...parseConfig({ SC_DATA_DIR: root, SC_MODELS_DIR: join(root, 'models') }), ...overrides },
     db,
     redis,
-    blobs: await openFolder(dir.blobs),
+    blobs,
     feed,
     presence,
     room,
     tasks: createTaskRegistry({ db, presence, jobs: [] }),
-    metrics: createMetrics(),
+    metrics,
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),
     ffmpegPath: await findFfmpeg(),
     log,
@@ -67,7 +72,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     submit: createSubmit({ db, queuePlan }),
     submitTask: createSubmitTask({ db, dispatch, queuePlan }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
-    retry: createRetry({ db, dispatch, queuePlan })
+    retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd })
   }
   const app = await buildApp(deps)
   releasers.add('app', () => app.close())

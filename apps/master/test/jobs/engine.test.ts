@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { giveBack, type TakenUnit } from '@sc/shared/queues.ts'
 import { controlChannel } from '@sc/shared/redis-keys.ts'
+import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Engine } from '../../src/jobs/engine.ts'
 import { MAX_CRASHES } from '../../src/jobs/verdict.ts'
@@ -241,6 +242,58 @@ describe('the engine', () => {
     await ended(jobId, 'COMPLETED')
   })
 
+  it('counts a failed attempt once, however often it is read', async () => {
+    const jobId = await submit({ units: 1 })
+    const taken = await takeOne()
+    const attempt = { unitId: taken.unit.unitId, attemptId: 'a', slot: 's' }
+    const error = { code: 'SC_TASK_FAILED', title: 'x', detail: 'y' } as const
+    const once = async () => {
+      await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+      await world.say('w-1', { type: 'error', ...attempt, error, retryable: true, timings: TIMINGS })
+    }
+    await once()
+    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.attempts).toBe(1), WAIT)
+    await once()
+    await world.letGo(taken)
+    await work(await takeOne())
+    await ended(jobId, 'COMPLETED')
+    expect(await world.units(jobId)).toMatchObject([{ attempts: 1, crashes: 0, dispatch: 1 }])
+  })
+
+  it('a result that PostgreSQL refuses fails its unit, and holds up no other', async () => {
+    await sql`
+      create function refuse_poison() returns trigger language plpgsql as $$
+      begin if new.output = '"poison"' then raise exception 'this is poison'; end if; return new; end $$;
+      create trigger refuse_poison before update on units for each row execute function refuse_poison()`.execute(
+      world.db
+    )
+    try {
+      const jobId = await submit({ units: 3 })
+      const [first, second, third] = [await takeOne(), await takeOne(), await takeOne()]
+      // All of it is read together.
+      await engine.stop()
+      await work(first)
+      const attempt = { unitId: second.unit.unitId, attemptId: 'a', slot: 's' }
+      await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+      await world.say('w-1', { type: 'result', ...attempt, output: 'poison', timings: TIMINGS })
+      await work(third)
+      engine = world.startMaster()
+      await ended(jobId, 'PARTIAL')
+      expect((await world.units(jobId))[second.unit.index]).toMatchObject({
+        status: 'FAILED',
+        error: { code: 'SC_INTERNAL', detail: expect.stringContaining('this is poison') }
+      })
+    } finally {
+      await sql`drop function refuse_poison cascade`.execute(world.db)
+    }
+  })
+
+  it('ends a job whose plan throws after a full batch', async () => {
+    const jobId = await submit({ units: 500, fail: true })
+    await vi.waitFor(async () => expect((await world.units(jobId)).length).toBe(500), WAIT)
+    expect(await engine.cancel(jobId)).toBe(true)
+  })
+
   it('does what follows the end of a job also when a crash came in between', async () => {
     const jobId = await submit({ units: 1 })
     await work(await takeOne())
@@ -248,7 +301,11 @@ describe('the engine', () => {
     await engine.stop()
     const left = `units/${jobId}/left-over.wav`
     await world.blobs.put(left, Buffer.from('audio'))
-    await world.db.updateTable('jobs').set({ told: false }).where('id', '=', jobId).execute()
+    await world.db
+      .updateTable('jobs')
+      .set({ told: false, finished_at: new Date(0) })
+      .where('id', '=', jobId)
+      .execute()
     engine = world.startMaster()
     await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
     await expect(world.blobs.size(left)).rejects.toThrow()

@@ -1,0 +1,103 @@
+import { type ErrorReport, ScError } from '@sc/shared/errors.ts'
+import { sql } from 'kysely'
+import type { Logger } from 'pino'
+import { isDatabaseAway } from '../database/connect.ts'
+import type { DatabaseTransaction } from '../database/schema.ts'
+import { transact } from '../database/transact.ts'
+import type { Metrics } from '../metrics.ts'
+import { acceptBatch, type Said } from './accept-batch.ts'
+import { advanceClock } from './fair-share.ts'
+import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
+import { endSingles } from './single-task.ts'
+import { emptyVerdict, type Verdict } from './verdict.ts'
+
+export interface ApplyDeps extends SettleDeps {
+  log: Logger
+  metrics: Metrics
+  /** Looks which of the jobs are complete. */
+  onSettled(jobIds: string[]): Promise<void>
+}
+
+/**
+ * Applies what was said, in one transaction. What PostgreSQL refuses is looked for in ever smaller parts: one message
+ * that cannot be applied must not hold up all others for ever.
+ */
+export async function applySaid(deps: ApplyDeps, said: Said[]): Promise<void> {
+  let verdict: Verdict
+  try {
+    verdict = await transact(deps.db, trx => decideTogether(trx, said))
+  } catch (error) {
+    if (isDatabaseAway(error)) throw error
+    const [only] = said
+    if (only && said.length === 1) return await refuse(deps, only, error)
+    const middle = Math.ceil(said.length / 2)
+    await applySaid(deps, said.slice(0, middle))
+    await applySaid(deps, said.slice(middle))
+    return
+  }
+  await act(deps, verdict)
+}
+
+/** Of an outcome its attempt must hear all the same: a result that cannot be written is an error. */
+async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unknown): Promise<void> {
+  deps.log.error({ err: error, workerId, type: message.type }, 'a message of a worker cannot be applied; dropped')
+  if (message.type !== 'result') return
+  const { output: _, ...about } = message
+  const detail = `The result could not be stored: ${error instanceof Error ? error.message : String(error)}`
+  const report = new ScError('SC_INTERNAL', detail).toReport()
+  await applySaid(deps, [{ workerId, message: { ...about, type: 'error', error: report, retryable: false } }])
+}
+
+async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<Verdict> {
+  const verdict = emptyVerdict()
+  await lockJobs(trx, said)
+  await acceptBatch(trx, said, verdict)
+  await markStarted(trx, verdict)
+  verdict.ended = await endSingles(
+    trx,
+    [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
+  )
+  await advanceClock(trx, verdict.startedRank)
+  await notifyJobs(trx, [...verdict.changed])
+  return verdict
+}
+
+/** Jobs before their units, as everybody locks them: two that lock in turn would wait for each other. */
+async function lockJobs(trx: DatabaseTransaction, said: Said[]): Promise<void> {
+  const unitIds = said.flatMap(({ message }) => (message.type === 'registered' ? [] : message.unitId))
+  await sql`
+    select id from jobs where id in (select job_id from units where id = any(${[...new Set(unitIds)]}::text[]))
+    order by id for no key update`.execute(trx)
+}
+
+async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Promise<void> {
+  if (changed.size === 0) return
+  await trx
+    .updateTable('jobs')
+    .set(eb => ({ status: 'RUNNING', started_at: eb.fn<Date>('now') }))
+    .where('id', 'in', [...changed])
+    .where('status', '=', 'PENDING')
+    .execute()
+}
+
+/** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
+async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
+  for (const { unit } of verdict.done) deps.dispatch.finished(unit.queue)
+  deps.dispatch.wake(new Set([...verdict.waiting, ...verdict.done.map(({ unit }) => unit.queue)]))
+  await stopUnits(deps.redis, verdict.stop)
+  for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)
+  for (const { unit, error } of verdict.failed) {
+    deps.metrics.unitFailed(unit.task, error.code)
+    if (concernsWholeJob(error)) await endJob(deps, unit.job_id, 'FAILED', error)
+  }
+  await deps.onEnded(verdict.ended)
+  const settled = new Set([...verdict.done, ...verdict.failed].map(({ unit }) => unit.job_id))
+  if (settled.size > 0) await deps.onSettled([...settled])
+}
+
+/** An error that every other unit of the job would meet too. */
+function concernsWholeJob(error: ErrorReport): boolean {
+  return (
+    error.code === 'SC_LANGUAGE_NOT_SUPPORTED' || error.code === 'SC_UNKNOWN_MODEL' || error.code === 'SC_TASK_INPUT'
+  )
+}
