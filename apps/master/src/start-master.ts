@@ -97,6 +97,8 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     consumer,
     workerIds: () => presence.workerIds(),
     slotsOf: queue => slotsOn(presence.workers(), queue),
+    tasks,
+    room,
     definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
   })
   releasers.add('engine', () => engine.stop())

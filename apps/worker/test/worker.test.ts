@@ -111,6 +111,13 @@ test('a dead child is one failed attempt; the worker goes on with a new child', 
   await heard('result', 'good')
 })
 
+test('an attempt past its deadline is told as such; the worker goes on with a new child', async () => {
+  await start()
+  await send(cpu, { ...unit('late', 'wait'), deadline: 200 }, unit('good', 'echo'))
+  expect(await heard('error', 'late')).toMatchObject({ error: { code: 'SC_TASK_TIMEOUT' }, retryable: true })
+  await heard('result', 'good')
+})
+
 test('an unknown task is refused without an attempt at it', async () => {
   await start()
   await send(cpu, unit('u', 'no.such'))

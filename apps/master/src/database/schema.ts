@@ -162,6 +162,26 @@ export interface JobLogsTable {
   total_bytes: Generated<number>
 }
 
+export interface SchedulesTable {
+  id: string
+  name: string | null
+  task: string
+  input: JSONColumnType<Record<string, unknown>>
+  cron: string
+  timezone: string
+  priority: number
+  /** Null: as many as any job has. */
+  max_attempts: number | null
+  timeout_ms: number | null
+  /** Whose jobs they are. */
+  key_id: string
+  next_at: Date
+  last_job_id: string | null
+  /** Why nothing could be submitted the last time. */
+  last_error: NullableJson<ErrorReport>
+  created_at: Generated<Date>
+}
+
 export interface Tables {
   api_keys: ApiKeysTable
   workers: WorkersTable
@@ -170,9 +190,11 @@ export interface Tables {
   fair_clock: FairClockTable
   fair_keys: FairKeysTable
   job_logs: JobLogsTable
+  schedules: SchedulesTable
 }
 
 export type Database = Kysely<Tables>
 export type DatabaseTransaction = Transaction<Tables>
 export type JobRow = Selectable<JobsTable>
 export type UnitRow = Selectable<UnitsTable>
+export type ScheduleRow = Selectable<SchedulesTable>

@@ -20,6 +20,7 @@ import { addJobs } from './routes/jobs.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
 import { addRetry } from './routes/retry.ts'
+import { addSchedules } from './routes/schedules.ts'
 import { addStats } from './routes/stats.ts'
 import { addSubmitTask } from './routes/submit-task.ts'
 import { addSubmitTranscription } from './routes/submit-transcription.ts'
@@ -49,6 +50,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addTranscriptions(app, deps)
   addTasks(app, deps)
   addSubmitTask(app, deps)
+  addSchedules(app, deps)
   addJobs(app, deps)
   addUnits(app, deps)
   addJobResult(app, deps)

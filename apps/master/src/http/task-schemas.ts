@@ -33,6 +33,7 @@ export const taskSchema = named(
 
 export const taskListSchema = z.object({ items: z.array(taskSchema), nextCursor: z.null() })
 
+export const MOST_BODY_BYTES = 1024 ** 2
 const MOST_TIMEOUT_SECONDS = 7 * 24 * 3600
 const MOST_DELAY_SECONDS = 366 * 24 * 3600
 
@@ -61,6 +62,11 @@ export const taskRequestSchema = z
     path: ['runAt']
   })
 export type TaskRequestBody = z.infer<typeof taskRequestSchema>
+
+/** Null: as long as any attempt may take. */
+export function timeoutMsOf(timeoutSeconds: number | undefined): number | null {
+  return timeoutSeconds === undefined ? null : Math.ceil(timeoutSeconds * 1000)
+}
 
 export const startedJobSchema = named(
   'StartedJob',

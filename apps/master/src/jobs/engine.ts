@@ -2,6 +2,8 @@ import { createBackgroundQueue } from '@sc/shared/background-queue.ts'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import type { Room } from '../cluster/room.ts'
+import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import { createAfterEnd } from './after-end.ts'
@@ -14,6 +16,7 @@ import { createFinish, settledJobs } from './finish.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
 import { createRetry } from './retry.ts'
+import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
 import { createSubmitTask } from './submit-task.ts'
 import { createTellWebhook } from './tell-webhook.ts'
@@ -31,6 +34,8 @@ export interface EngineDeps {
   workerIds(): Promise<string[]>
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  tasks: TaskRegistry
+  room: Pick<Room, 'check'>
   definitions: JobDefinition[]
 }
 
@@ -85,14 +90,17 @@ export function startEngine(deps: EngineDeps): Engine {
     queuePlan,
     queueMerge: merges.add
   })
+  const submitTask = createSubmitTask({ db, dispatch, queuePlan })
+  const schedules = startSchedules({ ...deps, submitTask })
 
   return {
     submit: createSubmit({ db, queuePlan }),
-    submitTask: createSubmitTask({ db, dispatch, queuePlan }),
+    submitTask,
     cancel: createCancel(settle),
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     dispatch,
     stop: async () => {
+      await schedules.stop()
       await reconciler.stop()
       await plans.close()
       await lightPlans.close()

@@ -10,6 +10,7 @@ import { connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
+import { startRoom } from '../../src/cluster/room.ts'
 import { createTaskRegistry } from '../../src/cluster/task-registry.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import { migrate } from '../../src/database/migrate.ts'
@@ -48,7 +49,14 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   const workers = ['w-1', 'w-2']
   const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs })
 
-  const startMaster = (name = 'one') =>
+  const openRoom = async (leastFreeBytes = 0) => {
+    const room = await startRoom({ redis, folder, log, leastFreeBytes })
+    releasers.add('room', () => room.stop())
+    return room
+  }
+  const withRoom = await openRoom()
+
+  const startMaster = (name = 'one', room = withRoom) =>
     startEngine({
       db,
       redis,
@@ -60,6 +68,8 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       consumer: name,
       workerIds: async () => workers,
       slotsOf: () => 2,
+      tasks,
+      room,
       definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
     })
 
@@ -82,6 +92,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
     feed,
     log,
     startMaster,
+    openRoom,
     release: () => releasers.release(),
     /** A job whose plan counts to `units`. */
     insertJob: async (input: Record<string, unknown>, { priority = 0, keyId = 'test' } = {}): Promise<string> => {

@@ -52,7 +52,7 @@ describe('the engine', () => {
 
   async function failOnce(
     taken: TakenUnit,
-    code: 'SC_TASK_FAILED' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT' | 'SC_OUT_OF_MEMORY'
+    code: 'SC_TASK_FAILED' | 'SC_TASK_TIMEOUT' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT' | 'SC_OUT_OF_MEMORY'
   ): Promise<void> {
     const { unitId } = taken.unit
     const attemptId = randomUUID()
@@ -142,6 +142,14 @@ describe('the engine', () => {
     await ended(jobId, 'FAILED')
     expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_POISON_UNIT' } })
     expect(await world.units(jobId)).toMatchObject([{ crashes: MAX_CRASHES, attempts: 0 }])
+  })
+
+  it('counts an attempt that took too long as a failed one', async () => {
+    const jobId = await submit({ units: 1 })
+    for (let n = 0; n < 3; n++) await failOnce(await takeOne(), 'SC_TASK_TIMEOUT')
+    await ended(jobId, 'FAILED')
+    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_TIMEOUT' } })
+    expect(await world.units(jobId)).toMatchObject([{ crashes: 0, attempts: 3 }])
   })
 
   it('waits before it tries a unit again', async () => {

@@ -21,7 +21,8 @@ import type { SlotPlan } from '../probe/slot-plan.ts'
 import { lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
 import type { Command } from './process-group.ts'
-import { type Answer, type Ready, type Run, TaskProcess } from './task-process.ts'
+import type { Answer, Run } from './run.ts'
+import { type Ready, TaskProcess } from './task-process.ts'
 
 export interface SlotTasksOptions {
   slot: Pick<SlotPlan, 'device' | 'classes' | 'queues'>

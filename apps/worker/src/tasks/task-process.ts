@@ -7,28 +7,31 @@
  *
  * - starting: `hello` is sent; no `ready` within START_TIMEOUT_MS ends the process.
  * - running: one `run` at a time. An abort sends `cancel`; a child that does not answer within CANCEL_ANSWER_MS gets
- *   SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL.
+ *   SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL and rejects with SC_TASK_TIMEOUT. A Python
+ *   process tells its memory from a thread of its own: one that says nothing for SILENT_MS is frozen, and gets SIGKILL. A
+ *   Node process has one thread, which may compute.
  * - dead: nothing leaves it. The pending `ready` and `run` reject with SC_CHILD_DIED and the tail of stderr.
  * The process leads a group of its own (Ctrl-C in a terminal must not end the units that drain), and ends by itself when
  * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slot-tasks.ts`.
  */
-import { isErrorCode, ScError } from '@sc/shared/errors.ts'
+import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { type FromChild, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
 import type { Device } from '../python/command.ts'
 import { createTail, parseLine } from './lines.ts'
 import { type Command, type ProcessGroup, spawnGroup } from './process-group.ts'
+import { type Answer, cancelled, errorOf, type PendingRun, type Run, timedOut } from './run.ts'
+import { watchSilence } from './silence.ts'
 
 const START_TIMEOUT_MS = 60_000
 const CANCEL_ANSWER_MS = 200
 const TERMINATE_MS = 100
 const STOP_ANSWER_MS = 2_000
+/** Twelve times the pause between two words of the Python process. */
+const SILENT_MS = 60_000
 const STDERR_TAIL_BYTES = 4_096
 
 export type Ready = Extract<FromChild, { type: 'ready' }>
-export type Answer = { output: unknown; metrics: Record<string, number> }
-type Progress = Extract<FromChild, { type: 'progress' }>
-type ChildLog = Extract<FromChild, { type: 'log' }>
 
 export interface ProcessOptions {
   /** For messages. */
@@ -40,21 +43,8 @@ export interface ProcessOptions {
   tasksDir: string | null
   log: Logger
   startTimeoutMs?: number
-}
-
-export interface Run {
-  id: string
-  task: string
-  input: unknown
-  deadlineMs: number
-  signal: AbortSignal
-  onProgress(message: Progress): void
-  onLog(message: ChildLog): void
-}
-
-interface PendingRun extends Run {
-  resolve(answer: Answer): void
-  reject(error: ScError): void
+  /** A Python process that says nothing for so long while it runs a task is frozen. */
+  silentMs?: number
 }
 
 export class TaskProcess {
@@ -69,6 +59,7 @@ export class TaskProcess {
   readonly #stderr = createTail(STDERR_TAIL_BYTES)
   readonly #readiness = Promise.withResolvers<Ready>()
   #pending: PendingRun | undefined
+  #heard = (): void => {}
   /** Why this side ended the process: says more than the signal that it died of. */
   #endedBecause = ''
 
@@ -98,18 +89,20 @@ export class TaskProcess {
     return this.#process.pid
   }
 
-  /** Runs one task. Rejects with the task's error, SC_CANCELLED after an abort, or SC_CHILD_DIED. */
+  /** Runs one task. Rejects with the task's error, SC_CANCELLED after an abort, SC_TASK_TIMEOUT or SC_CHILD_DIED. */
   async run(run: Run): Promise<Answer> {
     if (this.state !== 'ready')
       throw new ScError('SC_CHILD_DIED', `the ${this.#options.language} process is ${this.state}, not ready`)
     if (run.signal.aborted) throw new ScError('SC_CANCELLED', 'stopped before it started')
     this.state = 'running'
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    this.#pending = { ...run, resolve, reject }
-    const deadline = setTimeout(
-      () => this.kill(`it ran longer than its ${Math.round(run.deadlineMs / 1000)} s`),
-      run.deadlineMs
-    )
+    const pending: PendingRun = { ...run, late: false, resolve, reject }
+    this.#pending = pending
+    const deadline = setTimeout(() => {
+      pending.late = true
+      this.kill('a task ran too long')
+    }, run.deadlineMs)
+    const stopWatching = this.#watchSilence()
     const onAbort = (): void => void this.#cancel(run.id)
     run.signal.addEventListener('abort', onAbort)
     this.#send({ type: 'run', id: run.id, task: run.task, input: run.input })
@@ -117,6 +110,7 @@ export class TaskProcess {
       return await promise
     } finally {
       clearTimeout(deadline)
+      stopWatching()
       run.signal.removeEventListener('abort', onAbort)
     }
   }
@@ -135,6 +129,16 @@ export class TaskProcess {
   kill(reason: string): void {
     this.#endedBecause ||= reason
     this.#process.signal('SIGKILL')
+  }
+
+  /** Answers how to stop. */
+  #watchSilence(): () => void {
+    const { language, silentMs = SILENT_MS } = this.#options
+    if (language !== 'Python') return () => {}
+    const reason = `it said nothing for ${silentMs / 1000} s: it was stopped, or native code held its interpreter`
+    const { heard, stop } = watchSilence(silentMs, () => this.kill(reason))
+    this.#heard = heard
+    return stop
   }
 
   async #cancel(id: string): Promise<void> {
@@ -165,6 +169,7 @@ export class TaskProcess {
   }
 
   #onLine(line: string): void {
+    this.#heard()
     const message = parseLine(line)
     if (!message) {
       this.#onStrayLine(line)
@@ -228,18 +233,10 @@ export class TaskProcess {
     this.#readiness.reject(new ScError('SC_CHILD_DIED', detail))
     const run = this.#pending
     this.#pending = undefined
-    run?.reject(run.signal.aborted ? cancelled(run) : new ScError('SC_CHILD_DIED', detail))
+    if (!run) return
+    if (run.signal.aborted) run.reject(cancelled(run))
+    else run.reject(run.late ? timedOut(run, tail) : new ScError('SC_CHILD_DIED', detail))
   }
-}
-
-function cancelled(run: Run): ScError {
-  return new ScError('SC_CANCELLED', `${run.task} was stopped`)
-}
-
-function errorOf(message: Extract<FromChild, { type: 'error' }>): ScError {
-  const code = isErrorCode(message.code) ? message.code : 'SC_TASK_FAILED'
-  const { retryable, detail } = message
-  return new ScError(code, detail ? `${message.message}\n${detail}` : message.message, { retryable })
 }
 
 function sleep(ms: number): Promise<void> {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
-import { type Run, TaskProcess } from '../../src/tasks/task-process.ts'
+import type { Run } from '../../src/tasks/run.ts'
+import { TaskProcess } from '../../src/tasks/task-process.ts'
 import { quiet, startFixture, until } from '../fixtures/children.ts'
 
 const children: TaskProcess[] = []
@@ -10,14 +11,16 @@ afterEach(async () => {
   }
 })
 
-async function ready(name: string): Promise<TaskProcess> {
-  const child = started(name)
+type Limits = Parameters<typeof startFixture>[1]
+
+async function ready(name: string, limits?: Limits): Promise<TaskProcess> {
+  const child = started(name, limits)
   await child.ready
   return child
 }
 
-function started(name: string, startTimeoutMs?: number): TaskProcess {
-  const child = startFixture(name, startTimeoutMs)
+function started(name: string, limits?: Limits): TaskProcess {
+  const child = startFixture(name, limits)
   children.push(child)
   return child
 }
@@ -92,7 +95,29 @@ test('a child that hears no cancel and no SIGTERM is killed', async () => {
 test('a run past its deadline ends with the child', async () => {
   const child = await ready('deaf')
   const late = child.run(runOf('wait', { deadlineMs: 100 }))
-  await expect(late).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /longer than/ })
+  await expect(late).rejects.toMatchObject({
+    code: 'SC_TASK_TIMEOUT',
+    retryable: true,
+    message: /^An attempt at wait may take 0\.1 s .*`timeoutSeconds`/
+  })
+  expect(child.state).toBe('dead')
+  expect(isAlive(child.pid)).toBe(false)
+})
+
+test('a child that is stopped in mid run is ended; one that says something is not', async () => {
+  const child = await ready('well_behaved', { silentMs: 600 })
+  expect((await child.run(runOf('murmur', { input: { ms: 1_200 } }))).output).toBe('murmured')
+  const frozen = child.run(runOf('murmur', { id: 'r2', input: { ms: 60_000 } }))
+  process.kill(child.pid as number, 'SIGSTOP')
+  await expect(frozen).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /it said nothing for 0\.6 s/ })
+  expect(isAlive(child.pid)).toBe(false)
+})
+
+test('a child without a run may be silent', async () => {
+  const child = await ready('well_behaved', { silentMs: 100 })
+  await child.run(runOf('echo'))
+  await new Promise(resolve => setTimeout(resolve, 300))
+  expect(child.state).toBe('ready')
 })
 
 test('a child that dies at import says why', async () => {
@@ -109,7 +134,7 @@ test('a child that prints garbage and ends never becomes ready', async () => {
 })
 
 test('a child that does not answer hello is killed', async () => {
-  const child = started('silent', 200)
+  const child = started('silent', { startTimeoutMs: 200 })
   await expect(child.ready).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /did not answer `hello`/ })
   await until(() => !isAlive(child.pid))
 })

@@ -1,16 +1,21 @@
 import { createHash } from 'node:crypto'
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
-import { checkInput, queueOfTask } from '../../jobs/task-input.ts'
+import { checkTask } from '../../jobs/check-task.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { callerOf } from '../auth.ts'
 import { findJob } from '../find-job.ts'
 import { readIdempotencyKey } from '../idempotency-key.ts'
 import { problems } from '../problem.ts'
-import { startedJobSchema, type TaskRequestBody, taskRequestSchema, urlsOf } from '../task-schemas.ts'
-import { findTask, taskParams } from './tasks.ts'
-
-const MOST_BODY_BYTES = 1024 ** 2
+import {
+  MOST_BODY_BYTES,
+  startedJobSchema,
+  type TaskRequestBody,
+  taskRequestSchema,
+  timeoutMsOf,
+  urlsOf
+} from '../task-schemas.ts'
+import { taskParams } from './tasks.ts'
 
 /** `POST /api/tasks/{name}`: the input against the task's schema, the job with its unit, 202. */
 export function addSubmitTask(app: App, deps: AppDeps): void {
@@ -31,20 +36,16 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { body } = request
-      const task = await findTask(deps.tasks, request.params.name)
-      const queue = task.isJob ? null : queueOfTask(task)
-      const input = checkInput(task, body.input === undefined ? {} : body.input)
+      const checked = await checkTask(deps.tasks, request.params.name, body.input)
       const { jobId, existing } = await deps.submitTask({
-        task: task.name,
-        queue,
-        input,
+        ...checked,
         priority: body.priority,
         attempts: body.attempts,
-        timeoutMs: body.timeoutSeconds === undefined ? null : Math.ceil(body.timeoutSeconds * 1000),
+        timeoutMs: timeoutMsOf(body.timeoutSeconds),
         runAt: runAtOf(body),
         keyId: callerOf(request).keyId,
         idempotencyKey: idempotencyKeyOf(request, body),
-        requestHash: hashOf(task.name, body)
+        requestHash: hashOf(checked.task, body)
       })
       const status = existing ? (await findJob(deps, jobId)).status : 'PENDING'
       reply.status(202).header('location', `/api/jobs/${jobId}`)

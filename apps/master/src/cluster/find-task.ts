@@ -1,0 +1,16 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { nearNames } from '@sc/shared/near-names.ts'
+import { isStepOfTranscription, type RegisteredTask, type TaskRegistry } from './task-registry.ts'
+
+/** SC_TASK_UNKNOWN, with the names that are near. */
+export async function findTask(tasks: TaskRegistry, name: string): Promise<RegisteredTask> {
+  const task = await tasks.find(name)
+  if (task) return task
+  if (name === 'transcribe' || isStepOfTranscription(name))
+    throw new ScError('SC_TASK_UNKNOWN', `"${name}" is not a task of its own: send the recording to POST /transcribe.`)
+  const names = (await tasks.list()).map(known => known.name)
+  const near = nearNames(name, names, Math.max(2, Math.floor(name.length / 3)))
+  const known = names.length > 0 ? `There are: ${names.slice(0, 20).join(', ')}` : 'No worker has registered a task yet'
+  const hint = near.length > 0 ? `Did you mean ${near.slice(0, 3).join(' or ')}?` : `${known}.`
+  throw new ScError('SC_TASK_UNKNOWN', `There is no task "${name}". ${hint}`)
+}

@@ -1,0 +1,15 @@
+import { findTask } from '../cluster/find-task.ts'
+import type { TaskRegistry } from '../cluster/task-registry.ts'
+import type { TaskRequest } from './submit-task.ts'
+import { checkInput, queueOfTask } from './task-input.ts'
+
+/** What is to run, where, and with what. SC_TASK_UNKNOWN, SC_TASK_UNFIT, SC_TASK_INPUT. */
+export async function checkTask(
+  tasks: TaskRegistry,
+  name: string,
+  input: unknown = {}
+): Promise<Pick<TaskRequest, 'task' | 'queue' | 'input'>> {
+  const task = await findTask(tasks, name)
+  const queue = task.isJob ? null : queueOfTask(task)
+  return { task: task.name, queue, input: checkInput(task, input) }
+}

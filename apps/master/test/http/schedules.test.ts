@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { registerTasks, WORD_COUNT } from './register-tasks.ts'
+import { startApp, type TestApp } from './start-app.ts'
+
+let one: TestApp
+beforeAll(async () => {
+  one = await startApp()
+  await registerTasks(one, 'desk-1', [WORD_COUNT])
+})
+afterAll(() => one.release())
+
+const BODY = { task: 'word-count', input: { text: 'one two' }, cron: '30 2 * * *' }
+
+const get = async (url: string) => await one.app.inject({ url, headers: one.bearer('read') })
+const post = async (payload: object) =>
+  await one.app.inject({ method: 'POST', url: '/api/schedules', headers: one.bearer('submit'), payload })
+const remove = async (id: string) =>
+  await one.app.inject({ method: 'DELETE', url: `/api/schedules/${id}`, headers: one.bearer('submit') })
+
+describe('/api/schedules', () => {
+  it('makes a schedule, shows it, and ends it', async () => {
+    const more = { name: 'each night', timezone: 'Europe/Berlin', priority: 7, attempts: 2, timeoutSeconds: 1.5 }
+    const answer = await post({ ...BODY, ...more })
+    expect(answer.statusCode).toBe(201)
+    const made = answer.json()
+    expect(made).toEqual({
+      ...BODY,
+      ...more,
+      scheduleId: expect.any(String),
+      nextAt: expect.stringMatching(/T0[01]:30:00\.000Z$/),
+      lastJobId: null,
+      lastError: null,
+      createdAt: expect.any(String)
+    })
+    expect(Date.parse(made.nextAt)).toBeGreaterThan(Date.now())
+    expect(answer.headers.location).toBe(`/api/schedules/${made.scheduleId}`)
+    const least = (await post(BODY)).json()
+    expect(least).toMatchObject({ name: null, timezone: 'UTC', priority: 0, attempts: null, timeoutSeconds: null })
+    expect((await get('/api/schedules')).json()).toEqual({ items: [made, least], nextCursor: null })
+    expect((await get(`/api/schedules/${made.scheduleId}`)).json()).toEqual(made)
+
+    const removed = await remove(made.scheduleId)
+    expect([removed.statusCode, removed.body]).toEqual([204, ''])
+    expect((await get('/api/schedules')).json().items).toEqual([least])
+    for (const gone of [await remove(made.scheduleId), await get(`/api/schedules/${made.scheduleId}`)])
+      expect([gone.statusCode, gone.json().code]).toEqual([404, 'SC_NOT_FOUND'])
+  })
+
+  it('refuses what could never run, and names the field', async () => {
+    for (const [change, code, detail] of [
+      [{ cron: '61 * * * *' }, 'SC_BAD_REQUEST', /^cron: /],
+      [{ cron: undefined }, 'SC_BAD_REQUEST', /^cron: /],
+      [{ timezone: 'Mars/Base' }, 'SC_BAD_REQUEST', /^timezone: /],
+      [{ priority: 101 }, 'SC_BAD_REQUEST', /^priority: /],
+      [{ runAt: '2099-01-01T00:00:00Z' }, 'SC_BAD_REQUEST', /runAt/],
+      [{ task: 'word-cuont' }, 'SC_TASK_UNKNOWN', /Did you mean word-count\?/],
+      [{ input: { txt: 'one' } }, 'SC_TASK_INPUT', /text: is missing/],
+      [{ input: undefined }, 'SC_TASK_INPUT', /text: is missing/]
+    ] as Array<[object, string, RegExp]>) {
+      const answer = await post({ ...BODY, ...change })
+      expect([answer.json().code, answer.json().detail], JSON.stringify(change)).toEqual([
+        code,
+        expect.stringMatching(detail)
+      ])
+    }
+  })
+})
