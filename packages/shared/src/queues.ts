@@ -1,9 +1,9 @@
 /**
  * One queue for each capability class, carrying references to units.
  *
- * The master adds units and moves stalled ones back; a slot takes one unit at a time over its queues (the best priority,
- * then the most demanding queue), renews its lock, and releases it after its outcome is in the outbox. BullMQ's own results, retries and events are not used:
- * a released job is gone from Redis, and what came of it travels by the outbox.
+ * The master adds units and moves stalled ones back; a slot takes one at a time over its queues (the best priority, then
+ * the most demanding queue), renews its lock, and releases it after its outcome is in the outbox. BullMQ's own results,
+ * retries and events are not used: what came of a unit travels by the outbox.
  */
 import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
@@ -26,7 +26,6 @@ export interface UnitQueue {
   /** Sorted set that has a member while units may be waiting. */
   readonly markerKey: string
   readonly redis: Redis
-  /** For pipelines. */
   readonly plain: Redis
   readonly queue: Queue<UnitPayload>
   readonly taker: Worker<UnitPayload>

@@ -2,22 +2,22 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
 import type { TakenUnit } from '@sc/shared/queues.ts'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest'
-import type { Engine } from '../../src/jobs/engine.ts'
+import { beforeAll, expect, it, vi } from 'vitest'
 import { loadJobs } from '../../src/jobs/load-jobs.ts'
-import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
 const folder = join(import.meta.dirname, '../fixtures/jobs')
-let world: ClusterOfOne
-let engine: Engine
 const logged: string[] = []
 
-beforeAll(async () => {
+const at = useEngine(async () => {
   const log = createLog('test', 'info', { write: line => void logged.push(line) })
-  world = await startClusterOfOne({ jobs: await loadJobs(folder, log) })
+  return { jobs: await loadJobs(folder, log) }
+})
+
+beforeAll(async () => {
   const inputSchema = {
     type: 'object',
     properties: { a: { type: 'number' }, b: { type: 'number' } },
@@ -26,26 +26,17 @@ beforeAll(async () => {
   }
   const task = { name: 'add', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
   const tasks = JSON.stringify([{ ...task, inputSchema, outputSchema: {} }])
-  await world.db.insertInto('workers').values({ id: 'w-1', name: 'desk', hostname: 'desk', tasks }).execute()
+  await at.world.db.insertInto('workers').values({ id: 'w-1', name: 'desk', hostname: 'desk', tasks }).execute()
 })
-beforeEach(() => {
-  engine = world.startMaster()
-})
-afterEach(async () => {
-  await engine.stop()
-  await world.db.deleteFrom('jobs').execute()
-  await world.redis.flushall()
-})
-afterAll(() => world?.release())
 
 async function submit(task: string, input: Record<string, unknown>): Promise<string> {
   const how = { priority: 0, attempts: 1, timeoutMs: null, runAt: null, idempotencyKey: null, requestHash: 'x' }
-  return (await engine.submitTask({ ...how, task, queue: null, input, keyId: 'test' })).jobId
+  return (await at.engine.submitTask({ ...how, task, queue: null, input, keyId: 'test' })).jobId
 }
 
 const takeOne = (): Promise<TakenUnit> =>
   vi.waitFor(async () => {
-    const taken = await world.take('cpu+add')
+    const taken = await at.world.take('cpu+add')
     if (!taken) throw new Error('no unit waits')
     return taken
   }, WAIT)
@@ -54,21 +45,21 @@ const takeOne = (): Promise<TakenUnit> =>
 async function work(taken: TakenUnit): Promise<void> {
   const { a, b } = taken.unit.params as { a: number; b: number }
   const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 's' }
-  await world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  await world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
-  await world.letGo(taken)
+  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+  await at.world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
+  await at.world.letGo(taken)
 }
 
 async function fail(taken: TakenUnit): Promise<void> {
   const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 's' }
   const error = { code: 'SC_TASK_FAILED', title: 'The task failed', detail: 'it fell over' } as const
-  await world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  await world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
-  await world.letGo(taken)
+  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+  await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
+  await at.world.letGo(taken)
 }
 
 const ended = (jobId: string, status: string) =>
-  vi.waitFor(async () => expect((await world.job(jobId)).status).toBe(status), WAIT)
+  vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
 
 it('plans with results of its own units, and merges in the order of the plan', async () => {
   const jobId = await submit('add-up', { numbers: [1, 10, 20] })
@@ -77,18 +68,18 @@ it('plans with results of its own units, and merges in the order of the plan', a
   await work(third)
   await work(second)
   await ended(jobId, 'COMPLETED')
-  expect((await world.job(jobId)).output).toEqual({ sums: [1, 11, 21], total: 33 })
+  expect((await at.world.job(jobId)).output).toEqual({ sums: [1, 11, 21], total: 33 })
 })
 
 it('does no unit twice when the master stops in the middle of the plan', async () => {
   const jobId = await submit('add-up', { numbers: [1, 10] })
   const first = await takeOne()
-  await engine.stop()
+  await at.engine.stop()
   await work(first)
-  engine = world.startMaster()
+  at.start()
   await work(await takeOne())
   await ended(jobId, 'COMPLETED')
-  expect((await world.units(jobId)).map(({ output, attempts, crashes }) => [output, attempts, crashes])).toEqual([
+  expect((await at.world.units(jobId)).map(({ output, attempts, crashes }) => [output, attempts, crashes])).toEqual([
     [1, 0, 0],
     [11, 0, 0]
   ])
@@ -98,25 +89,25 @@ it('fails with its first failed unit, or is PARTIAL where it can do without', as
   const strict = await submit('add-up', { numbers: [1] })
   await fail(await takeOne())
   await ended(strict, 'FAILED')
-  expect(await world.job(strict)).toMatchObject({ error: { code: 'SC_TASK_FAILED', detail: 'it fell over' } })
+  expect(await at.world.job(strict)).toMatchObject({ error: { code: 'SC_TASK_FAILED', detail: 'it fell over' } })
   const tolerant = await submit('as-many-as-can-be', {})
   await fail(await takeOne())
   await work(await takeOne())
   await work(await takeOne())
   await ended(tolerant, 'PARTIAL')
-  expect((await world.job(tolerant)).output).toEqual({ done: 2 })
+  expect((await at.world.job(tolerant)).output).toEqual({ done: 2 })
 })
 
 it('checks what the plan asks for', async () => {
   const jobId = await submit('careless', {})
   await ended(jobId, 'FAILED')
-  const { error } = await world.job(jobId)
+  const { error } = await at.world.job(jobId)
   expect(error).toMatchObject({ code: 'SC_TASK_INPUT' })
   expect(error?.detail).toMatch(/a: must be number; b: is missing|b: is missing; a: must be number/)
 })
 
 it('is among the tasks, with its schema; a file that is none is left out by name', async () => {
-  expect(await world.tasks.find('add-up')).toMatchObject({ isJob: true, inputSchema: { type: 'object' } })
+  expect(await at.world.tasks.find('add-up')).toMatchObject({ isJob: true, inputSchema: { type: 'object' } })
   expect(logged.join('')).toMatch(/broken\.ts of the tasks folder was left out: .*nothing works here/)
   expect(logged.join('')).toMatch(/empty\.ts of the tasks folder was left out: it exports neither a task nor a job/)
 })

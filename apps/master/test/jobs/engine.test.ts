@@ -2,34 +2,19 @@ import { randomUUID } from 'node:crypto'
 import { giveBack, type TakenUnit } from '@sc/shared/queues.ts'
 import { controlChannel } from '@sc/shared/redis-keys.ts'
 import { sql } from 'kysely'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Engine } from '../../src/jobs/engine.ts'
+import { describe, expect, it, vi } from 'vitest'
 import { MAX_CRASHES } from '../../src/jobs/verdict.ts'
-import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
 describe('the engine', () => {
-  let world: ClusterOfOne
-  let engine: Engine
-
-  beforeAll(async () => {
-    world = await startClusterOfOne()
-  })
-  beforeEach(() => {
-    engine = world.startMaster()
-  })
-  afterEach(async () => {
-    await engine.stop()
-    await world.db.deleteFrom('jobs').execute()
-    await world.redis.flushall()
-  })
-  afterAll(() => world?.release())
+  const at = useEngine()
 
   async function takeOne(queue = 'cpu'): Promise<TakenUnit> {
     return await vi.waitFor(async () => {
-      const taken = await world.take(queue)
+      const taken = await at.world.take(queue)
       if (!taken) throw new Error('no unit waits')
       return taken
     }, WAIT)
@@ -38,8 +23,8 @@ describe('the engine', () => {
   /** What a healthy worker does with a unit. */
   async function work(taken: TakenUnit, workerId = 'w-1', attemptId: string = randomUUID()): Promise<void> {
     const { unitId, index } = taken.unit
-    await world.say(workerId, { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
-    await world.say(workerId, {
+    await at.world.say(workerId, { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
+    await at.world.say(workerId, {
       type: 'result',
       unitId,
       attemptId,
@@ -47,7 +32,7 @@ describe('the engine', () => {
       output: index * index,
       timings: TIMINGS
     })
-    await world.letGo(taken)
+    await at.world.letGo(taken)
   }
 
   async function failOnce(
@@ -57,8 +42,8 @@ describe('the engine', () => {
     const { unitId } = taken.unit
     const attemptId = randomUUID()
     const error = { code, title: code, detail: 'it fell over' }
-    await world.say('w-1', { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
-    await world.say('w-1', {
+    await at.world.say('w-1', { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
+    await at.world.say('w-1', {
       type: 'error',
       unitId,
       attemptId,
@@ -67,17 +52,17 @@ describe('the engine', () => {
       retryable: true,
       timings: TIMINGS
     })
-    await world.letGo(taken)
+    await at.world.letGo(taken)
   }
 
   const ended = (jobId: string, status: string) =>
-    vi.waitFor(async () => expect((await world.job(jobId)).status).toBe(status), WAIT)
+    vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
 
   async function submit(input: Record<string, unknown>): Promise<string> {
-    const jobId = await world.insertJob(input)
-    await engine.stop()
+    const jobId = await at.world.insertJob(input)
+    await at.engine.stop()
     // The reconciler of a starting master finds what was submitted and not planned.
-    engine = world.startMaster()
+    at.start()
     return jobId
   }
 
@@ -85,7 +70,7 @@ describe('the engine', () => {
     const jobId = await submit({ units: 3 })
     for (let n = 0; n < 3; n++) await work(await takeOne())
     await ended(jobId, 'COMPLETED')
-    const units = await world.units(jobId)
+    const units = await at.world.units(jobId)
     expect(units.map(({ output, status }) => [output, status])).toEqual([
       [0, 'DONE'],
       [1, 'DONE'],
@@ -99,20 +84,27 @@ describe('the engine', () => {
     const taken = await takeOne()
     const { unitId } = taken.unit
     await work(taken)
-    await world.say('w-2', { type: 'result', unitId, attemptId: 'late', slot: 's', output: 'other', timings: TIMINGS })
+    await at.world.say('w-2', {
+      type: 'result',
+      unitId,
+      attemptId: 'late',
+      slot: 's',
+      output: 'other',
+      timings: TIMINGS
+    })
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
-    expect((await world.units(jobId)).map(unit => unit.output)).toEqual([0, 1])
+    expect((await at.world.units(jobId)).map(unit => unit.output)).toEqual([0, 1])
   })
 
   it('accepts a late result of an attempt that was thought lost while the unit is open', async () => {
     const jobId = await submit({ units: 1 })
     const { unit } = await takeOne()
     const started = { type: 'started', unitId: unit.unitId, slot: 's', waitedMs: 0 } as const
-    await world.say('w-1', { ...started, attemptId: 'first' })
-    await world.say('w-2', { ...started, attemptId: 'second' })
-    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.crashes).toBe(1), WAIT)
-    await world.say('w-1', {
+    await at.world.say('w-1', { ...started, attemptId: 'first' })
+    await at.world.say('w-2', { ...started, attemptId: 'second' })
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.crashes).toBe(1), WAIT)
+    await at.world.say('w-1', {
       type: 'result',
       unitId: unit.unitId,
       attemptId: 'first',
@@ -121,7 +113,7 @@ describe('the engine', () => {
       timings: TIMINGS
     })
     await ended(jobId, 'COMPLETED')
-    expect(await world.units(jobId)).toMatchObject([{ output: 7, crashes: 1, attempts: 0 }])
+    expect(await at.world.units(jobId)).toMatchObject([{ output: 7, crashes: 1, attempts: 0 }])
   })
 
   it('queues a failed unit again until its attempts are spent, and names the gap', async () => {
@@ -132,31 +124,31 @@ describe('the engine', () => {
     await failOnce(first, 'SC_TASK_FAILED')
     for (let n = 1; n < 3; n++) await failOnce(await takeOne(), 'SC_TASK_FAILED')
     await ended(jobId, 'PARTIAL')
-    expect((await world.job(jobId)).gaps).toMatchObject([{ start: 0, end: 1, error: { code: 'SC_TASK_FAILED' } }])
-    expect(await world.take()).toBeNull()
+    expect((await at.world.job(jobId)).gaps).toMatchObject([{ start: 0, end: 1, error: { code: 'SC_TASK_FAILED' } }])
+    expect(await at.world.take()).toBeNull()
   })
 
   it('gives crashes a budget of their own, and then says that the unit is poison', async () => {
     const jobId = await submit({ units: 1 })
     for (let n = 0; n < MAX_CRASHES; n++) await failOnce(await takeOne(), 'SC_CHILD_DIED')
     await ended(jobId, 'FAILED')
-    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_POISON_UNIT' } })
-    expect(await world.units(jobId)).toMatchObject([{ crashes: MAX_CRASHES, attempts: 0 }])
+    expect(await at.world.job(jobId)).toMatchObject({ error: { code: 'SC_POISON_UNIT' } })
+    expect(await at.world.units(jobId)).toMatchObject([{ crashes: MAX_CRASHES, attempts: 0 }])
   })
 
   it('counts an attempt that took too long as a failed one', async () => {
     const jobId = await submit({ units: 1 })
     for (let n = 0; n < 3; n++) await failOnce(await takeOne(), 'SC_TASK_TIMEOUT')
     await ended(jobId, 'FAILED')
-    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_TIMEOUT' } })
-    expect(await world.units(jobId)).toMatchObject([{ crashes: 0, attempts: 3 }])
+    expect(await at.world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_TIMEOUT' } })
+    expect(await at.world.units(jobId)).toMatchObject([{ crashes: 0, attempts: 3 }])
   })
 
   it('waits before it tries a unit again', async () => {
     const jobId = await submit({ units: 1 })
     await failOnce(await takeOne(), 'SC_TASK_FAILED')
-    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.attempts).toBe(1), WAIT)
-    const [unit] = await world.units(jobId)
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.attempts).toBe(1), WAIT)
+    const [unit] = await at.world.units(jobId)
     expect(unit).toMatchObject({ status: 'QUEUED', sent_at: null })
     expect(Number(unit?.not_before) - Number(unit?.queued_at)).toBeGreaterThanOrEqual(500)
     await work(await takeOne())
@@ -167,11 +159,11 @@ describe('the engine', () => {
     const jobId = await submit({ units: 1, queue: 'gpu' })
     for (const queue of ['gpu', 'gpu.vram6', 'gpu.vram8', 'gpu.vram12', 'gpu.vram24']) {
       const taken = await takeOne(queue)
-      expect((await world.units(jobId))[0]).toMatchObject({ queue, attempts: 0 })
+      expect((await at.world.units(jobId))[0]).toMatchObject({ queue, attempts: 0 })
       await failOnce(taken, 'SC_OUT_OF_MEMORY')
     }
     await ended(jobId, 'FAILED')
-    const [unit] = await world.units(jobId)
+    const [unit] = await at.world.units(jobId)
     expect(unit).toMatchObject({ attempts: 1, error: { code: 'SC_OUT_OF_MEMORY' } })
   })
 
@@ -179,72 +171,72 @@ describe('the engine', () => {
     const jobId = await submit({ units: 2 })
     const { unit } = await takeOne()
     const attempt = { unitId: unit.unitId, attemptId: 'a', slot: 's' }
-    await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-    await world.say('w-1', { type: 'result', ...attempt, output: 'a NUL: \0', timings: TIMINGS })
+    await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+    await at.world.say('w-1', { type: 'result', ...attempt, output: 'a NUL: \0', timings: TIMINGS })
     await work(await takeOne())
     await ended(jobId, 'PARTIAL')
-    expect((await world.units(jobId)).map(({ status }) => status)).toEqual(['FAILED', 'DONE'])
+    expect((await at.world.units(jobId)).map(({ status }) => status)).toEqual(['FAILED', 'DONE'])
   })
 
   it('ends a job at once when every unit would meet the same error', async () => {
     const jobId = await submit({ units: 3 })
     await failOnce(await takeOne(), 'SC_TASK_INPUT')
     await ended(jobId, 'FAILED')
-    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_INPUT', detail: 'it fell over' } })
-    await vi.waitFor(async () => expect(await world.take()).toBeNull(), WAIT)
+    expect(await at.world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_INPUT', detail: 'it fell over' } })
+    await vi.waitFor(async () => expect(await at.world.take()).toBeNull(), WAIT)
   })
 
   it('queues a unit that was handed back, at no cost', async () => {
     const jobId = await submit({ units: 1 })
     const taken = await takeOne()
     const attempt = { unitId: taken.unit.unitId, attemptId: 'a', slot: 's' }
-    await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-    await world.say('w-1', { type: 'returned', ...attempt })
+    await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+    await at.world.say('w-1', { type: 'returned', ...attempt })
     await giveBack(taken)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
-    expect(await world.units(jobId)).toMatchObject([{ attempts: 0, crashes: 0, dispatch: 0 }])
+    expect(await at.world.units(jobId)).toMatchObject([{ attempts: 0, crashes: 0, dispatch: 0 }])
   })
 
   it('cancels: queues are emptied, the running slot is told, a late result does not count', async () => {
     const jobId = await submit({ units: 3 })
     const taken = await takeOne()
     const { unitId } = taken.unit
-    await world.say('w-1', { type: 'started', unitId, attemptId: 'a', slot: 's', waitedMs: 0 })
-    await vi.waitFor(async () => expect((await world.job(jobId)).planned).toBe(true), WAIT)
-    await vi.waitFor(async () => expect((await world.units(jobId))[taken.unit.index]?.status).toBe('RUNNING'), WAIT)
+    await at.world.say('w-1', { type: 'started', unitId, attemptId: 'a', slot: 's', waitedMs: 0 })
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[taken.unit.index]?.status).toBe('RUNNING'), WAIT)
     const heard: string[] = []
-    const ear = world.redis.duplicate()
+    const ear = at.world.redis.duplicate()
     await ear.subscribe(controlChannel('w-1'))
     ear.on('message', (_channel, text) => heard.push(text))
     const left = `units/${jobId}/left-over.wav`
-    await world.blobs.put(left, Buffer.from('audio'))
-    expect(await engine.cancel(jobId)).toBe(true)
-    expect(await engine.cancel('no-such-job')).toBe(false)
-    await expect(world.blobs.size(left)).rejects.toThrow()
+    await at.world.blobs.put(left, Buffer.from('audio'))
+    expect(await at.engine.cancel(jobId)).toBe(true)
+    expect(await at.engine.cancel('no-such-job')).toBe(false)
+    await expect(at.world.blobs.size(left)).rejects.toThrow()
     await vi.waitFor(
       () => expect(heard.map(text => JSON.parse(text))).toEqual([{ type: 'cancel', unitIds: [unitId] }]),
       WAIT
     )
     ear.disconnect()
-    expect(await world.take()).toBeNull()
+    expect(await at.world.take()).toBeNull()
     await work(taken)
-    const units = await world.units(jobId)
+    const units = await at.world.units(jobId)
     expect(units.map(unit => unit.status)).toEqual(['CANCELLED', 'CANCELLED', 'CANCELLED'])
-    expect((await world.job(jobId)).status).toBe('CANCELLED')
+    expect((await at.world.job(jobId)).status).toBe('CANCELLED')
   })
 
   it('finishes after Redis lost everything', async () => {
     const jobId = await submit({ units: 3 })
     await work(await takeOne())
-    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.status).toBe('DONE'), WAIT)
-    await world.redis.flushall()
-    await world.db
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.status).toBe('DONE'), WAIT)
+    await at.world.redis.flushall()
+    await at.world.db
       .updateTable('units')
       .set({ touched_at: new Date(0) })
       .execute()
-    await engine.stop()
-    engine = world.startMaster()
+    await at.engine.stop()
+    at.start()
     await work(await takeOne())
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
@@ -256,16 +248,16 @@ describe('the engine', () => {
     const attempt = { unitId: taken.unit.unitId, attemptId: 'a', slot: 's' }
     const error = { code: 'SC_TASK_FAILED', title: 'x', detail: 'y' } as const
     const once = async () => {
-      await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-      await world.say('w-1', { type: 'error', ...attempt, error, retryable: true, timings: TIMINGS })
+      await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+      await at.world.say('w-1', { type: 'error', ...attempt, error, retryable: true, timings: TIMINGS })
     }
     await once()
-    await vi.waitFor(async () => expect((await world.units(jobId))[0]?.attempts).toBe(1), WAIT)
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.attempts).toBe(1), WAIT)
     await once()
-    await world.letGo(taken)
+    await at.world.letGo(taken)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
-    expect(await world.units(jobId)).toMatchObject([{ attempts: 1, crashes: 0, dispatch: 1 }])
+    expect(await at.world.units(jobId)).toMatchObject([{ attempts: 1, crashes: 0, dispatch: 1 }])
   })
 
   it('a result that PostgreSQL refuses fails its unit, and holds up no other', async () => {
@@ -273,71 +265,71 @@ describe('the engine', () => {
       create function refuse_poison() returns trigger language plpgsql as $$
       begin if new.output = '"poison"' then raise exception 'this is poison'; end if; return new; end $$;
       create trigger refuse_poison before update on units for each row execute function refuse_poison()`.execute(
-      world.db
+      at.world.db
     )
     try {
       const jobId = await submit({ units: 3 })
       const [first, second, third] = [await takeOne(), await takeOne(), await takeOne()]
       // All of it is read together.
-      await engine.stop()
+      await at.engine.stop()
       await work(first)
       const attempt = { unitId: second.unit.unitId, attemptId: 'a', slot: 's' }
-      await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-      await world.say('w-1', { type: 'result', ...attempt, output: 'poison', timings: TIMINGS })
+      await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+      await at.world.say('w-1', { type: 'result', ...attempt, output: 'poison', timings: TIMINGS })
       await work(third)
-      engine = world.startMaster()
+      at.start()
       await ended(jobId, 'PARTIAL')
-      expect((await world.units(jobId))[second.unit.index]).toMatchObject({
+      expect((await at.world.units(jobId))[second.unit.index]).toMatchObject({
         status: 'FAILED',
         error: { code: 'SC_INTERNAL', detail: expect.stringContaining('this is poison') }
       })
     } finally {
-      await sql`drop function refuse_poison cascade`.execute(world.db)
+      await sql`drop function refuse_poison cascade`.execute(at.world.db)
     }
   })
 
   it('ends a job whose plan throws after a full batch', async () => {
     const jobId = await submit({ units: 500, fail: true })
-    await vi.waitFor(async () => expect((await world.units(jobId)).length).toBe(500), WAIT)
-    expect(await engine.cancel(jobId)).toBe(true)
+    await vi.waitFor(async () => expect((await at.world.units(jobId)).length).toBe(500), WAIT)
+    expect(await at.engine.cancel(jobId)).toBe(true)
   })
 
   it('does what follows the end of a job also when a crash came in between', async () => {
     const jobId = await submit({ units: 1 })
     await work(await takeOne())
-    await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
-    await engine.stop()
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).told).toBe(true), WAIT)
+    await at.engine.stop()
     const left = `units/${jobId}/left-over.wav`
-    await world.blobs.put(left, Buffer.from('audio'))
-    await world.db
+    await at.world.blobs.put(left, Buffer.from('audio'))
+    await at.world.db
       .updateTable('jobs')
       .set({ told: false, finished_at: new Date(0) })
       .where('id', '=', jobId)
       .execute()
-    engine = world.startMaster()
-    await vi.waitFor(async () => expect((await world.job(jobId)).told).toBe(true), WAIT)
-    await expect(world.blobs.size(left)).rejects.toThrow()
+    at.start()
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).told).toBe(true), WAIT)
+    await expect(at.world.blobs.size(left)).rejects.toThrow()
   })
 
   it('reads again what a killed master had read and not applied', async () => {
     const jobId = await submit({ units: 1 })
     const taken = await takeOne()
-    await engine.stop()
+    await at.engine.stop()
     const { unitId } = taken.unit
-    await world.say('w-1', { type: 'result', unitId, attemptId: 'a', slot: 's', output: 5, timings: TIMINGS })
-    await world.redis.xreadgroup('GROUP', 'masters', 'one', 'COUNT', 10, 'STREAMS', 'sc:out:w-1', '>')
-    engine = world.startMaster()
+    await at.world.say('w-1', { type: 'result', unitId, attemptId: 'a', slot: 's', output: 5, timings: TIMINGS })
+    await at.world.redis.xreadgroup('GROUP', 'masters', 'one', 'COUNT', 10, 'STREAMS', 'sc:out:w-1', '>')
+    at.start()
     await ended(jobId, 'COMPLETED')
-    expect(await world.redis.xlen('sc:out:w-1')).toBe(0)
+    expect(await at.world.redis.xlen('sc:out:w-1')).toBe(0)
   })
 
   it('lets two masters work side by side', async () => {
-    const other = world.startMaster('two')
+    const other = at.world.startMaster('two')
     try {
       const jobId = await submit({ units: 12 })
       for (let n = 0; n < 12; n++) await work(await takeOne(), n % 2 ? 'w-1' : 'w-2')
       await ended(jobId, 'COMPLETED')
-      expect((await world.units(jobId)).map(unit => unit.crashes)).toEqual(Array(12).fill(0))
+      expect((await at.world.units(jobId)).map(unit => unit.crashes)).toEqual(Array(12).fill(0))
     } finally {
       await other.stop()
     }
@@ -350,7 +342,7 @@ describe('the engine', () => {
     await work(ask)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
-    expect((await world.job(jobId)).model).toBe('0')
+    expect((await at.world.job(jobId)).model).toBe('0')
   })
 
   it('reuses a result with the same content, unless told not to', async () => {
@@ -360,18 +352,18 @@ describe('the engine', () => {
     await ended(first, 'COMPLETED')
     const second = await submit(input)
     await ended(second, 'COMPLETED')
-    expect(await world.units(second)).toMatchObject([{ output: 0, attempt_id: null }])
+    expect(await at.world.units(second)).toMatchObject([{ output: 0, attempt_id: null }])
     const anew = await submit({ ...input, reuse: false })
     await work(await takeOne())
     await ended(anew, 'COMPLETED')
   })
 
   it('ends a job whose plan cannot be made, with the reason', async () => {
-    const jobId = await world.insertJob({ units: 1, fail: true })
-    await world.db.updateTable('jobs').set({ task: 'unheard-of' }).where('id', '=', jobId).execute()
-    await engine.stop()
-    engine = world.startMaster()
+    const jobId = await at.world.insertJob({ units: 1, fail: true })
+    await at.world.db.updateTable('jobs').set({ task: 'unheard-of' }).where('id', '=', jobId).execute()
+    await at.engine.stop()
+    at.start()
     await ended(jobId, 'FAILED')
-    expect(await world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_UNKNOWN' } })
+    expect(await at.world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_UNKNOWN' } })
   })
 })

@@ -1,44 +1,29 @@
 import { randomUUID } from 'node:crypto'
 import { countUnits, type TakenUnit } from '@sc/shared/queues.ts'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Engine } from '../../src/jobs/engine.ts'
+import { describe, expect, it, vi } from 'vitest'
 import { inBatches } from '../../src/jobs/in-batches.ts'
-import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+import { useEngine } from './use-engine.ts'
 
 const WAIT = { timeout: 8_000, interval: 10 }
 
 describe('who goes first', () => {
-  let world: ClusterOfOne
-  let engine: Engine
-
-  beforeAll(async () => {
-    world = await startClusterOfOne()
-  })
-  beforeEach(() => {
-    engine = world.startMaster()
-  })
-  afterEach(async () => {
-    await engine.stop()
-    await world.db.deleteFrom('jobs').execute()
-    await world.redis.flushall()
-  })
-  afterAll(() => world?.release())
+  const at = useEngine()
 
   /** A job whose units are all known. */
   async function submit(
     input: { units: number; seconds?: number },
     who: { priority?: number; keyId?: string } = {}
   ): Promise<string> {
-    const jobId = await world.insertJob(input, who)
-    await engine.stop()
-    engine = world.startMaster()
-    await vi.waitFor(async () => expect((await world.job(jobId)).planned).toBe(true), WAIT)
+    const jobId = await at.world.insertJob(input, who)
+    await at.engine.stop()
+    at.start()
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
     return jobId
   }
 
   /** What a slot does: takes the first unit once the head of the queue is there, and ends it. */
   async function workNext(): Promise<TakenUnit> {
-    const open = await world.db
+    const open = await at.world.db
       .selectFrom('units')
       .select('id')
       .where('status', '=', 'QUEUED')
@@ -46,7 +31,7 @@ describe('who goes first', () => {
       .orderBy('rank')
       .executeTakeFirst()
     await vi.waitFor(async () => {
-      const unit = await world.db
+      const unit = await at.world.db
         .selectFrom('units')
         .select('sent_at')
         .where('id', '=', open?.id ?? '')
@@ -54,7 +39,7 @@ describe('who goes first', () => {
       expect(unit.sent_at).not.toBeNull()
     }, WAIT)
     const taken = await vi.waitFor(async () => {
-      const one = await world.take()
+      const one = await at.world.take()
       if (!one) throw new Error('no unit waits')
       return one
     }, WAIT)
@@ -65,11 +50,11 @@ describe('who goes first', () => {
   async function finish(taken: TakenUnit): Promise<void> {
     const attempt = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 's' }
     const timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
-    await world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-    await world.say('w-1', { type: 'result', ...attempt, output: null, timings })
-    await world.letGo(taken)
+    await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
+    await at.world.say('w-1', { type: 'result', ...attempt, output: null, timings })
+    await at.world.letGo(taken)
     await vi.waitFor(async () => {
-      const unit = await world.db
+      const unit = await at.world.db
         .selectFrom('units')
         .select('status')
         .where('id', '=', taken.unit.unitId)
@@ -120,21 +105,21 @@ describe('who goes first', () => {
 
   it('only what goes next is in Redis', async () => {
     const jobId = await submit({ units: 300 })
-    await vi.waitFor(async () => expect((await countUnits(world.queueOf('cpu'))).waiting).toBe(8), WAIT)
+    await vi.waitFor(async () => expect((await countUnits(at.world.queueOf('cpu'))).waiting).toBe(8), WAIT)
     expect((await workMany(40)).every(id => id === jobId)).toBe(true)
-    expect((await countUnits(world.queueOf('cpu'))).waiting).toBeLessThan(60)
-    await engine.cancel(jobId)
-    expect(await countUnits(world.queueOf('cpu'))).toEqual({ waiting: 0, active: 0 })
+    expect((await countUnits(at.world.queueOf('cpu'))).waiting).toBeLessThan(60)
+    await at.engine.cancel(jobId)
+    expect(await countUnits(at.world.queueOf('cpu'))).toEqual({ waiting: 0, active: 0 })
   })
 
   it('two masters send each unit once', async () => {
-    const other = world.startMaster('two')
+    const other = at.world.startMaster('two')
     try {
       await submit({ units: 40 })
       const worked: string[] = []
       for (let n = 0; n < 40; n++) worked.push((await workNext()).unit.unitId)
       expect(new Set(worked).size).toBe(40)
-      expect(await world.take()).toBeNull()
+      expect(await at.world.take()).toBeNull()
     } finally {
       await other.stop()
     }

@@ -1,38 +1,24 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorCode } from '@sc/shared/errors.ts'
 import type { TakenUnit } from '@sc/shared/queues.ts'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Engine } from '../../src/jobs/engine.ts'
+import { describe, expect, it, vi } from 'vitest'
 import type { TaskRequest } from '../../src/jobs/submit-task.ts'
-import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
-let world: ClusterOfOne
-let engine: Engine
-beforeAll(async () => {
-  world = await startClusterOfOne()
-})
-beforeEach(() => {
-  engine = world.startMaster()
-})
-afterEach(async () => {
-  await engine.stop()
-  await world.db.deleteFrom('jobs').execute()
-  await world.redis.flushall()
-})
-afterAll(() => world?.release())
+const at = useEngine()
 
 async function submit(change: Partial<TaskRequest> = {}): Promise<string> {
   const request = { task: 'word-count', queue: 'cpu', input: { text: 'one two' }, priority: 0, attempts: undefined }
   const how = { timeoutMs: null, runAt: null, keyId: 'test', idempotencyKey: null, requestHash: 'x' }
-  return (await engine.submitTask({ ...request, ...how, ...change })).jobId
+  return (await at.engine.submitTask({ ...request, ...how, ...change })).jobId
 }
 
 const takeOne = (): Promise<TakenUnit> =>
   vi.waitFor(async () => {
-    const taken = await world.take()
+    const taken = await at.world.take()
     if (!taken) throw new Error('no unit waits')
     return taken
   }, WAIT)
@@ -40,17 +26,17 @@ const takeOne = (): Promise<TakenUnit> =>
 /** One attempt of a worker, to its end. */
 async function attempt(taken: TakenUnit, end: { output: unknown } | { code: ErrorCode }): Promise<void> {
   const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 'cpu-0' }
-  await world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  if ('output' in end) await world.say('w-1', { type: 'result', ...about, output: end.output, timings: TIMINGS })
+  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+  if ('output' in end) await at.world.say('w-1', { type: 'result', ...about, output: end.output, timings: TIMINGS })
   else {
     const error = { code: end.code, title: end.code, detail: 'it fell over' }
-    await world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
+    await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
   }
-  await world.letGo(taken)
+  await at.world.letGo(taken)
 }
 
 const ended = (jobId: string, status: string) =>
-  vi.waitFor(async () => expect((await world.job(jobId)).status).toBe(status), WAIT)
+  vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
 
 describe('a job of one unit', () => {
   it('gives its worker the input and nothing else, and has the output of its unit', async () => {
@@ -66,7 +52,7 @@ describe('a job of one unit', () => {
     expect(taken.unit.params).toEqual({ text: 'one two' })
     await attempt(taken, { output: { words: 2 } })
     await ended(jobId, 'COMPLETED')
-    expect(await world.job(jobId)).toMatchObject({ output: { words: 2 }, output_ref: null, error: null })
+    expect(await at.world.job(jobId)).toMatchObject({ output: { words: 2 }, output_ref: null, error: null })
   })
 
   it('keeps a large output as a blob, and not in a row', async () => {
@@ -74,11 +60,11 @@ describe('a job of one unit', () => {
     const output = { text: 'ä'.repeat(200_000) }
     await attempt(await takeOne(), { output })
     await ended(jobId, 'COMPLETED')
-    const job = await world.job(jobId)
+    const job = await at.world.job(jobId)
     expect([job.output, job.output_ref]).toEqual([null, `results/${jobId}.json`])
-    expect((await world.units(jobId)).map(unit => unit.output)).toEqual([null])
+    expect((await at.world.units(jobId)).map(unit => unit.output)).toEqual([null])
     const chunks: Buffer[] = []
-    for await (const chunk of await world.blobs.get(job.output_ref ?? '')) chunks.push(chunk)
+    for await (const chunk of await at.world.blobs.get(job.output_ref ?? '')) chunks.push(chunk)
     expect(JSON.parse(Buffer.concat(chunks).toString())).toEqual(output)
   })
 
@@ -86,7 +72,7 @@ describe('a job of one unit', () => {
     const jobId = await submit()
     await attempt(await takeOne(), { code: 'SC_TASK_FAILED' })
     await ended(jobId, 'FAILED')
-    expect(await world.job(jobId)).toMatchObject({
+    expect(await at.world.job(jobId)).toMatchObject({
       output: null,
       error: { code: 'SC_TASK_FAILED', detail: 'it fell over' }
     })
@@ -94,9 +80,9 @@ describe('a job of one unit', () => {
 
   it('is cancelled like any other', async () => {
     const jobId = await submit()
-    expect(await engine.cancel(jobId)).toBe(true)
-    expect(await world.take()).toBeNull()
-    expect((await world.units(jobId)).map(({ status }) => status)).toEqual(['CANCELLED'])
+    expect(await at.engine.cancel(jobId)).toBe(true)
+    expect(await at.world.take()).toBeNull()
+    expect((await at.world.units(jobId)).map(({ status }) => status)).toEqual(['CANCELLED'])
   })
 
   it('waits for its time', async () => {
@@ -104,7 +90,7 @@ describe('a job of one unit', () => {
     const jobId = await submit({ runAt })
     const other = await submit()
     expect((await takeOne()).unit.jobId).toBe(other)
-    expect(await world.take()).toBeNull()
+    expect(await at.world.take()).toBeNull()
     expect((await takeOne()).unit.jobId).toBe(jobId)
     expect(Date.now()).toBeGreaterThanOrEqual(runAt.getTime())
   })
@@ -115,52 +101,52 @@ describe('a retry', () => {
     const jobId = await submit()
     await attempt(await takeOne(), { code: 'SC_TASK_FAILED' })
     await ended(jobId, 'FAILED')
-    await engine.retry(jobId)
-    expect(await world.job(jobId)).toMatchObject({ status: 'PENDING', error: null, finished_at: null })
-    expect(await world.units(jobId)).toMatchObject([{ status: 'QUEUED', attempts: 0, error: null }])
+    await at.engine.retry(jobId)
+    expect(await at.world.job(jobId)).toMatchObject({ status: 'PENDING', error: null, finished_at: null })
+    expect(await at.world.units(jobId)).toMatchObject([{ status: 'QUEUED', attempts: 0, error: null }])
     const again = await takeOne()
     expect(again.unit.unitId).toBe(`${jobId}.word-count.0`)
     await attempt(again, { output: 2 })
     await ended(jobId, 'COMPLETED')
-    expect((await world.job(jobId)).output).toBe(2)
+    expect((await at.world.job(jobId)).output).toBe(2)
   })
 
   it('does again what failed of a job of many units, and only that', async () => {
-    const jobId = await world.insertJob({ units: 3 })
-    await engine.stop()
-    engine = world.startMaster()
+    const jobId = await at.world.insertJob({ units: 3 })
+    await at.engine.stop()
+    at.start()
     for (let n = 0; n < 3; n++) {
       const taken = await takeOne()
       await attempt(taken, taken.unit.index === 1 ? { code: 'SC_TASK_FAILED' } : { output: taken.unit.index })
     }
     await ended(jobId, 'PARTIAL')
     const input = `units/${jobId}/input.txt`
-    await vi.waitFor(async () => await expect(world.blobs.size(input)).rejects.toThrow(), WAIT)
-    await engine.retry(jobId)
+    await vi.waitFor(async () => await expect(at.world.blobs.size(input)).rejects.toThrow(), WAIT)
+    await at.engine.retry(jobId)
     const taken = await takeOne()
     expect([taken.unit.index, taken.unit.inputRef]).toEqual([1, input])
     // What its end removed is there again.
-    expect(await world.blobs.size(input)).toBeGreaterThan(0)
-    expect(await world.take()).toBeNull()
+    expect(await at.world.blobs.size(input)).toBeGreaterThan(0)
+    expect(await at.world.take()).toBeNull()
     await attempt(taken, { output: 10 })
     await ended(jobId, 'COMPLETED')
-    expect(await world.job(jobId)).toMatchObject({ gaps: [], error: null })
-    expect((await world.units(jobId)).map(unit => unit.output)).toEqual([0, 10, 2])
+    expect(await at.world.job(jobId)).toMatchObject({ gaps: [], error: null })
+    expect((await at.world.units(jobId)).map(unit => unit.output)).toEqual([0, 10, 2])
   })
 
   it('waits until no worker remembers that the job was cancelled', async () => {
     const jobId = await submit()
-    await engine.cancel(jobId)
-    const cancelledAt = (await world.job(jobId)).finished_at?.getTime() ?? 0
-    await engine.retry(jobId)
-    expect((await world.units(jobId))[0]?.not_before?.getTime()).toBe(cancelledAt + 4_000)
-    await engine.cancel(jobId)
-    await world.db
+    await at.engine.cancel(jobId)
+    const cancelledAt = (await at.world.job(jobId)).finished_at?.getTime() ?? 0
+    await at.engine.retry(jobId)
+    expect((await at.world.units(jobId))[0]?.not_before?.getTime()).toBe(cancelledAt + 4_000)
+    await at.engine.cancel(jobId)
+    await at.world.db
       .updateTable('jobs')
       .set({ finished_at: new Date(0) })
       .where('id', '=', jobId)
       .execute()
-    await engine.retry(jobId)
+    await at.engine.retry(jobId)
     await attempt(await takeOne(), { output: 1 })
     await ended(jobId, 'COMPLETED')
   })
@@ -168,7 +154,7 @@ describe('a retry', () => {
   it('is made once of two that are asked for at once, and of no job that is open, complete or not there', async () => {
     const jobId = await submit()
     const code = async (id = jobId) =>
-      await engine.retry(id).then(
+      await at.engine.retry(id).then(
         () => 'done',
         error => error.code
       )
@@ -185,7 +171,7 @@ describe('a retry', () => {
 
 describe('what a task says', () => {
   const say = (taken: TakenUnit, message: string, fields?: Record<string, unknown>) =>
-    world.say('w-1', {
+    at.world.say('w-1', {
       type: 'log',
       unitId: taken.unit.unitId,
       attemptId: 'a',
@@ -194,7 +180,7 @@ describe('what a task says', () => {
       ...(fields && { fields })
     })
   const lines = async (jobId: string) =>
-    await world.db
+    await at.world.db
       .selectFrom('job_logs')
       .select(['level', 'message', 'fields', 'unit_id'])
       .where('job_id', '=', jobId)
