@@ -2,25 +2,46 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { REPO_DIR } from '@sc/shared/config.ts'
 
-/** `node bench/plot.ts`: draws the table of word errors in docs/benchmarks.md as docs/accuracy.svg. */
-const ROWS = ['de-long', 'en-long', 'all recordings', 'all mixtures']
+/** `node bench/plot.ts`: draws tables of docs/benchmarks.md: word errors as docs/accuracy.svg, throughputs as docs/throughput.svg. */
 const COLOURS = ['#1f6feb', '#8b949e', '#b1bac4', '#d8a657']
-const BAR = { height: 16, gap: 3, group: 22, left: 130, width: 520 }
+const BAR = { height: 16, gap: 3, group: 22, left: 230, width: 420 }
 
 interface Group {
   name: string
-  percents: number[]
+  values: number[]
 }
 
 const text = await readFile(join(REPO_DIR, 'docs/benchmarks.md'), 'utf8')
-const [header, , ...lines] = text.split('\n').filter(line => line.startsWith('| ') || line.startsWith('|---'))
-const modes = cellsOf(header as string).slice(1)
-const table = new Map(lines.map(line => [cellsOf(line)[0] as string, cellsOf(line).slice(1)]))
-const groups = ROWS.flatMap(name => {
-  const cells = table.get(name)
-  return cells ? [{ name, percents: cells.map(Number.parseFloat) }] : []
+
+const accuracy = tableUnder('## Accuracy')
+const SHOWN = ['de-long', 'en-long', 'all recordings', 'all mixtures']
+await save('accuracy.svg', {
+  title: 'Word error in percent: less is better',
+  unit: ' %',
+  names: accuracy.columns,
+  groups: SHOWN.flatMap(name => accuracy.groups.find(group => group.name === name) ?? [])
 })
-await writeFile(join(REPO_DIR, 'docs/accuracy.svg'), draw(modes, groups))
+
+const throughput = tableUnder('## Units in a second')
+await save('throughput.svg', {
+  title: 'Units in a second: more is better',
+  unit: '/s',
+  names: throughput.columns.slice(0, 1),
+  groups: throughput.groups.map(({ name, values }) => ({ name, values: values.slice(0, 1) }))
+})
+
+/** The first table below a heading: names of its columns but the first, and a group of numbers for each row. */
+function tableUnder(heading: string): { columns: string[]; groups: Group[] } {
+  const lines = text.slice(text.indexOf(heading)).split('\n')
+  const first = lines.findIndex(line => line.startsWith('|'))
+  const end = lines.findIndex((line, at) => at > first && !line.startsWith('|'))
+  const [header, , ...rows] = lines.slice(first, end)
+  const groups = rows.map(line => {
+    const [name = '', ...cells] = cellsOf(line)
+    return { name, values: cells.map(cell => Number.parseFloat(cell.replaceAll(',', ''))) }
+  })
+  return { columns: cellsOf(header ?? '').slice(1), groups }
+}
 
 function cellsOf(line: string): string[] {
   return line
@@ -29,18 +50,29 @@ function cellsOf(line: string): string[] {
     .map(cell => cell.trim())
 }
 
+interface Plot {
+  title: string
+  unit: string
+  names: string[]
+  groups: Group[]
+}
+
+async function save(name: string, plot: Plot): Promise<void> {
+  await writeFile(join(REPO_DIR, 'docs', name), draw(plot))
+}
+
 /** Horizontal bars, one group for each row, longest bar as wide as the picture. */
-function draw(names: string[], all: Group[]): string {
-  const most = Math.max(...all.flatMap(({ percents }) => percents))
+function draw({ title, unit, names, groups: all }: Plot): string {
+  const most = Math.max(...all.flatMap(({ values }) => values))
   const groupHeight = names.length * (BAR.height + BAR.gap) + BAR.group
-  const parts = all.flatMap(({ name, percents }, at) => {
+  const parts = all.flatMap(({ name, values }, at) => {
     const top = 50 + at * groupHeight
     const label = `<text x="${BAR.left - 10}" y="${top + groupHeight / 2 - BAR.group / 2}" text-anchor="end">${name}</text>`
-    const bars = percents.map((percent, mode) => {
+    const bars = values.map((value, mode) => {
       const y = top + mode * (BAR.height + BAR.gap)
-      const width = Math.max(1, (percent / most) * BAR.width)
+      const width = Math.max(1, (value / most) * BAR.width)
       return `<rect x="${BAR.left}" y="${y}" width="${width.toFixed(1)}" height="${BAR.height}" fill="${COLOURS[mode]}"/>
-<text x="${(BAR.left + width + 6).toFixed(1)}" y="${y + 13}">${percent} %</text>`
+<text x="${(BAR.left + width + 6).toFixed(1)}" y="${y + 13}">${value}${unit}</text>`
     })
     return [label, ...bars]
   })
@@ -50,7 +82,7 @@ function draw(names: string[], all: Group[]): string {
   })
   const height = 50 + all.length * groupHeight
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 ${height}" font-family="sans-serif" font-size="13">
-<title>Word error in percent: less is better</title>
+<title>${title}</title>
 <rect width="720" height="${height}" fill="#ffffff"/>
 ${[...legend, ...parts].join('\n')}
 </svg>
