@@ -13,7 +13,7 @@ const FEATURE = /^[A-Za-z0-9][\w.+-]{0,62}$/
 /** Tasks of the project itself. */
 const OWN_PREFIX = 'transcribe.'
 /** What an input's local files are called; see `runOnChild`. */
-const FILES = 'files'
+export const FILES = 'files'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type LogFields = Record<string, unknown>

@@ -1,4 +1,5 @@
 import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
+import { FILES } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
@@ -6,10 +7,7 @@ import type { RegisteredTask } from '../cluster/task-registry.ts'
 import { toJsonb } from '../database/jsonb.ts'
 
 /** The one file that knows ajv: the input of a task against the schema that its worker registered. */
-interface Task {
-  name: string
-  inputSchema: Record<string, unknown>
-}
+type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
 
 const MOST_COMPILED = 500
 const MOST_FIELDS_NAMED = 10
@@ -23,6 +21,8 @@ export function checkInput(task: Task, input: unknown): Record<string, unknown> 
   const validate = compile(task, text.length <= ALL_FIELDS_UP_TO_CHARS)
   const faults = validate(input) ? [] : (validate.errors ?? []).map(describe)
   if (!isObject(input)) faults.unshift('input: must be an object')
+  // The local files of a unit reach its task under this name.
+  else if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
   else if (toJsonb(input) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
   else if (faults.length === 0) return input
   const named = [...new Set(faults)]

@@ -147,6 +147,10 @@ describe('POST /api/tasks/{name}', () => {
       expect([answer.statusCode, answer.json().code], String(detail)).toEqual([422, 'SC_TASK_INPUT'])
       expect(answer.json().detail).toMatch(detail)
     }
+    // Also where the schema allows any field.
+    const local = await post('diarize', { input: { files: { input: '/etc/passwd' } } })
+    expect([local.statusCode, local.json().code]).toEqual([422, 'SC_TASK_INPUT'])
+    expect(local.json().detail).toMatch(/ files: is not known$/)
     const many = { text: 'a', ...Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`field-${at}`, at])) }
     expect((await post('word-count', { input: many })).json().detail).toMatch(/ valid\. field-0: is not known$/)
     expect((await post('word-count', {})).json().detail).toBe('The input of word-count is not valid. text: is missing')
