@@ -13,6 +13,8 @@ const MOST_COMPILED = 500
 const MOST_FIELDS_NAMED = 10
 /** Of a larger input only the first bad field is looked for: half a million of them would hold up everything else. */
 const ALL_FIELDS_UP_TO_CHARS = 64 * 1024
+/** In place of regular expressions; see `leavePatterns`. */
+const EVERYTHING = Object.assign(() => ({ test: () => true }), { code: 'everything' })
 const compiled = new Map<string, ValidateFunction>()
 
 /** SC_TASK_INPUT, which names each bad field; SC_TASK_UNFIT: the schema itself is none. */
@@ -46,8 +48,10 @@ function compile({ name, inputSchema }: Task, allErrors: boolean): ValidateFunct
   const known = compiled.get(key)
   if (known) return known
   // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
-  const ajv = new Ajv2020({ strict: false, allErrors, validateSchema: false, logger: false })
+  const code = { regExp: EVERYTHING }
+  const ajv = new Ajv2020({ strict: false, allErrors, validateSchema: false, logger: false, code })
   addFormats.default(ajv)
+  leavePatterns(ajv)
   try {
     const validate = ajv.compile(inputSchema)
     if (compiled.size >= MOST_COMPILED) compiled.delete(compiled.keys().next().value as string)
@@ -57,6 +61,21 @@ function compile({ name, inputSchema }: Task, allErrors: boolean): ValidateFunct
     const why = error instanceof Error ? error.message : String(error)
     throw new ScError('SC_TASK_UNFIT', `The input schema of ${name} cannot be used: ${why}`, { cause: error })
   }
+}
+
+/**
+ * Patterns are left to the worker, which checks the input again: an expression of a worker's choosing may take for ever
+ * for a short text, and would hold up the whole master. What names of fields are matched with counts as matched by all.
+ */
+function leavePatterns(ajv: Ajv2020): void {
+  for (const keyword of ['pattern', 'patternProperties']) ajv.removeKeyword(keyword)
+  ajv.addKeyword({
+    keyword: 'patternProperties',
+    code: ({ it }) => {
+      // Each field counts as looked at, for `unevaluatedProperties`.
+      it.props = true
+    }
+  })
 }
 
 function describe({ instancePath, keyword, params, message }: ErrorObject): string {

@@ -156,6 +156,32 @@ describe('POST /api/tasks/{name}', () => {
     expect((await post('word-count', {})).json().detail).toBe('The input of word-count is not valid. text: is missing')
   })
 
+  it('leaves patterns to the worker: one could hold up the master for ever', async () => {
+    const patterned = (name: string, closed: object) => ({
+      ...WORD_COUNT,
+      name,
+      inputSchema: {
+        type: 'object',
+        properties: { text: { type: 'string', maxLength: 100, pattern: '^(a+)+$' } },
+        patternProperties: { '^(x+)+$': { type: 'integer' } },
+        required: ['text'],
+        ...closed
+      }
+    })
+    const tasks = [
+      patterned('closed', { additionalProperties: false }),
+      patterned('checked', { unevaluatedProperties: false })
+    ]
+    await registerTasks(one, 'desk-4', tasks)
+    // Each letter more takes such an expression twice as long.
+    const long = (letter: string) => `${letter.repeat(20)}!`
+    for (const { name } of tasks) {
+      const answer = await post(name, { input: { text: long('a'), xx: 'no integer', [long('x')]: 1 } })
+      expect(answer.statusCode, name).toBe(202)
+      expect((await post(name, { input: { text: 'a'.repeat(101) } })).json().code).toBe('SC_TASK_INPUT')
+    }
+  })
+
   it('refuses a request that is none', async () => {
     const input = { text: 'a' }
     for (const [body, detail] of [
