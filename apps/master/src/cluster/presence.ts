@@ -1,5 +1,5 @@
 import { pause } from '@sc/shared/pause.ts'
-import { PRESENCE_EVERY_MS, type Presence, presenceSchema } from '@sc/shared/presence.ts'
+import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence, presenceSchema } from '@sc/shared/presence.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
@@ -43,13 +43,18 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
     const deaf: string[] = []
     rows = known.flatMap(({ presence, last_seen, draining }, at): WorkerRow[] => {
       const live = parse(texts[at])
-      if (live && draining && live.status === 'online') deaf.push(live.id)
+      if (live && missed(live, draining)) deaf.push(live.id)
       if (live) return [{ ...live, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
       return presence && last_seen ? [{ ...presence, status: 'offline', lastSeen: last_seen.toISOString() }] : []
     })
-    // It was away when it was told.
-    for (const id of deaf) await sendControl(deps.redis, id, { type: 'drain' })
+    for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
+  }
+
+  /** As it is by now: it may have been given since this look began. */
+  async function repeatOrder(id: string): Promise<void> {
+    const row = await deps.db.selectFrom('workers').select('draining').where('id', '=', id).executeTakeFirst()
+    if (row) await sendControl(deps.redis, id, { type: row.draining ? 'drain' : 'resume' })
   }
 
   async function save(live: Presence): Promise<void> {
@@ -83,6 +88,11 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
       await running
     }
   }
+}
+
+/** Whether a worker was away when it was told to drain, or to take units again. */
+function missed({ status, reason }: Presence, draining: boolean): boolean {
+  return draining ? status === 'online' : reason === DRAINED_REASON
 }
 
 function parse(text: string | null | undefined): Presence | null {

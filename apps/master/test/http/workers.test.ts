@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { PRESENCE_EVERY_MS } from '@sc/shared/presence.ts'
+import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence } from '@sc/shared/presence.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { controlChannel, ENROL_STREAM, enrolReplyKey } from '@sc/shared/redis-keys.ts'
+import { controlChannel, ENROL_STREAM, enrolReplyKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { startEnrolling } from '../../src/cluster/enrol.ts'
 import type { Scope } from '../../src/database/schema.ts'
@@ -31,6 +31,7 @@ const slot = (id: string, device: string, state: 'idle' | 'running') => ({
 
 let one: TestApp
 const heard: string[] = []
+const heardByDesk2: string[] = []
 beforeAll(async () => {
   one = await startApp()
   await registerTasks(one, 'desk-1', [WORD_COUNT], {
@@ -42,8 +43,10 @@ beforeAll(async () => {
   await registerTasks(one, 'old', [], { offline: true })
   await vi.waitFor(async () => expect((await get('/api/workers')).json().items).toHaveLength(3), { timeout: 8_000 })
   const ear = connectRedis(one.servers.redisUrl, { name: 'ear' })
-  await ear.subscribe(controlChannel('desk-1'))
-  ear.on('message', (_channel, text) => heard.push(JSON.parse(text).type))
+  await ear.subscribe(controlChannel('desk-1'), controlChannel('desk-2'))
+  ear.on('message', (channel, text) =>
+    (channel === controlChannel('desk-1') ? heard : heardByDesk2).push(JSON.parse(text).type)
+  )
   return () => ear.disconnect()
 })
 afterAll(() => one.release())
@@ -128,6 +131,23 @@ describe('draining', () => {
     expect([resumed.statusCode, resumed.json().status]).toEqual([202, 'online'])
     await expect.poll(draining).toBe('online')
     expect(heard.at(-1)).toBe('resume')
+  })
+
+  it('is ended again where the worker missed that, and only what began by an order', async () => {
+    const { redis } = one.deps
+    const say = async (id: string, change: Partial<Presence>) =>
+      await redis.set(
+        presenceKey(id),
+        JSON.stringify({ ...JSON.parse((await redis.get(presenceKey(id))) ?? ''), ...change })
+      )
+    heard.length = 0
+    await say('desk-2', { status: 'draining', reason: 'quiet hours until 07:00' })
+    await say('desk-1', { status: 'draining', reason: DRAINED_REASON })
+    // At two looks: the first has come as far as the other worker.
+    await expect.poll(() => heard.slice(0, 2), { timeout: 4 * PRESENCE_EVERY_MS }).toEqual(['resume', 'resume'])
+    expect(heardByDesk2).toEqual([])
+    for (const id of ['desk-1', 'desk-2']) await say(id, { status: 'online', reason: null })
+    await expect.poll(draining).toBe('online')
   })
 
   it('is told again to a worker that enrols anew', async () => {
