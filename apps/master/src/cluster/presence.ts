@@ -109,9 +109,3 @@ export function hasGpuWorker(workers: WorkerRow[]): boolean {
   const online = workers.filter(worker => worker.status !== 'offline')
   return (online.length > 0 ? online : workers).some(({ queues }) => queues.includes('gpu'))
 }
-
-/** How many slots of online workers serve a queue, at most: a worker says its queues, not those of each slot. */
-export function slotsOn(workers: WorkerRow[], queue: string): number {
-  const able = workers.filter(({ status, queues }) => status === 'online' && queues.includes(queue))
-  return able.reduce((sum, { slots }) => sum + slots.length, 0)
-}

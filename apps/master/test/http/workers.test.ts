@@ -37,7 +37,7 @@ beforeAll(async () => {
   await registerTasks(one, 'desk-1', [WORD_COUNT], {
     queues: ['gpu.vram6', 'gpu', 'cpu+word-count', 'cpu'],
     gpus: [card(0, 6), card(1, 4)],
-    slots: [slot('gpu0', 'GPU-0', 'running'), slot('gpu1', 'GPU-1', 'idle')]
+    slots: [slot('gpu0', 'GPU-0', 'running'), slot('gpu1', 'GPU-1', 'idle'), slot('cpu0', 'cpu', 'idle')]
   })
   await registerTasks(one, 'desk-2', [], { slots: [slot('cpu0', 'cpu', 'idle')] })
   await registerTasks(one, 'old', [], { offline: true })
@@ -59,7 +59,7 @@ describe('figures', () => {
   it('of all workers together', async () => {
     expect((await get('/api/workers/stats')).json()).toEqual({
       workers: { total: 3, online: 2, draining: 0, offline: 1 },
-      slots: { total: 3, running: 1, idle: 2, other: 0 },
+      slots: { total: 4, running: 1, idle: 3, other: 0 },
       gpus: { total: 2, vramTotalGb: 10, vramUsedGb: 3 },
       cpu: { cores: 8, threads: 16 },
       ram: { totalGb: 32, availableGb: 16 },
@@ -83,8 +83,8 @@ describe('figures', () => {
     const desk1 = { id: 'desk-1', name: 'desk-1' }
     const none = { waiting: 0, running: 0, oldestWaitingSeconds: null }
     expect(items).toEqual([
-      { queue: 'cpu', ...none, slots: 3, workers: [desk1, { id: 'desk-2', name: 'desk-2' }] },
-      { queue: 'cpu+word-count', ...none, slots: 2, workers: [desk1] },
+      { queue: 'cpu', ...none, slots: 2, workers: [desk1, { id: 'desk-2', name: 'desk-2' }] },
+      { queue: 'cpu+word-count', ...none, slots: 1, workers: [desk1] },
       { queue: 'gpu', waiting: 3, running: 1, slots: 2, oldestWaitingSeconds: expect.any(Number), workers: [desk1] },
       { queue: 'gpu.vram24', waiting: 1, running: 0, slots: 0, oldestWaitingSeconds: expect.any(Number), workers: [] },
       { queue: 'gpu.vram6', ...none, slots: 1, workers: [desk1] }
