@@ -133,6 +133,13 @@ describe('draining', () => {
     expect(heard.at(-1)).toBe('resume')
   })
 
+  it('of a worker that was never there is refused, and not kept for later', async () => {
+    await one.deps.db.insertInto('workers').values({ id: 'new', name: 'new', hostname: 'desk' }).execute()
+    expect((await post('/api/workers/new/drain')).statusCode).toBe(404)
+    const kept = one.deps.db.selectFrom('workers').select('draining').where('id', '=', 'new')
+    expect(await kept.executeTakeFirst()).toEqual({ draining: false })
+  })
+
   it('is ended again where the worker missed that, and only what began by an order', async () => {
     const { redis } = one.deps
     const say = async (id: string, change: Partial<Presence>) =>
