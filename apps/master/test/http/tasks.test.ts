@@ -14,7 +14,12 @@ beforeAll(async () => {
   await registerTasks(
     one,
     'desk-2',
-    [{ ...WORD_COUNT, description: 'Of old' }, DIARIZE, { ...WORD_COUNT, name: 'a:b' }],
+    [
+      { ...WORD_COUNT, description: 'Of old' },
+      DIARIZE,
+      { ...WORD_COUNT, name: 'a:b' },
+      { ...WORD_COUNT, name: 'Upper_Case' }
+    ],
     off
   )
   await vi.waitFor(async () => expect((await get('/api/workers/desk-1')).statusCode).toBe(200), { timeout: 8_000 })
