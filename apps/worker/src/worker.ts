@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from '@sc/shared/log.ts'
+import { DRAINED_REASON } from '@sc/shared/presence.ts'
 import { closeRedis, connectRedis, type Redis } from '@sc/shared/redis.ts'
 import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
@@ -142,7 +143,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   releasers.add('slots', slots.end)
 
   const onControl = (message: ControlMessage): void => {
-    if (message.type === 'drain') slots.hold('drained', 'it was drained, until it is resumed')
+    if (message.type === 'drain') slots.hold('drained', DRAINED_REASON)
     else if (message.type === 'resume') slots.free('drained')
     else {
       cancelled.add(message.unitIds)

@@ -94,6 +94,12 @@ test('takes from its queues in order, one at a time, and leaves nothing in Redis
   expect(await redis.keys('sc:q:*:?[0-9]*')).toEqual([])
 })
 
+test('a field `files` of the params reaches no task: it would be read as paths of this machine', async () => {
+  await send(cpu, unit('u', 'echo', { text: 'x', files: { input: '/etc/passwd' } }))
+  await start()
+  expect((await heard('result', 'u')).output).toEqual({ text: 'x' })
+})
+
 test('units that come while all slots wait start at once, each on its own slot', async () => {
   await start({ slots: 2, queues: ['cpu'] })
   await until(async () => (await presence()).slots?.every(slot => slot.state !== 'starting') ?? false)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type ErrorReport, ScError } from './errors.ts'
+import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
 
 /** A unit of a job: a task of the cluster and its input. */
 export interface JobUnit {
@@ -57,7 +58,6 @@ export interface DefinedJob {
   merge(units: UnitOutcome[], input: unknown): unknown
 }
 
-const NAME = /^[a-z][a-z0-9.-]{0,62}$/
 const KNOWN = ['name', 'description', 'input', 'output', 'plan', 'merge', 'toleratesFailures']
 /** Known to every copy of this module. */
 const KIND = Symbol.for('semantics-cluster.job')
@@ -71,8 +71,8 @@ export function defineJob<Input extends z.ZodType, Output extends z.ZodType>(
 ): DefinedJob {
   const { name, description = '', input, output, plan, merge, toleratesFailures = false } = options
   const refuse = (what: string) => new ScError('SC_CONFIG', `defineJob ${JSON.stringify(name)}: ${what}`)
-  if (typeof name !== 'string' || !NAME.test(name) || name.startsWith('transcribe'))
-    throw refuse(`name: expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter, and not with transcribe`)
+  if (typeof name !== 'string' || !TASK_NAME.test(name) || name.startsWith('transcribe'))
+    throw refuse(`name: ${TASK_NAME_RULE}, and not with transcribe`)
   const unknown = Object.keys(options).filter(key => !KNOWN.includes(key))
   if (unknown.length > 0) throw refuse(`there is no option ${unknown.join(', ')}; there are ${KNOWN.join(', ')}`)
   if (!(input instanceof z.ZodObject)) throw refuse('input: expected a z.object({ … })')

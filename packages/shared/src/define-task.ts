@@ -1,19 +1,19 @@
 import { z } from 'zod'
 import { ScError } from './errors.ts'
 import type { TaskDescription } from './python-protocol.ts'
+import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
 
 /**
  * A task in TypeScript: `import { defineTask } from 'semantics-cluster'` in a file of `SC_TASKS_DIR`. Everything that a
  * task's author may import by that name is exported here.
  */
 
-const NAME = /^[a-z][a-z0-9.-]{0,62}$/
 /** Also the name of a program, which is looked for on PATH. */
 const FEATURE = /^[A-Za-z0-9][\w.+-]{0,62}$/
 /** Tasks of the project itself. */
 const OWN_PREFIX = 'transcribe.'
 /** What an input's local files are called; see `runOnChild`. */
-const FILES = 'files'
+export const FILES = 'files'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type LogFields = Record<string, unknown>
@@ -44,7 +44,7 @@ export interface TaskRequirements {
 }
 
 export interface TaskOptions<I extends z.ZodType, O extends z.ZodType> {
-  /** How it is called: /^[a-z][a-z0-9.-]{0,62}$/, not `transcribe.…`. */
+  /** How it is called: see `TASK_NAME`; not `transcribe.…`. */
   name: string
   description?: string
   requires?: TaskRequirements
@@ -124,7 +124,7 @@ const optionsSchema = z.strictObject(
   {
     name: z
       .string('expected a text')
-      .regex(NAME, `expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter`)
+      .regex(TASK_NAME, TASK_NAME_RULE)
       .refine(name => !name.startsWith(OWN_PREFIX), `names that begin with ${OWN_PREFIX} are taken`),
     description: z.string('expected a text').default(''),
     requires: requirementsSchema.prefault({}),

@@ -27,6 +27,9 @@ export const slotStateSchema = z.object({
 })
 export type SlotState = z.infer<typeof slotStateSchema>
 
+/** The `reason` of a worker that was told `drain`, as against one that is stopping or keeps quiet hours. */
+export const DRAINED_REASON = 'it was drained, until it is resumed'
+
 export const presenceSchema = z.object({
   id: z.string(),
   name: z.string(),

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
 import { taskDescriptionSchema } from './python-protocol.ts'
+import { withinLimits } from './task-limits.ts'
 
 /** What BullMQ carries for a unit: references only, never bytes or addresses that expire. */
 export const unitPayloadSchema = z.object({
@@ -63,8 +64,11 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   }),
   /** The attempt was given back unfinished: the worker is draining. Costs the unit nothing. */
   z.object({ type: z.literal('returned'), ...attempt, slot: z.string() }),
-  /** Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. */
-  z.object({ type: z.literal('registered'), tasks: z.array(taskDescriptionSchema) })
+  /**
+   * Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. The worker has
+   * left out and logged what is over the limits; from one that has not, the master takes the rest.
+   */
+  z.object({ type: z.literal('registered'), tasks: z.array(taskDescriptionSchema).transform(withinLimits) })
 ])
 export type OutboxMessage = z.infer<typeof outboxMessageSchema>
 /** What is said of one attempt. */

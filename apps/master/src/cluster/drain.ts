@@ -11,13 +11,15 @@ export interface DrainDeps {
 
 /**
  * Tells a worker to take no more units, or to take them again. Kept with the worker, so it holds after its restart.
- * Answers its row as it will be; null: there is no such worker.
+ * Answers its row as it will be; null: there is no such worker, or it was never there; nothing is kept then.
  */
 export async function setDraining(
   { db, redis, presence }: DrainDeps,
   workerId: string,
   draining: boolean
 ): Promise<WorkerRow | null> {
+  const row = presence.workers().find(({ id }) => id === workerId)
+  if (!row) return null
   const known = await db
     .updateTable('workers')
     .set({ draining })
@@ -25,8 +27,7 @@ export async function setDraining(
     .where('revoked_at', 'is', null)
     .returning('id')
     .executeTakeFirst()
-  const row = presence.workers().find(({ id }) => id === workerId)
-  if (!known || !row) return null
+  if (!known) return null
   await sendControl(redis, workerId, { type: draining ? 'drain' : 'resume' })
   return row.status === 'offline' ? row : { ...row, status: draining ? 'draining' : 'online' }
 }

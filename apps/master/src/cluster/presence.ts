@@ -1,5 +1,5 @@
 import { pause } from '@sc/shared/pause.ts'
-import { PRESENCE_EVERY_MS, type Presence, presenceSchema } from '@sc/shared/presence.ts'
+import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence, presenceSchema } from '@sc/shared/presence.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
@@ -43,13 +43,18 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
     const deaf: string[] = []
     rows = known.flatMap(({ presence, last_seen, draining }, at): WorkerRow[] => {
       const live = parse(texts[at])
-      if (live && draining && live.status === 'online') deaf.push(live.id)
+      if (live && missed(live, draining)) deaf.push(live.id)
       if (live) return [{ ...live, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
       return presence && last_seen ? [{ ...presence, status: 'offline', lastSeen: last_seen.toISOString() }] : []
     })
-    // It was away when it was told.
-    for (const id of deaf) await sendControl(deps.redis, id, { type: 'drain' })
+    for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
+  }
+
+  /** As it is by now: it may have been given since this look began. */
+  async function repeatOrder(id: string): Promise<void> {
+    const row = await deps.db.selectFrom('workers').select('draining').where('id', '=', id).executeTakeFirst()
+    if (row) await sendControl(deps.redis, id, { type: row.draining ? 'drain' : 'resume' })
   }
 
   async function save(live: Presence): Promise<void> {
@@ -85,6 +90,11 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
   }
 }
 
+/** Whether a worker was away when it was told to drain, or to take units again. */
+function missed({ status, reason }: Presence, draining: boolean): boolean {
+  return draining ? status === 'online' : reason === DRAINED_REASON
+}
+
 function parse(text: string | null | undefined): Presence | null {
   if (!text) return null
   try {
@@ -98,10 +108,4 @@ function parse(text: string | null | undefined): Presence | null {
 export function hasGpuWorker(workers: WorkerRow[]): boolean {
   const online = workers.filter(worker => worker.status !== 'offline')
   return (online.length > 0 ? online : workers).some(({ queues }) => queues.includes('gpu'))
-}
-
-/** How many slots of online workers serve a queue, at most: a worker says its queues, not those of each slot. */
-export function slotsOn(workers: WorkerRow[], queue: string): number {
-  const able = workers.filter(({ status, queues }) => status === 'online' && queues.includes(queue))
-  return able.reduce((sum, { slots }) => sum + slots.length, 0)
 }

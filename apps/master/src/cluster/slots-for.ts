@@ -2,13 +2,25 @@ import { classesOfGpu, isGpuClass, parseQueue } from '@sc/shared/capability.ts'
 import type { SlotState } from '@sc/shared/presence.ts'
 import type { WorkerRow } from './presence.ts'
 
-/** The slots of a worker that may take units of a queue; none when the worker does not serve it. */
+/**
+ * The slots of a worker that may take units of a queue; none when the worker does not serve it. A worker says its queues,
+ * not those of each slot: this follows how its planner (`slot-plan.ts`) shares them out.
+ */
 export function slotsFor(worker: WorkerRow, queue: string): SlotState[] {
   if (!worker.queues.includes(queue)) return []
   const { base } = parseQueue(queue)
-  if (!isGpuClass(base)) return worker.slots
-  return worker.slots.filter(({ device }) => {
+  const lanes = worker.slots.filter(({ device }) => device === 'cpu')
+  if (!isGpuClass(base)) return lanes
+  const ofGpus = worker.slots.filter(({ device }) => device !== 'cpu')
+  const fitting = ofGpus.filter(({ device }) => {
     const card = worker.gpus.find(({ uuid }) => uuid === device)
     return card !== undefined && classesOfGpu(card.vramTotalGb).includes(base)
   })
+  // Asked to serve it all the same (`--queues`): by its GPUs, or where there are none by the lanes.
+  return [fitting, ofGpus, lanes].find(slots => slots.length > 0) ?? []
+}
+
+/** How many slots of online workers may take units of a queue. */
+export function slotsOn(workers: WorkerRow[], queue: string): number {
+  return workers.filter(({ status }) => status === 'online').flatMap(worker => slotsFor(worker, queue)).length
 }

@@ -1,6 +1,7 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import { TASK_NAME } from '@sc/shared/task-name.ts'
 import type { Database } from '../database/schema.ts'
 import type { WorkerPresence, WorkerRow } from './presence.ts'
 
@@ -42,8 +43,6 @@ export interface TaskRegistryDeps {
 
 /** A burst of submissions asks once. */
 const KEPT_MS = 500
-/** What a name of a queue may have in it. */
-const NAME = /^[A-Za-z0-9][\w.-]{0,99}$/
 
 /**
  * Which tasks there are: what the workers registered, the steps of a transcription left out. Where two workers mean
@@ -101,7 +100,7 @@ async function readRegistrations({ db, presence }: TaskRegistryDeps): Promise<Re
   return rows.flatMap(({ id, name, tasks, tasks_at }) => {
     const worker = { id, name, status: seen.get(id) ?? ('offline' as const) }
     return tasks
-      .filter(task => NAME.test(task.name) && !isStepOfTranscription(task.name))
+      .filter(task => TASK_NAME.test(task.name) && !isStepOfTranscription(task.name))
       .map(task => ({ task, worker, atMs: tasks_at?.getTime() ?? 0 }))
   })
 }

@@ -14,7 +14,12 @@ beforeAll(async () => {
   await registerTasks(
     one,
     'desk-2',
-    [{ ...WORD_COUNT, description: 'Of old' }, DIARIZE, { ...WORD_COUNT, name: 'a:b' }],
+    [
+      { ...WORD_COUNT, description: 'Of old' },
+      DIARIZE,
+      { ...WORD_COUNT, name: 'a:b' },
+      { ...WORD_COUNT, name: 'Upper_Case' }
+    ],
     off
   )
   await vi.waitFor(async () => expect((await get('/api/workers/desk-1')).statusCode).toBe(200), { timeout: 8_000 })
@@ -147,9 +152,39 @@ describe('POST /api/tasks/{name}', () => {
       expect([answer.statusCode, answer.json().code], String(detail)).toEqual([422, 'SC_TASK_INPUT'])
       expect(answer.json().detail).toMatch(detail)
     }
+    // Also where the schema allows any field.
+    const local = await post('diarize', { input: { files: { input: '/etc/passwd' } } })
+    expect([local.statusCode, local.json().code]).toEqual([422, 'SC_TASK_INPUT'])
+    expect(local.json().detail).toMatch(/ files: is not known$/)
     const many = { text: 'a', ...Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`field-${at}`, at])) }
     expect((await post('word-count', { input: many })).json().detail).toMatch(/ valid\. field-0: is not known$/)
     expect((await post('word-count', {})).json().detail).toBe('The input of word-count is not valid. text: is missing')
+  })
+
+  it('leaves patterns to the worker: one could hold up the master for ever', async () => {
+    const patterned = (name: string, closed: object) => ({
+      ...WORD_COUNT,
+      name,
+      inputSchema: {
+        type: 'object',
+        properties: { text: { type: 'string', maxLength: 100, pattern: '^(a+)+$' } },
+        patternProperties: { '^(x+)+$': { type: 'integer' } },
+        required: ['text'],
+        ...closed
+      }
+    })
+    const tasks = [
+      patterned('closed', { additionalProperties: false }),
+      patterned('checked', { unevaluatedProperties: false })
+    ]
+    await registerTasks(one, 'desk-4', tasks)
+    // Each letter more takes such an expression twice as long.
+    const long = (letter: string) => `${letter.repeat(20)}!`
+    for (const { name } of tasks) {
+      const answer = await post(name, { input: { text: long('a'), xx: 'no integer', [long('x')]: 1 } })
+      expect(answer.statusCode, name).toBe(202)
+      expect((await post(name, { input: { text: 'a'.repeat(101) } })).json().code).toBe('SC_TASK_INPUT')
+    }
   })
 
   it('refuses a request that is none', async () => {

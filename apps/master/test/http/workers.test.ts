@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { PRESENCE_EVERY_MS } from '@sc/shared/presence.ts'
+import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence } from '@sc/shared/presence.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { controlChannel, ENROL_STREAM, enrolReplyKey } from '@sc/shared/redis-keys.ts'
+import { controlChannel, ENROL_STREAM, enrolReplyKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { startEnrolling } from '../../src/cluster/enrol.ts'
 import type { Scope } from '../../src/database/schema.ts'
@@ -31,19 +31,22 @@ const slot = (id: string, device: string, state: 'idle' | 'running') => ({
 
 let one: TestApp
 const heard: string[] = []
+const heardByDesk2: string[] = []
 beforeAll(async () => {
   one = await startApp()
   await registerTasks(one, 'desk-1', [WORD_COUNT], {
     queues: ['gpu.vram6', 'gpu', 'cpu+word-count', 'cpu'],
     gpus: [card(0, 6), card(1, 4)],
-    slots: [slot('gpu0', 'GPU-0', 'running'), slot('gpu1', 'GPU-1', 'idle')]
+    slots: [slot('gpu0', 'GPU-0', 'running'), slot('gpu1', 'GPU-1', 'idle'), slot('cpu0', 'cpu', 'idle')]
   })
   await registerTasks(one, 'desk-2', [], { slots: [slot('cpu0', 'cpu', 'idle')] })
   await registerTasks(one, 'old', [], { offline: true })
   await vi.waitFor(async () => expect((await get('/api/workers')).json().items).toHaveLength(3), { timeout: 8_000 })
   const ear = connectRedis(one.servers.redisUrl, { name: 'ear' })
-  await ear.subscribe(controlChannel('desk-1'))
-  ear.on('message', (_channel, text) => heard.push(JSON.parse(text).type))
+  await ear.subscribe(controlChannel('desk-1'), controlChannel('desk-2'))
+  ear.on('message', (channel, text) =>
+    (channel === controlChannel('desk-1') ? heard : heardByDesk2).push(JSON.parse(text).type)
+  )
   return () => ear.disconnect()
 })
 afterAll(() => one.release())
@@ -56,7 +59,7 @@ describe('figures', () => {
   it('of all workers together', async () => {
     expect((await get('/api/workers/stats')).json()).toEqual({
       workers: { total: 3, online: 2, draining: 0, offline: 1 },
-      slots: { total: 3, running: 1, idle: 2, other: 0 },
+      slots: { total: 4, running: 1, idle: 3, other: 0 },
       gpus: { total: 2, vramTotalGb: 10, vramUsedGb: 3 },
       cpu: { cores: 8, threads: 16 },
       ram: { totalGb: 32, availableGb: 16 },
@@ -80,8 +83,8 @@ describe('figures', () => {
     const desk1 = { id: 'desk-1', name: 'desk-1' }
     const none = { waiting: 0, running: 0, oldestWaitingSeconds: null }
     expect(items).toEqual([
-      { queue: 'cpu', ...none, slots: 3, workers: [desk1, { id: 'desk-2', name: 'desk-2' }] },
-      { queue: 'cpu+word-count', ...none, slots: 2, workers: [desk1] },
+      { queue: 'cpu', ...none, slots: 2, workers: [desk1, { id: 'desk-2', name: 'desk-2' }] },
+      { queue: 'cpu+word-count', ...none, slots: 1, workers: [desk1] },
       { queue: 'gpu', waiting: 3, running: 1, slots: 2, oldestWaitingSeconds: expect.any(Number), workers: [desk1] },
       { queue: 'gpu.vram24', waiting: 1, running: 0, slots: 0, oldestWaitingSeconds: expect.any(Number), workers: [] },
       { queue: 'gpu.vram6', ...none, slots: 1, workers: [desk1] }
@@ -128,6 +131,30 @@ describe('draining', () => {
     expect([resumed.statusCode, resumed.json().status]).toEqual([202, 'online'])
     await expect.poll(draining).toBe('online')
     expect(heard.at(-1)).toBe('resume')
+  })
+
+  it('of a worker that was never there is refused, and not kept for later', async () => {
+    await one.deps.db.insertInto('workers').values({ id: 'new', name: 'new', hostname: 'desk' }).execute()
+    expect((await post('/api/workers/new/drain')).statusCode).toBe(404)
+    const kept = one.deps.db.selectFrom('workers').select('draining').where('id', '=', 'new')
+    expect(await kept.executeTakeFirst()).toEqual({ draining: false })
+  })
+
+  it('is ended again where the worker missed that, and only what began by an order', async () => {
+    const { redis } = one.deps
+    const say = async (id: string, change: Partial<Presence>) =>
+      await redis.set(
+        presenceKey(id),
+        JSON.stringify({ ...JSON.parse((await redis.get(presenceKey(id))) ?? ''), ...change })
+      )
+    heard.length = 0
+    await say('desk-2', { status: 'draining', reason: 'quiet hours until 07:00' })
+    await say('desk-1', { status: 'draining', reason: DRAINED_REASON })
+    // At two looks: the first has come as far as the other worker.
+    await expect.poll(() => heard.slice(0, 2), { timeout: 4 * PRESENCE_EVERY_MS }).toEqual(['resume', 'resume'])
+    expect(heardByDesk2).toEqual([])
+    for (const id of ['desk-1', 'desk-2']) await say(id, { status: 'online', reason: null })
+    await expect.poll(draining).toBe('online')
   })
 
   it('is told again to a worker that enrols anew', async () => {

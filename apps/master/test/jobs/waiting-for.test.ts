@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { WorkerRow } from '../../src/cluster/presence.ts'
+import { slotsOn } from '../../src/cluster/slots-for.ts'
 import { type QueuedUnit, type Waiting, waitingForOf } from '../../src/jobs/waiting-for.ts'
 
 const UNIT: QueuedUnit = { queue: 'cpu', notBefore: null, pauseSeconds: 0, attempts: 0, maxAttempts: 3, error: null }
@@ -106,6 +107,27 @@ const cases: Array<[expected: string | null, job: Partial<Waiting>, workers: Wor
       })
     ]
   ],
+  [
+    'waits for one of 1 slot on queue cpu',
+    {},
+    [
+      worker('desk', { queues: ['gpu', 'cpu'], gpus: [card(8)], slots: [slot('idle', 'GPU-0'), slot('running')] }),
+      worker('other', { queues: ['gpu'], slots: [slot('idle')] })
+    ]
+  ],
+  // Asked to serve it: by CPU lanes, and by a card that is too small for its class.
+  ['waits for one of 1 slot on queue gpu', on('gpu'), [worker('desk', { queues: ['gpu'], slots: [slot('running')] })]],
+  [
+    'waits for one of 1 slot on queue gpu.vram24',
+    on('gpu.vram24'),
+    [
+      worker('desk', {
+        queues: ['gpu.vram24', 'cpu'],
+        gpus: [card(8)],
+        slots: [slot('running', 'GPU-0'), slot('idle')]
+      })
+    ]
+  ],
 
   // A time.
   [
@@ -132,6 +154,26 @@ const cases: Array<[expected: string | null, job: Partial<Waiting>, workers: Wor
   [null, { units: { total: 2, done: 0, running: 1, failed: 0 } }, []],
   [null, { status: 'COMPLETED' }, []]
 ]
+
+describe('how many slots a queue has', () => {
+  const workers = [
+    worker('desk', {
+      queues: ['gpu', 'cpu'],
+      gpus: [card(8)],
+      slots: [slot('idle', 'GPU-0'), slot('idle'), slot('idle')]
+    }),
+    worker('lanes', { queues: ['gpu'] }),
+    worker('off', { queues: ['gpu', 'cpu'], status: 'offline' }),
+    worker('drained', { queues: ['gpu', 'cpu'], status: 'draining' })
+  ]
+  it.each([
+    ['cpu', 2],
+    ['gpu', 2],
+    ['gpu.vram8', 0]
+  ])('%s', (queue, slots) => {
+    expect(slotsOn(workers, queue)).toBe(slots)
+  })
+})
 
 describe('what a job waits for', () => {
   it.each(cases)('%s', (expected, change, workers) => {

@@ -26,14 +26,16 @@ export interface FollowDeps {
  */
 export async function followGpus({ planner, slots, everyMs, onGpus, log }: FollowDeps): Promise<() => Promise<void>> {
   const stopping = new AbortController()
-  const usedByOwner = watchOwners({
-    isOurs: pid => belongsTo(pid, new Set(slots.slots().flatMap(slot => slot.childPids))),
-    programOf
-  })
+  const childPids = (): number[] => slots.slots().flatMap(slot => slot.childPids)
+  let ours: ReadonlySet<number> = new Set()
+  const usedByOwner = watchOwners({ isOurs: pid => belongsTo(pid, ours), programOf })
   let failures = 0
 
   async function look(): Promise<void> {
+    const before = childPids()
     const seen = await untilAborted(lookAtGpus(), stopping.signal)
+    // A child may have been replaced while nvidia-smi looked: it saw the one or the other.
+    ours = new Set([...before, ...childPids()])
     failures = seen ? 0 : failures + 1
     if (seen) await apply(seen)
     else if (failures === FAILURES_TO_BELIEVE) await apply(NO_GPUS)

@@ -9,10 +9,12 @@ export function runOnChild(child: SlotTasks, ready: Ready): RunTask {
   return async (unit, files, { signal, onProgress, onLog }) => {
     if (!ready.tasks.some(task => task.name === unit.task))
       throw new ScError('SC_TASK_UNKNOWN', `This worker has no task ${unit.task}.`)
+    // A client's own field of this name would be taken for paths on this machine.
+    const { files: _, ...params } = unit.params
     const { output } = await child.run({
       id: randomUUID(),
       task: unit.task,
-      input: Object.keys(files).length === 0 ? unit.params : { ...unit.params, files },
+      input: Object.keys(files).length === 0 ? params : { ...params, files },
       deadlineMs: unit.deadline,
       signal,
       onProgress: ({ fraction, partial }) => onProgress(fraction, partial),

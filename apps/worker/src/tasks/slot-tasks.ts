@@ -17,6 +17,7 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { LeftOut, TaskDescription } from '@sc/shared/python-protocol.ts'
 import { nodeTaskFiles, pythonTaskFiles, type Stamps, stampsOf } from '@sc/shared/task-files.ts'
+import { excessOf, MOST_TASKS } from '@sc/shared/task-limits.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
 import { lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
@@ -150,6 +151,11 @@ export class SlotTasks {
       const { task } = each
       if (fileOf.has(task.name)) {
         leftOut.push({ file: task.file ?? '', reason: twice(task.name, fileOf.get(task.name)) })
+        continue
+      }
+      const excess = fileOf.size < MOST_TASKS ? excessOf(task) : `there are ${MOST_TASKS} tasks already, the most`
+      if (excess !== null) {
+        leftOut.push({ file: task.file ?? '', reason: excess })
         continue
       }
       fileOf.set(task.name, task.file)

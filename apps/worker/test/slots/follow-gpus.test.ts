@@ -120,6 +120,24 @@ test('our own processes reserve no GPU, whatever they hold', async () => {
   await heard('result', 'u')
 })
 
+test('a child that was replaced while nvidia-smi looked was ours all the same', async () => {
+  smi.setCards([A])
+  // Presence is said sooner than the next look comes.
+  await start({ concurrency: 0 }, { lookAtGpusEveryMs: 1_000 })
+  const { libraries } = await slotIs('gpu0', 'idle')
+  smi.setProcesses([{ gpuUuid: 'GPU-a', pid: Number(libraries.pid), usedGb: 20 }])
+  await smi.hold()
+  await send('gpu', [unit('u', 'crash')])
+  await heard('error', 'u')
+  await seen(presence => presence.libraries.pid !== libraries.pid && presence.slots[0]?.state === 'idle')
+  smi.setProcesses([])
+  const looks = smi.looks()
+  smi.release()
+  // A reserved card stays so for two looks.
+  await until(() => smi.looks() > looks)
+  expect((await slotIds('gpu0')).slots[0]).toMatchObject({ state: 'idle', reason: null })
+})
+
 test('a reserved slot that is drained too stays so until both are over', async () => {
   smi.setCards([A])
   smi.setProcesses([{ gpuUuid: 'GPU-a', pid: 1, usedGb: 2 }])

@@ -108,6 +108,30 @@ test('of two tasks of one name the first stays, and the other file is named with
   expect((await tasks.run(runOf('same'))).output).toEqual({ text: 'ab' })
 })
 
+test('a task over the limits of what is registered is left out with the reason, and the others are not', async () => {
+  const many = Array.from({ length: 200 }, (_, at) => `export const t${at} = defineTask({ ...same, name: 't${at}' })`)
+  const tasks = startTasks(
+    writeTasks({
+      'a.ts': taskFile('long', 'return { text }', `description: 'x'.repeat(2_001),`),
+      'b.py': pythonFile('wordy', `, description="x" * 2001`),
+      'c.ts': `import { defineTask } from 'semantics-cluster'
+import { z } from 'zod'
+const same = { input: z.object({}), output: z.object({}), run: () => ({}) }
+${many.join('\n')}`
+    })
+  )
+  const ready = await tasks.ready
+  // Two are the worker's own.
+  expect([ready.tasks.length, own(ready.tasks).length]).toEqual([200, 198])
+  const most = { file: 'c.ts', reason: 'there are 200 tasks already, the most' }
+  expect(ready.leftOut).toEqual([
+    { file: 'a.ts', reason: 'the task long has a description of 2001 characters; 2000 are the most' },
+    { file: 'b.py', reason: 'the task wordy has a description of 2001 characters; 2000 are the most' },
+    most,
+    most
+  ])
+})
+
 test('a Node process that cannot start takes no Python task with it', async () => {
   const tasks = startTasks(
     writeTasks({

@@ -1,0 +1,28 @@
+import type { TaskDescription } from './python-protocol.ts'
+import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
+
+/** Of one worker. What workers register is kept, read often and shown whole: it has to stay small. */
+export const MOST_TASKS = 200
+const MOST_DESCRIPTION_CHARS = 2_000
+const MOST_FEATURES = 50
+const MOST_SCHEMA_KB = 64
+
+/** Why a task cannot be registered, in words; null: it can. */
+export function excessOf({ name, description, features, inputSchema, outputSchema }: TaskDescription): string | null {
+  if (!TASK_NAME.test(name)) return `the name of a task: ${TASK_NAME_RULE}`
+  const told = `the task ${name} has`
+  if (description.length > MOST_DESCRIPTION_CHARS)
+    return `${told} a description of ${description.length} characters; ${MOST_DESCRIPTION_CHARS} are the most`
+  if (features.length > MOST_FEATURES) return `${told} ${features.length} features; ${MOST_FEATURES} are the most`
+  for (const [which, schema] of Object.entries({ input: inputSchema, output: outputSchema })) {
+    const kilobytes = Buffer.byteLength(JSON.stringify(schema)) / 1024
+    if (kilobytes > MOST_SCHEMA_KB)
+      return `${told} an ${which} schema of ${Math.ceil(kilobytes)} KB; ${MOST_SCHEMA_KB} KB are the most`
+  }
+  return null
+}
+
+/** The tasks that can be registered, in their order. */
+export function withinLimits(tasks: TaskDescription[]): TaskDescription[] {
+  return tasks.filter(task => excessOf(task) === null).slice(0, MOST_TASKS)
+}
