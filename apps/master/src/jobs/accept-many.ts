@@ -1,5 +1,6 @@
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
+import { isOpenById } from '../database/by-id.ts'
 import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
 
@@ -34,7 +35,7 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
     from jsonb_to_recordset(${JSON.stringify(starts.map(toRow))}::jsonb) as start
       (unit_id text, attempt_id text, worker_id text, slot text)
     where units.id = start.unit_id
-      and (status = 'RUNNING' or status = 'QUEUED' and units.attempt_id is distinct from start.attempt_id)
+      and ${isOpenById} and not (status = 'QUEUED' and units.attempt_id is not distinct from start.attempt_id)
     returning units.*`.execute(trx)
   const open = new Set(units.map(({ id }) => id))
   await stopSettled(
@@ -100,7 +101,7 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
       finished_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as outcome
       (unit_id text, attempt_id text, worker_id text, slot text, output jsonb, timings jsonb, started boolean)
-    where units.id = outcome.unit_id and status in ('QUEUED', 'RUNNING')
+    where units.id = outcome.unit_id and ${isOpenById}
     returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings`.execute(trx)
   for (const { timings, rank, ...unit } of rows) {
     verdict.changed.add(unit.job_id)

@@ -40,7 +40,11 @@ const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
 const RECENT_MS = 1_000
 const LOOK_MS = 500
+/** Units of one queue in RECENT_MS. */
+const BUSY_COUNT = 100
+const BUSY_PAUSE_MS = 25
 const AFTER_ERROR_MS = 500
+const STOP_MS = 2_000
 
 /** Opens each capability class when it is first used, and looks for stalled units in it from then on. */
 export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispatch {
@@ -115,8 +119,14 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
       lastRounds = rounds()
       await lastRounds
       if (woken.size === 0 && !stopping) await untilWoken()
+      // Each of thousands of units a second need not bring a round of its own: the head has a second's work.
+      if (isBusy() && !stopping) await new Promise(resolve => setTimeout(resolve, BUSY_PAUSE_MS))
     }
   })()
+
+  function isBusy(): boolean {
+    return [...open.values()].some(({ recent }) => recent.count() > BUSY_COUNT)
+  }
 
   async function untilWoken(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -145,7 +155,8 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
     close: async () => {
       stopping = true
       wakeUp()
-      await running
+      // While Redis is away a round waits for it.
+      await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
       for (const { queue, stop } of open.values()) {
         await stop()
         await closeQueue(queue)

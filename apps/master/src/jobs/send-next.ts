@@ -1,5 +1,6 @@
 import { RANKS_PER_LAP } from '@sc/shared/queue-order.ts'
 import { sql } from 'kysely'
+import { isQueuedById } from '../database/by-id.ts'
 import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 
 /** Inputs of a queue's units that are in Redis, together. */
@@ -30,7 +31,7 @@ export async function markHead(db: Database, queue: string, most: number): Promi
     )
     update units set sent_at = now(), touched_at = now() from head
     where units.id = head.id and lap = first_lap and (bytes <= ${MOST_BYTES} or place = 1)
-      and status = 'QUEUED' and sent_at is null
+      and ${isQueuedById} and sent_at is null
     returning units.*`.execute(db)
   return rows
 }

@@ -26,7 +26,7 @@ export interface TaskRequest {
   requestHash: string
 }
 
-/** A task that says nothing for so long holds its slot no longer. */
+/** How long an attempt may take when the request does not say. */
 export const DEFAULT_TIMEOUT_MS = 60 * 60_000
 
 export interface SubmitTaskDeps {
