@@ -8,6 +8,11 @@ export const JOB_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'PARTIAL', 'FAIL
 export type JobStatus = (typeof JOB_STATUSES)[number]
 export const OPEN_JOB: JobStatus[] = ['PENDING', 'RUNNING']
 
+/** Whether a job of this status has a result; one of a PARTIAL job has gaps. */
+export function hasResult(status: JobStatus): boolean {
+  return status === 'COMPLETED' || status === 'PARTIAL'
+}
+
 export type UnitStatus = 'QUEUED' | 'RUNNING' | 'DONE' | 'FAILED' | 'CANCELLED'
 export const OPEN_UNIT: UnitStatus[] = ['QUEUED', 'RUNNING']
 

@@ -1,5 +1,12 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+
+/** What `/openapi.json` says of a stream. */
+export const eventStreamResponse = {
+  description: 'Server-sent events',
+  content: { 'text/event-stream': { schema: z.string() } }
+}
 
 /** One event of a stream; `event: null` is a comment that only keeps the connection open. */
 export type StreamEvent = { event: string; id?: string; data: unknown } | { event: null }

@@ -1,10 +1,10 @@
 import { ScError } from '@sc/shared/errors.ts'
-import { OPEN_JOB } from '../database/schema.ts'
+import { hasResult, OPEN_JOB } from '../database/schema.ts'
 import type { JobDescription } from '../jobs/describe.ts'
 
 /** Undefined: the job has a result. */
 export function whyNoResult({ jobId, status, progress, error }: JobDescription): ScError | undefined {
-  if (status === 'COMPLETED' || status === 'PARTIAL') return undefined
+  if (hasResult(status)) return undefined
   if (OPEN_JOB.includes(status))
     return new ScError('SC_NOT_FINISHED', `Job ${jobId} is ${status}, ${Math.floor(progress * 100)} % done.`)
   const why = error ? `: ${error.code}, ${error.detail}` : ''

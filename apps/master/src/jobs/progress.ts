@@ -1,4 +1,4 @@
-import type { JobStatus } from '../database/schema.ts'
+import { hasResult, type JobStatus } from '../database/schema.ts'
 
 export interface UnitCounts {
   total: number
@@ -37,7 +37,7 @@ const LEAST_WORKED_SECONDS = 5
 /** 0 to 1 in thousandths. Never below what was shown before: a lost attempt or a lying file header takes nothing back. */
 export function progressOf(figures: JobFigures): number {
   const { status, shown } = figures
-  if (status === 'COMPLETED' || status === 'PARTIAL') return 1
+  if (hasResult(status)) return 1
   if (status === 'FAILED' || status === 'CANCELLED') return round(shown)
   return round(Math.max(shown, Math.min(measured(figures), MOST_WHILE_OPEN)))
 }

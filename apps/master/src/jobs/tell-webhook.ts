@@ -1,4 +1,4 @@
-import type { Database } from '../database/schema.ts'
+import { type Database, hasResult } from '../database/schema.ts'
 import { deliverWebhook } from './webhook.ts'
 
 /** Tells the address that came with a job how it ended. The background queue tries again when nothing answers. */
@@ -7,7 +7,7 @@ export function createTellWebhook({ db }: { db: Database }) {
     const job = await db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
     if (!job?.webhook_url) return
     const { id, status, error, finished_at } = job
-    const resultUrl = status === 'COMPLETED' || status === 'PARTIAL' ? `/transcribe/${id}/result` : null
+    const resultUrl = hasResult(status) ? `/transcribe/${id}/result` : null
     const body = { jobId: id, status, resultUrl, error, finishedAt: finished_at?.toISOString() ?? null }
     await deliverWebhook(job.webhook_url, body, { signal })
   }

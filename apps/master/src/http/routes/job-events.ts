@@ -1,11 +1,12 @@
 import { z } from 'zod'
+import { hasResult } from '../../database/schema.ts'
 import { jobEvents } from '../../jobs/events.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { findJob } from '../find-job.ts'
 import { problems } from '../problem.ts'
 import { jobSchema } from '../schemas.ts'
-import { lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
+import { eventStreamResponse, lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
 import { progressEventSchema } from '../task-schemas.ts'
 
 /** What happens to a job of any kind, as it happens. */
@@ -21,7 +22,7 @@ export function addJobEvents(app: App, deps: AppDeps): void {
       tags: ['jobs'],
       params: z.object({ jobId: z.string().max(100) }),
       response: {
-        200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
+        200: eventStreamResponse,
         ...problems('SC_NOT_FOUND')
       }
     },
@@ -46,8 +47,8 @@ async function* toStream(
       const partial = one.data.partial?.value
       yield { event: 'progress', data: progressEventSchema.parse({ ...one.data, partial }) }
     } else if (one.event === 'done') {
-      const hasResult = one.data.status === 'COMPLETED' || one.data.status === 'PARTIAL'
-      yield { event: 'done', data: { ...one.data, resultUrl: hasResult ? `/api/jobs/${jobId}/result` : null } }
+      const resultUrl = hasResult(one.data.status) ? `/api/jobs/${jobId}/result` : null
+      yield { event: 'done', data: { ...one.data, resultUrl } }
     } else yield one
   }
 }

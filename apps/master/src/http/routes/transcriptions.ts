@@ -1,5 +1,6 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { z } from 'zod'
+import { hasResult } from '../../database/schema.ts'
 import { describeJob, type JobDescription } from '../../jobs/describe.ts'
 import { type JobProgress, jobEvents } from '../../jobs/events.ts'
 import { RESULT_FORMATS, renderTranscript } from '../../transcription/formats.ts'
@@ -8,7 +9,7 @@ import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { cancelledSchema, transcriptionSchema } from '../schemas.ts'
-import { lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
+import { eventStreamResponse, lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
 import { whyNoResult } from '../why-no-result.ts'
 
 const params = z.object({ jobId: z.string().max(100) })
@@ -69,7 +70,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
       tags,
       params,
       response: {
-        200: { description: 'Server-sent events', content: { 'text/event-stream': { schema: z.string() } } },
+        200: eventStreamResponse,
         ...problems('SC_NOT_FOUND')
       }
     },
@@ -123,7 +124,7 @@ function toChunkProgress({ progress, chunks, etaSeconds, partial }: JobProgress)
 }
 
 function resultUrlOf({ jobId, status }: Pick<JobDescription, 'jobId' | 'status'>): string | null {
-  return status === 'COMPLETED' || status === 'PARTIAL' ? `/transcribe/${jobId}/result` : null
+  return hasResult(status) ? `/transcribe/${jobId}/result` : null
 }
 
 async function findTranscription(deps: AppDeps, jobId: string): Promise<JobDescription> {
