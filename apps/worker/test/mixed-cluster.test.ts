@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { isGpuClass } from '@sc/shared/capability.ts'
 import { childEnv } from '@sc/shared/config.ts'
 import { queuePriority } from '@sc/shared/queue-order.ts'
-import { addUnits, closeQueue, countUnits, openQueue, type UnitQueue } from '@sc/shared/queues.ts'
+import { addEntries, closeQueue, countEntries, openQueue, type UnitQueue } from '@sc/shared/queues.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from './fixtures/children.ts'
 import { createFakeSmi } from './fixtures/fake-smi.ts'
@@ -64,7 +64,7 @@ async function allIdle(): Promise<void> {
 
 const queueOf = (name: string): UnitQueue => queues.get(name) as UnitQueue
 
-const waiting = async (name: string): Promise<number> => (await countUnits(queueOf(name))).waiting
+const waiting = async (name: string): Promise<number> => (await countEntries(queueOf(name))).waiting
 
 interface Ran {
   unitId: string
@@ -88,7 +88,7 @@ async function run(phase: string, fill: (add: (classes: string[]) => Promise<voi
       const [seconds = 0, micros = 0] = (await redis.time()).map(Number)
       for (const { unitId } of units) addedMs.set(unitId, seconds * 1000 + micros / 1000)
       const jobIds = units.map(one => one.unitId)
-      await addUnits(queueOf(name), units, { jobIds, priorities: jobIds.map(() => queuePriority(50, addedMs.size)) })
+      await addEntries(queueOf(name), units, { jobIds, priorities: jobIds.map(() => queuePriority(50, addedMs.size)) })
     }
   })
   const results = async () => {

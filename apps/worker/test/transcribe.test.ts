@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { REPO_DIR } from '@sc/shared/config.ts'
-import { addUnits, closeQueue, openQueue } from '@sc/shared/queues.ts'
+import { addEntries, closeQueue, openQueue } from '@sc/shared/queues.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { type ChunkParams, chunkOutputSchema } from '@sc/shared/transcription.ts'
@@ -60,11 +60,11 @@ test.skipIf(!existsSync(pythonCommand().file))('transcribes a chunk', { timeout:
   }
   const unit = { unitId: 'u', jobId: 'j', task: 'transcribe.chunk', index: 0, inputRef: 'chunks/1.wav', params }
   const queue = openQueue(redis, 'cpu')
-  await addUnits(queue, [{ ...unit, deadline: 80_000 }], { jobIds: ['u-1'] })
+  await addEntries(queue, [{ ...unit, deadline: 80_000 }], { jobIds: ['u-1'] })
   const said: OutboxMessage[] = []
   await until(async () => {
     const entries = await redis.xrange(outboxKey('w'), '-', '+')
-    said.splice(0, said.length, ...entries.map(([, fields]) => JSON.parse(fields[1] as string)))
+    said.splice(0, said.length, ...entries.flatMap(([, fields]) => JSON.parse(fields[1] as string)))
     return said.some(message => message.type === 'result' || message.type === 'error')
   })
   await worker.stop()

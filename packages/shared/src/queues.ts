@@ -1,16 +1,17 @@
 /**
- * One queue for each capability class, carrying references to units.
+ * One queue for each capability class, carrying references to units: an entry is one unit, or several short ones.
  *
- * The master adds units and moves stalled ones back; a slot takes one at a time over its queues (the best priority, then
- * the most demanding queue), renews its lock, and releases it after its outcome is in the outbox. BullMQ's own results,
+ * The master adds entries and moves stalled ones back; a slot takes one at a time over its queues (the best priority, then
+ * the most demanding queue), renews its lock, and releases it after the outcomes are in the outbox. BullMQ's own results,
  * retries and events are not used: what came of a unit travels by the outbox.
  */
 import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ScError } from './errors.ts'
+import { pause } from './pause.ts'
 import { bandOf } from './queue-order.ts'
 import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './redis-keys.ts'
-import { type UnitPayload, unitPayloadSchema } from './unit.ts'
+import { type QueueEntry, queueEntrySchema, type UnitPayload, unitsOf } from './unit.ts'
 
 /** Never reached: crashes are counted by the master, from the outboxes. */
 const MAX_STALLED_COUNT = 1_000_000
@@ -27,21 +28,24 @@ export interface UnitQueue {
   readonly markerKey: string
   readonly redis: Redis
   readonly plain: Redis
-  readonly queue: Queue<UnitPayload>
-  readonly taker: Worker<UnitPayload>
+  readonly queue: Queue<QueueEntry>
+  readonly taker: Worker<QueueEntry>
 }
 
-/** A unit that a slot has locked. */
-export interface TakenUnit {
-  readonly unit: UnitPayload
+/** An entry that a slot has locked. */
+export interface TakenEntry {
+  /** In the order in which they run. */
+  readonly units: [UnitPayload, ...UnitPayload[]]
   readonly queue: UnitQueue
   readonly jobId: string
   readonly token: string
-  readonly job: Job<UnitPayload>
+  readonly job: Job<QueueEntry>
+  /** It was taken before, by a slot that was lost. */
+  readonly isAgain: boolean
 }
 
 export interface AddOptions {
-  /** One id for each unit, without `:`, not an integer. An id that is queued or active is not added again: each
+  /** One id for each entry, without `:`, not an integer. An id that is queued or active is not added again: each
    *  try of a unit needs its own, since the job of the one before is released only after its error is reported. */
   jobIds: string[]
   /** One for each unit, see `queue-order.ts`; left out or 0: before every other, in order. */
@@ -60,8 +64,8 @@ export function openQueue(
   plain: Redis = redis
 ): UnitQueue {
   const shared = { connection: redis, prefix: QUEUE_PREFIX, skipVersionCheck: true }
-  const queue = new Queue<UnitPayload>(name, { ...shared, streams: { events: { maxLen: MAX_EVENTS } } })
-  const taker = new Worker<UnitPayload>(
+  const queue = new Queue<QueueEntry>(name, { ...shared, streams: { events: { maxLen: MAX_EVENTS } } })
+  const taker = new Worker<QueueEntry>(
     name,
     null,
     { ...shared, lockDuration: LOCK_MS, stalledInterval: STALLED_CHECK_MS, maxStalledCount: MAX_STALLED_COUNT },
@@ -78,61 +82,60 @@ export async function closeQueue({ queue, taker }: UnitQueue): Promise<void> {
   await queue.close()
 }
 
-/** Adds units in order, one round trip. */
-export async function addUnits({ queue }: UnitQueue, units: UnitPayload[], options: AddOptions): Promise<void> {
+/** Adds entries in order, one round trip. */
+export async function addEntries({ queue }: UnitQueue, entries: QueueEntry[], options: AddOptions): Promise<void> {
   const { jobIds, priorities = [] } = options
-  if (jobIds.length !== units.length) throw new RangeError('one job id for each unit')
-  if (units.length === 0) return
+  if (jobIds.length !== entries.length) throw new RangeError('one job id for each entry')
+  if (entries.length === 0) return
   const once = { attempts: 1, removeOnComplete: true, removeOnFail: true }
   await queue.addBulk(
-    units.map((unit, at) => ({
-      name: unit.task,
-      data: unit,
+    entries.map((entry, at) => ({
+      name: entry.task,
+      data: entry,
       opts: { ...once, priority: priorities[at] ?? 0, jobId: jobIds[at] as string }
     }))
   )
 }
 
-/** Removes units that no slot has taken; answers the ids that a slot has. */
-export async function removeUnits({ queue }: UnitQueue, jobIds: string[]): Promise<string[]> {
-  const removed = await Promise.all(jobIds.map(jobId => queue.remove(jobId)))
-  return jobIds.filter((_, at) => removed[at] === 0)
+/** Removes entries; one that a slot has taken stays. */
+export async function removeEntries({ queue }: UnitQueue, jobIds: string[]): Promise<void> {
+  await Promise.all(jobIds.map(jobId => queue.remove(jobId)))
 }
 
-export async function countUnits({ queue }: UnitQueue): Promise<{ waiting: number; active: number }> {
+export async function countEntries({ queue }: UnitQueue): Promise<{ waiting: number; active: number }> {
   const counts = await queue.getJobCounts('wait', 'prioritized', 'active')
   return { waiting: (counts.wait ?? 0) + (counts.prioritized ?? 0), active: counts.active ?? 0 }
 }
 
-/** The unit that `takeNext` would take, without taking it. */
+/** The first unit of the entry that `takeNext` would take, without taking it. */
 export async function peekNext(queues: UnitQueue[]): Promise<UnitPayload | undefined> {
   for (const { queue } of await byHead(queues)) {
     const [waiting] = await queue.getJobs(['wait'], 0, 0, true)
     const [job] = waiting ? [waiting] : await queue.getJobs(['prioritized'], 0, 0, true)
-    const unit = unitPayloadSchema.safeParse(job?.data).data
-    if (unit) return unit
+    const entry = queueEntrySchema.safeParse(job?.data).data
+    if (entry) return entry
   }
   return undefined
 }
 
 /**
- * Takes the first unit of the queue whose head has the best priority, of equal ones the queue that comes first in
+ * Takes the first entry of the queue whose head has the best priority, of equal ones the queue that comes first in
  * `queues`, and locks it for LOCK_MS with a token not used before.
  */
-export async function takeNext(queues: UnitQueue[], token: string): Promise<TakenUnit | null> {
+export async function takeNext(queues: UnitQueue[], token: string): Promise<TakenEntry | null> {
   for (const queue of await byHead(queues)) {
     const job = await queue.taker.getNextJob(token, { block: false })
     if (!job) continue
     const jobId = job.id as string
-    const unit = unitPayloadSchema.safeParse(job.data)
-    if (unit.success) return { unit: unit.data, queue, jobId, token, job }
+    const entry = queueEntrySchema.safeParse(job.data)
+    if (entry.success) return { units: unitsOf(entry.data), queue, jobId, token, job, isAgain: job.attemptsStarted > 1 }
     await job.moveToCompleted(null, token, false)
-    throw new ScError('SC_INTERNAL', `Dropped job ${jobId} of queue ${queue.name}: ${unit.error.message}`)
+    throw new ScError('SC_INTERNAL', `Dropped job ${jobId} of queue ${queue.name}: ${entry.error.message}`)
   }
   return null
 }
 
-/** The queues that have a unit, the best band first: one round trip, where a script for each queue would be six. */
+/** The queues that have an entry, the best band first: one round trip, where a script for each queue would be six. */
 async function byHead(queues: UnitQueue[]): Promise<UnitQueue[]> {
   const [first] = queues
   if (!first || queues.length === 1) return queues
@@ -172,11 +175,11 @@ export async function wakeNext({ redis, markerKey }: UnitQueue): Promise<void> {
 }
 
 /**
- * Renews the locks of taken units; answers those that are lost to another slot. A lock that ran out while Redis or this
- * process was away, with nobody else having taken the unit, is taken again.
+ * Renews the locks of taken entries; answers those that are lost to another slot. A lock that ran out while Redis or this
+ * process was away, with nobody else having taken the entry, is taken again.
  */
-export async function extendLocks(taken: TakenUnit[]): Promise<TakenUnit[]> {
-  const lost: TakenUnit[] = []
+export async function extendLocks(taken: TakenEntry[]): Promise<TakenEntry[]> {
+  const lost: TakenEntry[] = []
   for (const [queue, held] of Map.groupBy(taken, one => one.queue)) {
     const jobIds = held.map(one => one.jobId)
     const tokens = held.map(one => one.token)
@@ -189,20 +192,20 @@ export async function extendLocks(taken: TakenUnit[]): Promise<TakenUnit[]> {
   return lost
 }
 
-/** Takes the unit's job out of Redis. Throws when the lock is lost: then the master decides about the unit. */
-export async function release({ job, token }: TakenUnit): Promise<void> {
+/** Takes the entry out of Redis. Throws when the lock is lost: then the master decides about its units. */
+export async function release({ job, token }: TakenEntry): Promise<void> {
   await job.moveToCompleted(null, token, false)
 }
 
-/** Gives an unfinished unit back to the head of its queue, of those of its priority. */
-export async function giveBack({ job, token, queue }: TakenUnit): Promise<void> {
+/** Gives an entry back to the head of its queue, of those of its priority. */
+export async function giveBack({ job, token, queue }: TakenEntry): Promise<void> {
   await job.moveToWait(token)
-  // BullMQ sets no marker for a unit with a priority.
+  // BullMQ sets no marker for an entry with a priority.
   await wakeNext(queue)
 }
 
 /**
- * Moves units whose lock ran out back to waiting, every STALLED_CHECK_MS; run by each master (Redis lets one of them
+ * Moves entries whose lock ran out back to waiting, every STALLED_CHECK_MS; run by each master (Redis lets one of them
  * check at a time). `onStalled` gets the job ids. Answers how to stop it.
  */
 export function startStalledCheck(
@@ -226,7 +229,7 @@ export function startStalledCheck(
     redis.on('ready', onReady)
     while (!stopping.signal.aborted) {
       await check().catch(onError)
-      await sleep(STALLED_CHECK_MS, stopping.signal)
+      await pause(STALLED_CHECK_MS, stopping.signal)
     }
     redis.off('ready', onReady)
   }
@@ -236,15 +239,4 @@ export function startStalledCheck(
     stopping.abort()
     return running
   }
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    if (signal.aborted) return resolve()
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }

@@ -3,7 +3,7 @@ export const PREFIX = 'sc'
 export const QUEUE_PREFIX = `${PREFIX}:q`
 
 /** Version of what master and worker say to each other: a worker of another version does not start. */
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 
 /** Hash the master publishes: `httpUrl`, `protocol`, `version`. */
 export const MASTER_KEY = `${PREFIX}:master`

@@ -3,7 +3,7 @@ import { ERRORS, type ErrorCode } from './errors.ts'
 import { taskDescriptionSchema } from './python-protocol.ts'
 import { withinLimits } from './task-limits.ts'
 
-/** What BullMQ carries for a unit: references only, never bytes or addresses that expire. */
+/** What a slot gets of a unit: references only, never bytes or addresses that expire. */
 export const unitPayloadSchema = z.object({
   unitId: z.string(),
   jobId: z.string(),
@@ -16,6 +16,25 @@ export const unitPayloadSchema = z.object({
   deadline: z.number().int().positive()
 })
 export type UnitPayload = z.infer<typeof unitPayloadSchema>
+
+/** What BullMQ carries: a unit, and with it further ones of the same job and task where each takes but milliseconds. */
+export const queueEntrySchema = unitPayloadSchema.extend({
+  more: z.array(unitPayloadSchema.pick({ unitId: true, index: true, params: true })).optional()
+})
+export type QueueEntry = z.infer<typeof queueEntrySchema>
+
+/** The units of an entry, in the order in which they run. */
+export function unitsOf({ more = [], ...first }: QueueEntry): [UnitPayload, ...UnitPayload[]] {
+  return [first, ...more.map(own => ({ ...first, ...own }))]
+}
+
+/** The units, which are of one job and task, as one entry. */
+export function entryOf(units: [UnitPayload, ...UnitPayload[]]): QueueEntry {
+  const [first, ...rest] = units
+  return rest.length === 0
+    ? first
+    : { ...first, more: rest.map(({ unitId, index, params }) => ({ unitId, index, params })) }
+}
 
 /** Where the time of an attempt went, in ms, each measured by one machine's own clock. */
 export const timingsSchema = z.object({
@@ -35,8 +54,9 @@ export const errorReportSchema = z.object({
 const attempt = { unitId: z.string(), attemptId: z.string() }
 
 /**
- * What a worker says of its attempts, in its own outbox stream (field `m`, one JSON a message).
- * `attemptId` is new for each attempt; the master counts a second `started` of an open unit as a crash of the first.
+ * What a worker says of its attempts, in its own outbox stream (field `m`: a JSON list of messages, in order).
+ * `attemptId` is new for each attempt; the master counts a second `started` of an open unit as a crash of the first. An
+ * attempt that is over at once may leave its `started` out.
  */
 export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('started'), ...attempt, slot: z.string(), waitedMs: z.number().nonnegative() }),
@@ -62,8 +82,8 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     retryable: z.boolean(),
     timings: timingsSchema
   }),
-  /** The attempt was given back unfinished: the worker is draining. Costs the unit nothing. */
-  z.object({ type: z.literal('returned'), ...attempt, slot: z.string() }),
+  /** The unit was given back unfinished or not begun, and its `entry` (its BullMQ id) is gone. Costs the unit nothing. */
+  z.object({ type: z.literal('returned'), ...attempt, slot: z.string(), entry: z.string() }),
   /**
    * Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. The worker has
    * left out and logged what is over the limits; from one that has not, the master takes the rest.

@@ -1,17 +1,17 @@
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { queuePriority } from '../src/queue-order.ts'
 import {
-  addUnits,
+  addEntries,
   closeQueue,
-  countUnits,
+  countEntries,
   extendLocks,
   giveBack,
   openQueue,
   peekNext,
   release,
-  removeUnits,
+  removeEntries,
   startStalledCheck,
-  type TakenUnit,
+  type TakenEntry,
   takeNext,
   type UnitQueue,
   waitForUnits
@@ -42,10 +42,10 @@ function unit(unitId: string): UnitPayload {
 
 async function add(queue: UnitQueue, ids: string[], priority?: number): Promise<void> {
   const priorities = priority === undefined ? [] : ids.map(() => priority)
-  await addUnits(queue, ids.map(unit), { jobIds: ids, priorities })
+  await addEntries(queue, ids.map(unit), { jobIds: ids, priorities })
 }
 
-async function take(token = 'slot 1'): Promise<TakenUnit> {
+async function take(token = 'slot 1'): Promise<TakenEntry> {
   const taken = await takeNext([gpu, cpu], token)
   if (!taken) throw new Error('nothing to take')
   return taken
@@ -57,9 +57,9 @@ async function takeAll(queues: UnitQueue[]): Promise<string[]> {
   for (;;) {
     const ahead = await peekNext(queues)
     const taken = await takeNext(queues, `t${order.length}`)
-    expect(taken?.unit).toEqual(ahead)
+    expect(taken?.units[0]).toEqual(ahead)
     if (!taken) return order
-    order.push(taken.unit.unitId)
+    order.push(taken.units[0].unitId)
     await release(taken)
   }
 }
@@ -86,16 +86,16 @@ test('a queue that another slot emptied meanwhile does not keep the next one wai
   await add(gpu, ['g'], queuePriority(100, 0))
   await add(cpu, ['c'], queuePriority(0, 0))
   const both = await Promise.all([takeNext([gpu, cpu], 'one'), takeNext([gpu, cpu], 'two')])
-  expect(both.map(taken => taken?.unit.unitId).sort()).toEqual(['c', 'g'])
+  expect(both.map(taken => taken?.units[0].unitId).sort()).toEqual(['c', 'g'])
 })
 
 test('a unit that is queued or active is not added again; one that a slot has is not removed', async () => {
   await add(gpu, ['u1', 'u2'])
   await take()
   await add(gpu, ['u1', 'u2'])
-  expect(await countUnits(gpu)).toEqual({ waiting: 1, active: 1 })
-  expect(await removeUnits(gpu, ['u1', 'u2', 'never'])).toEqual(['u1'])
-  expect(await countUnits(gpu)).toEqual({ waiting: 0, active: 1 })
+  expect(await countEntries(gpu)).toEqual({ waiting: 1, active: 1 })
+  await removeEntries(gpu, ['u1', 'u2', 'never'])
+  expect(await countEntries(gpu)).toEqual({ waiting: 0, active: 1 })
 })
 
 test('one read waits on the markers of all queues', async () => {
@@ -125,7 +125,7 @@ test.each([undefined, 7])(
     const waiting = waitForUnits(blocking, [gpu, cpu], 5_000)
     await giveBack(taken)
     expect((await waiting)?.name).toBe('gpu')
-    expect((await take()).unit.unitId).toBe('u1')
+    expect((await take()).units[0].unitId).toBe('u1')
   }
 )
 
@@ -133,9 +133,9 @@ test('a unit whose slot is gone waits again, however often', async () => {
   await add(gpu, ['u1'])
   const stop = startStalledCheck(gpu)
   for (const token of ['slot 1', 'slot 2', 'slot 3']) {
-    expect((await take(token)).unit.unitId).toBe('u1')
+    expect((await take(token)).units[0].unitId).toBe('u1')
     await redis.del(lockOf('u1'))
-    while ((await countUnits(gpu)).waiting === 0) await new Promise(resolve => setTimeout(resolve, 50))
+    while ((await countEntries(gpu)).waiting === 0) await new Promise(resolve => setTimeout(resolve, 50))
   }
   await stop()
 })

@@ -116,7 +116,7 @@ export interface UnitsTable {
   deadline_ms: number
   /** sha256 of input, task and parameters; null: the result is never reused. */
   cache_key: string | null
-  /** How many times the unit was queued; part of its BullMQ id, so that queueing twice is queueing once. */
+  /** How many times the unit was queued again; part of its entry's id, so that queueing twice is queueing once. */
   dispatch: Generated<number>
   attempts: Generated<number>
   crashes: Generated<number>
@@ -127,7 +127,9 @@ export interface UnitsTable {
   priority: Generated<number>
   /** Of one priority the lowest goes first; see `jobs/fair-share.ts`. */
   rank: Generated<number>
-  /** When it was put into its Redis queue; null: it waits here. */
+  /** BullMQ id of the entry that it is in, in its Redis queue; null: it waits here. */
+  entry: string | null
+  /** When it was last put into one. */
   sent_at: Time
   /** After a failed attempt: not to be sent before. */
   not_before: Time

@@ -1,7 +1,7 @@
 import type { AttemptMessage, OutboxMessage } from '@sc/shared/unit.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'
 import { acceptMessage } from './accept.ts'
-import { acceptResults, acceptStarts, type Result, type Start } from './accept-many.ts'
+import { acceptResults, acceptReturns, acceptStarts, type Result, type Return, type Start } from './accept-many.ts'
 import type { Verdict } from './verdict.ts'
 
 export interface Said {
@@ -11,22 +11,27 @@ export interface Said {
 
 /**
  * Applies a batch. Units are independent of each other, so those of which the batch holds nothing but an attempt's
- * beginning, or one whole attempt that succeeded, are taken together; whatever else there is, message by message.
+ * beginning, an attempt that succeeded or one that was given back, are taken together; whatever else there is, message by
+ * message.
  */
 export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdict: Verdict): Promise<void> {
   const starts: Start[] = []
   const results: Result[] = []
+  const returns: Return[] = []
   const others: Said[] = []
   const [logs, rest] = [batch.filter(isLog), batch.filter(said => !isLog(said))]
   for (const said of Map.groupBy(rest, unitOf).values()) {
     const start = asStart(said)
-    const result = start ? undefined : asResult(said)
+    const result = asResult(said)
+    const given = asReturn(said)
     if (start) starts.push(start)
     else if (result) results.push(result)
+    else if (given) returns.push(given)
     else others.push(...said)
   }
   await acceptStarts(trx, starts, verdict)
   await acceptResults(trx, results, verdict)
+  await acceptReturns(trx, returns, verdict)
   for (const { workerId, message } of [...logs, ...others]) await acceptMessage(trx, workerId, message, verdict)
 }
 
@@ -46,6 +51,13 @@ function asStart(said: Said[]): Start | undefined {
   return { workerId: only.workerId, unitId, attemptId, slot }
 }
 
+function asReturn(said: Said[]): Return | undefined {
+  const [only] = said
+  if (said.length > 1 || only?.message.type !== 'returned') return undefined
+  const { unitId, attemptId, entry } = only.message
+  return { workerId: only.workerId, unitId, attemptId, entry }
+}
+
 /** One attempt to its end, with or without its start; what it said of its progress is past. */
 function asResult(said: Said[]): Result | undefined {
   const last = said.at(-1)
@@ -56,5 +68,5 @@ function asResult(said: Said[]): Result | undefined {
     ({ type, attemptId: other }, at) => other === attemptId && (type === 'progress' || (type === 'started' && at === 0))
   )
   if (!isOneAttempt) return undefined
-  return { workerId: last.workerId, unitId, attemptId, slot, output, timings, started: before[0]?.type === 'started' }
+  return { workerId: last.workerId, unitId, attemptId, slot, output, timings }
 }

@@ -19,8 +19,13 @@ export interface Start {
 export interface Result extends Start {
   output: unknown
   timings: Timings
-  /** True when the attempt's start comes with it, so has not been written. */
-  started: boolean
+}
+
+export interface Return {
+  workerId: string
+  unitId: string
+  attemptId: string
+  entry: string
 }
 
 /** A second start of a unit that runs is a crash of the first; a unit that is settled is stopped on its worker. */
@@ -93,14 +98,13 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
   const { rows } = await sql<SettledUnit & { timings: Timings; rank: number }>`
     update units set
       status = 'DONE', output = outcome.output, error = null, fraction = 1, partial = null,
-      timings = outcome.timings
-        || jsonb_build_object('waited', coalesce(case when outcome.started then ${WAITED_MS} else waited_ms end, 0)),
-      waited_ms = case when outcome.started then ${WAITED_MS} else waited_ms end,
+      waited_ms = ${waitedMs},
+      timings = outcome.timings || jsonb_build_object('waited', ${waitedMs}),
       attempt_id = outcome.attempt_id, worker_id = outcome.worker_id, slot = outcome.slot,
-      started_at = case when outcome.started then now() else coalesce(started_at, now()) end,
+      started_at = case when ${startIsKnown} then units.started_at else ${startedAt} end,
       finished_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as outcome
-      (unit_id text, attempt_id text, worker_id text, slot text, output jsonb, timings jsonb, started boolean)
+      (unit_id text, attempt_id text, worker_id text, slot text, output jsonb, timings jsonb, took double precision)
     where units.id = outcome.unit_id and ${isOpenById}
     returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings`.execute(trx)
   for (const { timings, rank, ...unit } of rows) {
@@ -110,14 +114,38 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
   }
 }
 
+/** Units whose entry is gone are queued again, at no cost; one that another attempt had begun, as a crash of that one. */
+export async function acceptReturns(trx: DatabaseTransaction, returns: Return[], verdict: Verdict): Promise<void> {
+  if (returns.length === 0) return
+  const json = returns.map(({ unitId, attemptId, entry }) => ({ unit_id: unitId, attempt_id: attemptId, entry }))
+  const { rows } = await sql<UnitRow>`
+    update units set
+      status = 'QUEUED', dispatch = dispatch + 1, entry = null, fraction = 0, partial = null,
+      crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)::integer,
+      attempt_id = given.attempt_id, queued_at = now(), touched_at = now()
+    from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given (unit_id text, attempt_id text, entry text)
+    where units.id = given.unit_id and units.entry = given.entry and ${isOpenById}
+    returning units.*`.execute(trx)
+  for (const unit of rows) {
+    verdict.changed.add(unit.job_id)
+    verdict.waiting.add(unit.queue)
+  }
+}
+
 /** Both times are the database's own: no clock of another machine is asked. */
 const WAITED_MS = sql<number>`extract(epoch from now() - queued_at) * 1000`
+
+/** Of a result: its attempt's start was written, and not that of another, or none. */
+const startIsKnown = sql`units.started_at is not null and units.attempt_id is not distinct from outcome.attempt_id`
+const startedAt = sql<Date>`greatest(units.queued_at, now() - make_interval(secs => outcome.took / 1000))`
+const waitedMs = sql<number>`case when ${startIsKnown} then coalesce(waited_ms, 0)
+  else round((extract(epoch from ${startedAt} - units.queued_at) * 1000)::numeric, 3) end`
 
 function toRow({ unitId, attemptId, workerId, slot }: Start) {
   return { unit_id: unitId, attempt_id: attemptId, worker_id: workerId, slot }
 }
 
-function pick({ output, timings, started }: Result) {
+function pick({ output, timings }: Result) {
   // Undefined would be no JSON: a task that answers nothing answers null.
-  return { output: output ?? null, timings, started }
+  return { output: output ?? null, timings, took: timings.fetched + timings.ran }
 }

@@ -3,7 +3,7 @@ import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
-import { acceptResults, acceptStarts } from './accept-many.ts'
+import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
@@ -19,7 +19,8 @@ import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type
  * | result   | open            | DONE, once, whichever attempt brings it; else dropped                          |
  * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
  * |          |                    | out of memory on a GPU: QUEUED for a larger one, FAILED when there is none   |
- * | returned | open, same attempt | QUEUED again at no cost; the worker itself put its entry back               |
+ * | returned | open, same entry   | QUEUED again at no cost, for an entry of its own; over another attempt that  |
+ * |          |                    | never ended: one crash more                                                  |
  *
  * Crashes (a lost worker, a dead process) have a budget of their own, apart from the attempts that ended in an error.
  */
@@ -35,11 +36,11 @@ export async function acceptMessage(
     case 'progress':
       return await acceptProgress(trx, message, verdict)
     case 'result':
-      return await acceptResults(trx, [{ workerId, started: false, ...message }], verdict)
+      return await acceptResults(trx, [{ workerId, ...message }], verdict)
     case 'error':
       return await acceptError(trx, message, verdict)
     case 'returned':
-      return await acceptReturned(trx, message, verdict)
+      return await acceptReturns(trx, [{ workerId, ...message }], verdict)
     case 'log':
       return await keepLog(trx, message)
     case 'registered':
@@ -106,28 +107,6 @@ async function moveUp(trx: DatabaseTransaction, unit: UnitRow, error: ErrorRepor
   if (queue !== null) return await requeue(trx, unit, { attempts, crashes, error, queue }, verdict)
   const detail = `The largest class, ${unit.queue}, has too little memory for unit ${unit.id}. ${error.detail}`
   await failUnit(trx, { ...unit, attempts: attempts + 1 }, { ...error, detail }, verdict)
-}
-
-async function acceptReturned(
-  trx: DatabaseTransaction,
-  { unitId, attemptId }: Message<'returned'>,
-  verdict: Verdict
-): Promise<void> {
-  const unit = await trx
-    .updateTable('units')
-    .set(eb => ({
-      status: 'QUEUED',
-      fraction: 0,
-      partial: null,
-      queued_at: eb.fn<Date>('now'),
-      touched_at: eb.fn<Date>('now')
-    }))
-    .where('id', '=', unitId)
-    .where('status', '=', 'RUNNING')
-    .where('attempt_id', '=', attemptId)
-    .returning('job_id')
-    .executeTakeFirst()
-  if (unit) verdict.changed.add(unit.job_id)
 }
 
 /** The unit that this attempt runs, locked; undefined: it is over, another took over, or the unit is settled. */

@@ -7,6 +7,7 @@ import { transact } from '../database/transact.ts'
 import type { Metrics } from '../metrics.ts'
 import { acceptBatch, type Said } from './accept-batch.ts'
 import { advanceClock } from './fair-share.ts'
+import type { Pace } from './pace.ts'
 import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
 import { endSingles } from './single-task.ts'
 import { emptyVerdict, type Verdict } from './verdict.ts'
@@ -14,6 +15,7 @@ import { emptyVerdict, type Verdict } from './verdict.ts'
 export interface ApplyDeps extends SettleDeps {
   log: Logger
   metrics: Metrics
+  pace: Pace
   /** Looks which of the jobs are complete. */
   onSettled(jobIds: string[]): Promise<void>
 }
@@ -62,11 +64,15 @@ async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<V
   return verdict
 }
 
-/** Jobs before their units, as everybody locks them: two that lock in turn would wait for each other. */
+/**
+ * Jobs before their units, as everybody locks them: two that lock in turn would wait for each other. Only those whose row
+ * may be written here: a job that is still being planned is not to wait for what is said of its first units.
+ */
 async function lockJobs(trx: DatabaseTransaction, said: Said[]): Promise<void> {
   const unitIds = said.flatMap(({ message }) => (message.type === 'registered' ? [] : message.unitId))
   await sql`
     select id from jobs where id in (select job_id from units where id = any(${[...new Set(unitIds)]}::text[]))
+      and (status = 'PENDING' or single)
     order by id for no key update`.execute(trx)
 }
 
@@ -82,7 +88,7 @@ async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Prom
 
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
-  for (const { unit } of verdict.done) deps.dispatch.finished(unit.queue)
+  for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
   deps.dispatch.wake(new Set([...verdict.waiting, ...verdict.done.map(({ unit }) => unit.queue)]))
   await stopUnits(deps.redis, verdict.stop)
   for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)

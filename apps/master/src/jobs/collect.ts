@@ -3,6 +3,7 @@ import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { z } from 'zod'
 import { type ApplyDeps, applySaid } from './apply-said.ts'
 import { storable } from './storable.ts'
 
@@ -28,11 +29,12 @@ interface Entry {
   stream: string
   id: string
   workerId: string
-  message: OutboxMessage | null
+  messages: OutboxMessage[]
 }
 
 const GROUP = 'masters'
-const BATCH = 1_000
+/** Of entries, each of which has up to 200 messages. */
+const BATCH = 20
 const BLOCK_MS = 1_000
 const CLAIM_IDLE_MS = 5_000
 const PAUSE_AFTER_ERROR_MS = 500
@@ -143,21 +145,33 @@ function toEntries(
   raw: Array<[string, string[] | null]>
 ): Entry[] {
   const workerId = workerIds.find(id => outboxKey(id) === stream) as string
-  return raw.map(([id, fields]) => ({ stream, id, workerId, message: parse(deps.log, workerId, fields) }))
+  return raw.map(([id, fields]) => ({ stream, id, workerId, messages: parse(deps.log, workerId, fields) }))
 }
 
-function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMessage | null {
+function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMessage[] {
   const text = fields?.[fields.indexOf('m') + 1] ?? ''
+  const drop = (error: unknown, what: string): [] => {
+    log.warn({ workerId, err: error, text: what.slice(0, 500) }, 'a worker sent a message that is not one; dropped')
+    return []
+  }
   try {
-    return storable(outboxMessageSchema.parse(JSON.parse(text)))
+    return z
+      .array(z.unknown())
+      .parse(JSON.parse(text))
+      .flatMap(one => {
+        try {
+          return storable(outboxMessageSchema.parse(one))
+        } catch (error) {
+          return drop(error, JSON.stringify(one))
+        }
+      })
   } catch (error) {
-    log.warn({ workerId, err: error, text: text.slice(0, 500) }, 'a worker sent a message that is not one; dropped')
-    return null
+    return drop(error, text)
   }
 }
 
 async function apply(deps: CollectDeps, entries: Entry[]): Promise<void> {
-  const said = entries.flatMap(({ workerId, message }) => (message ? [{ workerId, message }] : []))
+  const said = entries.flatMap(({ workerId, messages }) => messages.map(message => ({ workerId, message })))
   await applySaid(deps, said)
   const pipeline = deps.redis.pipeline()
   for (const [stream, read] of Map.groupBy(entries, entry => entry.stream)) {

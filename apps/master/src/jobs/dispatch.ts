@@ -1,26 +1,34 @@
 /**
  * DESIGN: which units are in Redis. PostgreSQL knows every unit; of each queue only its head is in Redis: twice the
- * slots that serve it, and what was finished there in the last RECENT_MS, so that slots never wait for the next round.
+ * entries for each slot that serves it, and what was finished there in the last second, so that slots never wait for the
+ * next round.
  *
- *   unit known, or queued again --wake(queue)--> round: markHead -> addUnits
+ *   unit known, or queued again --wake(queue)--> round: markHead -> addEntries
  *
  * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
  */
 
 import { queuePriority } from '@sc/shared/queue-order.ts'
-import { addUnits, closeQueue, openQueue, removeUnits, startStalledCheck, type UnitQueue } from '@sc/shared/queues.ts'
+import {
+  addEntries,
+  closeQueue,
+  openQueue,
+  removeEntries,
+  startStalledCheck,
+  type UnitQueue
+} from '@sc/shared/queues.ts'
+import { entryOf } from '@sc/shared/unit.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database, UnitRow } from '../database/schema.ts'
+import type { Pace } from './pace.ts'
 import { endedOf, markHead, queuesWithUnits } from './send-next.ts'
-import { queueIdOf, toPayload } from './units.ts'
+import { toPayload } from './units.ts'
 
 export interface Dispatch {
   /** Units of these queues wait, or slots became free: has a round soon. */
   wake(queues: Iterable<string>): void
-  /** Counts finished units, for the size of the head. */
-  finished(queue: string): void
   /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
   sendAgain(units: UnitRow[]): Promise<void>
   /** Takes rows that no slot has out of their queues. */
@@ -34,28 +42,29 @@ export interface DispatchDeps {
   log: Logger
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  pace: Pace
 }
 
 const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
-const RECENT_MS = 1_000
 const LOOK_MS = 500
-/** Units of one queue in RECENT_MS. */
+const ENTRIES_OF_A_SLOT = 2
+/** Units of one queue in a second. */
 const BUSY_COUNT = 100
 const BUSY_PAUSE_MS = 25
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
 /** Opens each capability class when it is first used, and looks for stalled units in it from then on. */
-export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispatch {
-  const open = new Map<string, { queue: UnitQueue; recent: Recent; stop: () => Promise<void> }>()
+export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps): Dispatch {
+  const open = new Map<string, { queue: UnitQueue; stop: () => Promise<void> }>()
   const woken = new Set<string>()
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
   let lookedAtMs = Number.NEGATIVE_INFINITY
 
-  function entryOf(name: string) {
+  function opened(name: string) {
     let entry = open.get(name)
     if (!entry) {
       const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'queue error'))
@@ -64,28 +73,39 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
         jobIds => log.warn({ queue: name, jobIds }, 'units lost their worker and wait again'),
         error => log.debug({ err: error, queue: name }, 'stalled check failed')
       )
-      entry = { queue, recent: createRecent(), stop }
+      entry = { queue, stop }
       open.set(name, entry)
     }
     return entry
   }
 
   async function round(name: string): Promise<void> {
-    const { recent } = entryOf(name)
-    const size = Math.min(HEAD_MOST, Math.max(HEAD_LEAST, 2 * slotsOf(name)) + recent.count())
-    const units = await markHead(db, name, size)
+    const slots = slotsOf(name)
+    const least = Math.max(HEAD_LEAST, ENTRIES_OF_A_SLOT * slots * pace.togetherIn(name))
+    const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
+    const units = await markHead(db, name, { most, together: pace.together(), slots })
     if (units.length > 0) await add(name, units)
   }
 
   async function add(name: string, units: UnitRow[]): Promise<void> {
-    const { queue } = entryOf(name)
-    await addUnits(queue, units.map(toPayload), {
-      jobIds: units.map(queueIdOf),
-      priorities: units.map(unit => queuePriority(unit.priority, unit.rank))
-    })
+    const { queue } = opened(name)
+    const entries = entriesOf(units)
+    await addEntries(
+      queue,
+      entries.map(([, [first, ...rest]]) => entryOf([toPayload(first), ...rest.map(toPayload)])),
+      {
+        jobIds: entries.map(([id]) => id),
+        priorities: entries.map(([, [first]]) => queuePriority(first.priority, first.rank))
+      }
+    )
     // Another master may have ended them between their mark and now.
-    const ended = await endedOf(db, units)
-    if (ended.length > 0) await removeUnits(queue, ended.map(queueIdOf))
+    const ended = new Set(await endedOf(db, units))
+    const past = entries.filter(([, rows]) => rows.every(row => ended.has(row)))
+    if (past.length > 0)
+      await removeEntries(
+        queue,
+        past.map(([id]) => id)
+      )
   }
 
   async function rounds(): Promise<void> {
@@ -110,7 +130,7 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
   async function namesToLookAt(): Promise<string[]> {
     if (performance.now() - lookedAtMs < LOOK_MS) return []
     lookedAtMs = performance.now()
-    for (const name of await queuesWithUnits(db)) entryOf(name)
+    for (const name of await queuesWithUnits(db)) opened(name)
     return [...open.keys()]
   }
 
@@ -125,7 +145,7 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
   })()
 
   function isBusy(): boolean {
-    return [...open.values()].some(({ recent }) => recent.count() > BUSY_COUNT)
+    return [...open.keys()].some(name => pace.recentOf(name) > BUSY_COUNT)
   }
 
   async function untilWoken(): Promise<void> {
@@ -141,7 +161,6 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
       for (const name of queues) woken.add(name)
       if (woken.size > 0) wakeUp()
     },
-    finished: name => entryOf(name).recent.add(),
     sendAgain: async units => {
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) await add(name, rows)
     },
@@ -149,7 +168,10 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
       // One that was marked just before it ended is on its way.
       await lastRounds
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
-        await removeUnits(entryOf(name).queue, rows.map(queueIdOf))
+        await removeEntries(
+          opened(name).queue,
+          entriesOf(rows).map(([id]) => id)
+        )
       }
     },
     close: async () => {
@@ -165,21 +187,10 @@ export function createDispatch({ db, redis, log, slotsOf }: DispatchDeps): Dispa
   }
 }
 
-interface Recent {
-  add(): void
-  count(): number
-}
+type Entry = [id: string, rows: [UnitRow, ...UnitRow[]]]
 
-/** How many in the last RECENT_MS. */
-function createRecent(): Recent {
-  let times: number[] = []
-  return {
-    add: () => void times.push(performance.now()),
-    count: () => {
-      const fromMs = performance.now() - RECENT_MS
-      const at = times.findIndex(time => time >= fromMs)
-      times = at === -1 ? [] : times.slice(at)
-      return times.length
-    }
-  }
+/** By the entries that they are in; each in order. */
+function entriesOf(units: UnitRow[]): Entry[] {
+  const sent = units.filter(({ entry }) => entry !== null).sort((a, b) => a.rank - b.rank || a.index - b.index)
+  return [...Map.groupBy(sent, ({ entry }) => entry as string)] as Entry[]
 }

@@ -13,6 +13,7 @@ import type { JobDefinition } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
 import { createFinish, settledJobs } from './finish.ts'
+import { createPace } from './pace.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
 import { createRetry } from './retry.ts'
@@ -61,7 +62,8 @@ const WEBHOOKS_AT_ONCE = 4
 export function startEngine(deps: EngineDeps): Engine {
   const { db, redis, blobs, log } = deps
   const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
-  const dispatch = createDispatch({ db, redis, log, slotsOf: deps.slotsOf })
+  const pace = createPace()
+  const dispatch = createDispatch({ db, redis, log, slotsOf: deps.slotsOf, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis, name, concurrency, run, onError })
@@ -82,7 +84,7 @@ export function startEngine(deps: EngineDeps): Engine {
     const delayMs = runAt ? Math.max(0, runAt.getTime() - Date.now()) : 0
     await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
   }
-  const collector: Collector = startCollector({ ...deps, ...settle, onSettled })
+  const collector: Collector = startCollector({ ...deps, ...settle, pace, onSettled })
   const reconciler = startReconciler({
     ...settle,
     log,

@@ -77,7 +77,11 @@ async function keepSummary({ db }: PlanDeps, job: JobRow, summary: Record<string
 }
 
 /** Their rows first, then their places in the queues; the dispatcher mends a crash between the two. */
-async function addUnits(deps: PlanDeps, job: JobRow, drafts: UnitDraft[]): Promise<UnitRow[]> {
+async function addUnits(
+  deps: PlanDeps,
+  job: JobRow,
+  drafts: UnitDraft[]
+): Promise<Array<Pick<UnitRow, 'id' | 'queue'>>> {
   const units = await insertUnits(deps.db, job, drafts, job.input.reuse !== false)
   if (!units) throw new ScError('SC_CANCELLED', `Job ${job.id} ended while it was planned.`)
   deps.dispatch.wake(new Set(units.map(unit => unit.queue)))
@@ -97,7 +101,7 @@ function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal): PlanCo
     },
     run: async draft => {
       const [unit] = await addUnits(deps, job, [draft])
-      return await outputOf(deps, job.id, (unit as UnitRow).id, signal)
+      return await outputOf(deps, job.id, unit?.id as string, signal)
     },
     learned: async facts => {
       const set = { model: facts.model, language: facts.language, duration_seconds: facts.durationSeconds }

@@ -81,7 +81,7 @@ async function queueAgain(trx: DatabaseTransaction, job: JobRow): Promise<UnitRo
       attempt_id: null,
       worker_id: null,
       slot: null,
-      sent_at: null,
+      entry: null,
       not_before: job.run_at,
       fraction: 0,
       error: null,

@@ -5,35 +5,97 @@ import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 
 /** Inputs of a queue's units that are in Redis, together. */
 const MOST_BYTES = 32 * 1024 ** 2
+/** A job's units in the head are at least so many entries for each slot. */
+const SHARES_OF_A_SLOT = 2
+
+export interface Head {
+  /** Units. */
+  most: number
+  /** Of a task's units, how many may be one entry; see `pace.ts`. */
+  together: Record<string, number>
+  /** Slots that serve the queue: what there is is spread over them. */
+  slots: number
+}
 
 /**
  * Takes the units that belong at the head of a queue and are not in it: of all its units that may run now, the first
- * `most` by priority and rank. Marks them as sent; the caller puts them into Redis. Should it not come to that, the
+ * `most` by priority and rank. Names the entry of each; the caller puts them into Redis. Should it not come to that, the
  * reconciler does.
  *
  * The rest waits here: Redis holds no more than what goes next, a cancelled job of 100,000 units leaves nothing in it,
  * and a unit that comes later and goes first is sent at once.
- *
- * Held back are units of a later lap than the first of their priority, since within Redis ranks count modulo
- * RANKS_PER_LAP; and what would be more than MOST_BYTES, but the first.
  */
-export async function markHead(db: Database, queue: string, most: number): Promise<UnitRow[]> {
+export async function markHead(db: Database, queue: string, head: Head): Promise<UnitRow[]> {
+  const named = nameEntries(await unsentOf(db, queue, head.most), head)
+  if (named.length === 0) return []
+  const ids = named.map(({ id }) => id)
+  const entries = named.map(({ entry }) => entry)
   const { rows } = await sql<UnitRow>`
-    with first as (
-      select id, priority, rank, queued_at, pg_column_size(params) as bytes from units
-      where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
-      order by priority desc, rank, queued_at limit ${most}
-    ), head as (
-      select id, floor(rank / ${RANKS_PER_LAP}) as lap,
-        floor(first_value(rank) over (partition by priority order by rank) / ${RANKS_PER_LAP}) as first_lap,
-        sum(bytes) over in_order as bytes, row_number() over in_order as place
-      from first window in_order as (order by priority desc, rank, queued_at)
-    )
-    update units set sent_at = now(), touched_at = now() from head
-    where units.id = head.id and lap = first_lap and (bytes <= ${MOST_BYTES} or place = 1)
-      and ${isQueuedById} and sent_at is null
+    update units set sent_at = now(), entry = named.entry
+    from unnest(${ids}::text[], ${entries}::text[]) as named (id, entry)
+    where units.id = named.id and ${isQueuedById} and units.entry is null
     returning units.*`.execute(db)
   return rows
+}
+
+interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'rank'> {
+  has_files: boolean
+  bytes: number
+  /** Of its priority. */
+  first_rank: number
+  /** Units of its job in the head. */
+  of_job: number
+  /** What of the head is in Redis. */
+  sent_bytes: number
+}
+
+async function unsentOf(db: Database, queue: string, most: number): Promise<Unsent[]> {
+  const { rows } = await sql<Unsent>`
+    with head as (
+      select id, job_id, task, deadline_ms, dispatch, priority, rank, queued_at, entry, input_ref is not null as has_files,
+        pg_column_size(params) as bytes
+      from units
+      where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
+      order by priority desc, rank, queued_at limit ${most}
+    ), known as (
+      select *, min(rank) over (partition by priority) as first_rank,
+        (count(*) over (partition by job_id))::integer as of_job,
+        (coalesce(sum(bytes) filter (where entry is not null) over (), 0))::float8 as sent_bytes
+      from head
+    )
+    select id, job_id, task, deadline_ms, dispatch, rank, has_files, bytes, first_rank, of_job, sent_bytes
+    from known where entry is null order by priority desc, rank, queued_at`.execute(db)
+  return rows
+}
+
+/**
+ * Held back are units of a later lap than the first of their priority, since within Redis ranks count modulo
+ * RANKS_PER_LAP; and what would be more than MOST_BYTES, but the first.
+ *
+ * An entry of several units has only such as are on their first way: of one job and task, without files. It has the name
+ * of its first.
+ */
+function nameEntries(units: Unsent[], { together, slots }: Head): Array<{ id: string; entry: string }> {
+  const open = new Map<string, { entry: string; left: number }>()
+  const lapOf = (rank: number): number => Math.floor(rank / RANKS_PER_LAP)
+  let bytes = units[0]?.sent_bytes ?? 0
+  return units.flatMap(unit => {
+    const isFirst = bytes === 0
+    bytes += unit.bytes
+    if (lapOf(unit.rank) !== lapOf(unit.first_rank) || (bytes > MOST_BYTES && !isFirst)) return []
+    const isFresh = unit.dispatch === 0 && !unit.has_files
+    const share = Math.floor(unit.of_job / (SHARES_OF_A_SLOT * Math.max(1, slots)))
+    const size = isFresh ? Math.max(1, Math.min(together[unit.task] ?? 1, share)) : 1
+    const kind = JSON.stringify([unit.job_id, unit.task, unit.deadline_ms])
+    const known = size > 1 ? open.get(kind) : undefined
+    if (known && known.left > 0) {
+      known.left--
+      return [{ id: unit.id, entry: known.entry }]
+    }
+    const entry = `${unit.id}-${unit.dispatch}`
+    if (size > 1) open.set(kind, { entry, left: size - 1 })
+    return [{ id: unit.id, entry }]
+  })
 }
 
 /** Those of the units that are no longer open. */

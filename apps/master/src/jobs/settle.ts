@@ -50,7 +50,7 @@ export async function endJob(
         update units set status = 'CANCELLED', finished_at = now(), partial = null
         from open where units.id = open.id returning units.*, open.status as was
       )
-      select * from cancelled where sent_at is not null`.execute(trx)
+      select * from cancelled where entry is not null`.execute(trx)
     await notifyJob(trx, jobId)
     return rows
   })

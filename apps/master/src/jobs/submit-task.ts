@@ -39,7 +39,7 @@ export interface SubmitTaskDeps {
 export function createSubmitTask({ db, dispatch, queuePlan }: SubmitTaskDeps) {
   return async (request: TaskRequest): Promise<Submitted> => {
     const jobId = randomUUID()
-    let unit: UnitRow | null
+    let unit: Pick<UnitRow, 'queue'> | null
     try {
       unit = await transact(db, trx => insertJob(trx, jobId, request))
     } catch (error) {
@@ -52,7 +52,11 @@ export function createSubmitTask({ db, dispatch, queuePlan }: SubmitTaskDeps) {
   }
 }
 
-async function insertJob(trx: DatabaseTransaction, jobId: string, request: TaskRequest): Promise<UnitRow | null> {
+async function insertJob(
+  trx: DatabaseTransaction,
+  jobId: string,
+  request: TaskRequest
+): Promise<Pick<UnitRow, 'queue'> | null> {
   const { task, queue, input, timeoutMs } = request
   const job = await trx
     .insertInto('jobs')

@@ -7,17 +7,18 @@ import { transact } from '../database/transact.ts'
 import type { UnitDraft } from './definition.ts'
 import { rankUnits } from './fair-share.ts'
 
+type KnownUnit = Pick<UnitRow, 'id' | 'queue'>
+
 /**
- * Adds drafts of a job as rows, in order, each once. Null: the job is no longer open, or
- * was begun again. A draft whose result is already
- * known is DONE at once.
+ * Adds drafts of a job as rows, in order, each once. Null: the job is no longer open, or was begun again. A draft whose
+ * result is already known is DONE at once.
  */
 export async function insertUnits(
   db: Kysely<Tables>,
   { id: jobId, generation }: Pick<JobRow, 'id' | 'generation'>,
   drafts: UnitDraft[],
   reuse: boolean
-): Promise<UnitRow[] | null> {
+): Promise<KnownUnit[] | null> {
   const ids = drafts.map(draft => unitIdOf(jobId, draft))
   return await transact(db, async trx => {
     // Against a cancel at the same moment: it waits for these rows, or this finds the job ended.
@@ -30,11 +31,11 @@ export async function insertUnits(
       .forUpdate()
       .executeTakeFirst()
     if (!job) return null
-    const there = await trx.selectFrom('units').select('id').where('id', 'in', ids).execute()
+    const { rows: there } = await sql<{ id: string }>`select id from units where id = any(${ids})`.execute(trx)
     const known = new Set(there.map(({ id }) => id))
     const added = drafts.filter((_, at) => !known.has(ids[at] as string))
     if (added.length > 0) await insert(trx, job, added, reuse)
-    const rows = await trx.selectFrom('units').selectAll().where('id', 'in', ids).execute()
+    const { rows } = await sql<KnownUnit>`select id, queue from units where id = any(${ids})`.execute(trx)
     const byId = new Map(rows.map(row => [row.id, row]))
     return ids.flatMap(id => byId.get(id) ?? [])
   })
@@ -101,7 +102,7 @@ function unitIdOf(jobId: string, { task, index }: Pick<UnitDraft, 'task' | 'inde
   return `${jobId}.${task.split('.').at(-1)}.${index}`
 }
 
-/** What BullMQ carries for a row. */
+/** What a slot gets for a row. */
 export function toPayload(unit: UnitRow): UnitPayload {
   return {
     unitId: unit.id,
@@ -112,9 +113,4 @@ export function toPayload(unit: UnitRow): UnitPayload {
     params: unit.params,
     deadline: unit.deadline_ms
   }
-}
-
-/** BullMQ id of a row: queueing the same dispatch twice is queueing it once. */
-export function queueIdOf(unit: Pick<UnitRow, 'id' | 'dispatch'>): string {
-  return `${unit.id}-${unit.dispatch}`
 }

@@ -64,7 +64,7 @@ export async function requeue(
       queue,
       status: 'QUEUED',
       dispatch: unit.dispatch + 1,
-      sent_at: null,
+      entry: null,
       not_before: pauseMs > 0 ? sql<Date>`now() + make_interval(secs => ${pauseMs / 1000})` : null,
       fraction: 0,
       partial: null,

@@ -17,6 +17,7 @@ import { createAfterEnd } from '../../src/jobs/after-end.ts'
 import { createCancel } from '../../src/jobs/cancel.ts'
 import { createDispatch } from '../../src/jobs/dispatch.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
+import { createPace } from '../../src/jobs/pace.ts'
 import type { QueuePlan } from '../../src/jobs/plan.ts'
 import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
@@ -48,7 +49,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('presence', () => presence.stop())
   const room = await startRoom({ redis, folder: root, log })
   releasers.add('room', () => room.stop())
-  const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0 })
+  const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0, pace: createPace() })
   releasers.add('dispatch', () => dispatch.close())
   const planned: string[] = []
   const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { openFolder } from '@sc/shared/blobs/folder.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import { createLog } from '@sc/shared/log.ts'
-import { closeQueue, openQueue, release, type TakenUnit, takeNext, type UnitQueue } from '@sc/shared/queues.ts'
+import { closeQueue, openQueue, release, type TakenEntry, takeNext, type UnitQueue } from '@sc/shared/queues.ts'
 import { connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
@@ -108,10 +108,10 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
     units: (jobId: string): Promise<UnitRow[]> =>
       db.selectFrom('units').selectAll().where('job_id', '=', jobId).orderBy('index').execute(),
     /** Takes a unit as a slot would; null when none waits. */
-    take: (name = 'cpu'): Promise<TakenUnit | null> => takeNext([queueOf(name)], randomUUID()),
+    take: (name = 'cpu'): Promise<TakenEntry | null> => takeNext([queueOf(name)], randomUUID()),
     queueOf,
     say: async (workerId: string, message: OutboxMessage): Promise<void> => {
-      await redis.xadd(outboxKey(workerId), '*', 'm', JSON.stringify(message))
+      await redis.xadd(outboxKey(workerId), '*', 'm', JSON.stringify([message]))
     },
     letGo: release
   }
@@ -125,18 +125,20 @@ interface CountInput {
   waits?: boolean
   seconds?: number
   queue?: string
+  /** Units without files. */
+  bare?: boolean
 }
 
 const COUNT: JobDefinition = {
   task: 'count',
   async *plan(job, context) {
-    const { units, fail, waits, seconds = 1, queue = 'cpu' } = job.input as unknown as CountInput
+    const { units, fail, waits, seconds = 1, queue = 'cpu', bare } = job.input as unknown as CountInput
     const input = await context.store('input.txt', Buffer.from(`input ${job.input.salt ?? job.id}`))
     const draft = (index: number, task = 'square') => ({
       task,
       index,
       queue,
-      input,
+      input: bare ? null : input,
       params: { index, salt: job.input.salt ?? job.id },
       blobs: {},
       span: {},

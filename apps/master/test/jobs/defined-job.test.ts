@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
-import type { TakenUnit } from '@sc/shared/queues.ts'
+import type { TakenEntry } from '@sc/shared/queues.ts'
 import { beforeAll, expect, it, vi } from 'vitest'
 import { loadJobs } from '../../src/jobs/load-jobs.ts'
 import { useEngine } from './use-engine.ts'
 
-const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
+const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
 const folder = join(import.meta.dirname, '../fixtures/jobs')
@@ -34,7 +34,7 @@ async function submit(task: string, input: Record<string, unknown>): Promise<str
   return (await at.engine.submitTask({ ...how, task, queue: null, input, keyId: 'test' })).jobId
 }
 
-const takeOne = (): Promise<TakenUnit> =>
+const takeOne = (): Promise<TakenEntry> =>
   vi.waitFor(async () => {
     const taken = await at.world.take('cpu+add')
     if (!taken) throw new Error('no unit waits')
@@ -42,16 +42,16 @@ const takeOne = (): Promise<TakenUnit> =>
   }, WAIT)
 
 /** Adds, as a worker with the task would. */
-async function work(taken: TakenUnit): Promise<void> {
-  const { a, b } = taken.unit.params as { a: number; b: number }
-  const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 's' }
+async function work(taken: TakenEntry): Promise<void> {
+  const { a, b } = taken.units[0].params as { a: number; b: number }
+  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   await at.world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
   await at.world.letGo(taken)
 }
 
-async function fail(taken: TakenUnit): Promise<void> {
-  const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 's' }
+async function fail(taken: TakenEntry): Promise<void> {
+  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
   const error = { code: 'SC_TASK_FAILED', title: 'The task failed', detail: 'it fell over' } as const
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })

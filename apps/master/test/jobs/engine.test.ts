@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { giveBack, type TakenUnit } from '@sc/shared/queues.ts'
+import type { TakenEntry } from '@sc/shared/queues.ts'
 import { controlChannel } from '@sc/shared/redis-keys.ts'
 import { sql } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
 import { MAX_CRASHES } from '../../src/jobs/verdict.ts'
 import { useEngine } from './use-engine.ts'
 
-const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
+const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
 describe('the engine', () => {
   const at = useEngine()
 
-  async function takeOne(queue = 'cpu'): Promise<TakenUnit> {
+  async function takeOne(queue = 'cpu'): Promise<TakenEntry> {
     return await vi.waitFor(async () => {
       const taken = await at.world.take(queue)
       if (!taken) throw new Error('no unit waits')
@@ -21,8 +21,8 @@ describe('the engine', () => {
   }
 
   /** What a healthy worker does with a unit. */
-  async function work(taken: TakenUnit, workerId = 'w-1', attemptId: string = randomUUID()): Promise<void> {
-    const { unitId, index } = taken.unit
+  async function work(taken: TakenEntry, workerId = 'w-1', attemptId: string = randomUUID()): Promise<void> {
+    const { unitId, index } = taken.units[0]
     await at.world.say(workerId, { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
     await at.world.say(workerId, {
       type: 'result',
@@ -36,10 +36,10 @@ describe('the engine', () => {
   }
 
   async function failOnce(
-    taken: TakenUnit,
+    taken: TakenEntry,
     code: 'SC_TASK_FAILED' | 'SC_TASK_TIMEOUT' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT' | 'SC_OUT_OF_MEMORY'
   ): Promise<void> {
-    const { unitId } = taken.unit
+    const { unitId } = taken.units[0]
     const attemptId = randomUUID()
     const error = { code, title: code, detail: 'it fell over' }
     await at.world.say('w-1', { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
@@ -82,7 +82,7 @@ describe('the engine', () => {
   it('takes the first result of a unit and drops a second one', async () => {
     const jobId = await submit({ units: 2 })
     const taken = await takeOne()
-    const { unitId } = taken.unit
+    const { unitId } = taken.units[0]
     await work(taken)
     await at.world.say('w-2', {
       type: 'result',
@@ -99,7 +99,7 @@ describe('the engine', () => {
 
   it('accepts a late result of an attempt that was thought lost while the unit is open', async () => {
     const jobId = await submit({ units: 1 })
-    const { unit } = await takeOne()
+    const [unit] = (await takeOne()).units
     const started = { type: 'started', unitId: unit.unitId, slot: 's', waitedMs: 0 } as const
     await at.world.say('w-1', { ...started, attemptId: 'first' })
     await at.world.say('w-2', { ...started, attemptId: 'second' })
@@ -149,7 +149,7 @@ describe('the engine', () => {
     await failOnce(await takeOne(), 'SC_TASK_FAILED')
     await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.attempts).toBe(1), WAIT)
     const [unit] = await at.world.units(jobId)
-    expect(unit).toMatchObject({ status: 'QUEUED', sent_at: null })
+    expect(unit).toMatchObject({ status: 'QUEUED', entry: null })
     expect(Number(unit?.not_before) - Number(unit?.queued_at)).toBeGreaterThanOrEqual(500)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
@@ -169,7 +169,7 @@ describe('the engine', () => {
 
   it('fails a result that cannot be stored, and goes on with the others', async () => {
     const jobId = await submit({ units: 2 })
-    const { unit } = await takeOne()
+    const [unit] = (await takeOne()).units
     const attempt = { unitId: unit.unitId, attemptId: 'a', slot: 's' }
     await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
     await at.world.say('w-1', { type: 'result', ...attempt, output: 'a NUL: \0', timings: TIMINGS })
@@ -189,22 +189,25 @@ describe('the engine', () => {
   it('queues a unit that was handed back, at no cost', async () => {
     const jobId = await submit({ units: 1 })
     const taken = await takeOne()
-    const attempt = { unitId: taken.unit.unitId, attemptId: 'a', slot: 's' }
+    const attempt = { unitId: taken.units[0].unitId, attemptId: 'a', slot: 's' }
     await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-    await at.world.say('w-1', { type: 'returned', ...attempt })
-    await giveBack(taken)
+    await at.world.say('w-1', { type: 'returned', ...attempt, entry: taken.jobId })
+    await at.world.letGo(taken)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
-    expect(await at.world.units(jobId)).toMatchObject([{ attempts: 0, crashes: 0, dispatch: 0 }])
+    expect(await at.world.units(jobId)).toMatchObject([{ attempts: 0, crashes: 0, dispatch: 1 }])
   })
 
   it('cancels: queues are emptied, the running slot is told, a late result does not count', async () => {
     const jobId = await submit({ units: 3 })
     const taken = await takeOne()
-    const { unitId } = taken.unit
+    const { unitId } = taken.units[0]
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'a', slot: 's', waitedMs: 0 })
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
-    await vi.waitFor(async () => expect((await at.world.units(jobId))[taken.unit.index]?.status).toBe('RUNNING'), WAIT)
+    await vi.waitFor(
+      async () => expect((await at.world.units(jobId))[taken.units[0].index]?.status).toBe('RUNNING'),
+      WAIT
+    )
     const heard: string[] = []
     const ear = at.world.redis.duplicate()
     await ear.subscribe(controlChannel('w-1'))
@@ -233,7 +236,7 @@ describe('the engine', () => {
     await at.world.redis.flushall()
     await at.world.db
       .updateTable('units')
-      .set({ touched_at: new Date(0) })
+      .set({ touched_at: new Date(0), sent_at: new Date(0) })
       .execute()
     await at.engine.stop()
     at.start()
@@ -245,7 +248,7 @@ describe('the engine', () => {
   it('counts a failed attempt once, however often it is read', async () => {
     const jobId = await submit({ units: 1 })
     const taken = await takeOne()
-    const attempt = { unitId: taken.unit.unitId, attemptId: 'a', slot: 's' }
+    const attempt = { unitId: taken.units[0].unitId, attemptId: 'a', slot: 's' }
     const error = { code: 'SC_TASK_FAILED', title: 'x', detail: 'y' } as const
     const once = async () => {
       await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
@@ -273,13 +276,13 @@ describe('the engine', () => {
       // All of it is read together.
       await at.engine.stop()
       await work(first)
-      const attempt = { unitId: second.unit.unitId, attemptId: 'a', slot: 's' }
+      const attempt = { unitId: second.units[0].unitId, attemptId: 'a', slot: 's' }
       await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
       await at.world.say('w-1', { type: 'result', ...attempt, output: 'poison', timings: TIMINGS })
       await work(third)
       at.start()
       await ended(jobId, 'PARTIAL')
-      expect((await at.world.units(jobId))[second.unit.index]).toMatchObject({
+      expect((await at.world.units(jobId))[second.units[0].index]).toMatchObject({
         status: 'FAILED',
         error: { code: 'SC_INTERNAL', detail: expect.stringContaining('this is poison') }
       })
@@ -315,7 +318,7 @@ describe('the engine', () => {
     const jobId = await submit({ units: 1 })
     const taken = await takeOne()
     await at.engine.stop()
-    const { unitId } = taken.unit
+    const { unitId } = taken.units[0]
     await at.world.say('w-1', { type: 'result', unitId, attemptId: 'a', slot: 's', output: 5, timings: TIMINGS })
     await at.world.redis.xreadgroup('GROUP', 'masters', 'one', 'COUNT', 10, 'STREAMS', 'sc:out:w-1', '>')
     at.start()
@@ -338,7 +341,7 @@ describe('the engine', () => {
   it('lets a plan wait for a result', async () => {
     const jobId = await submit({ units: 1, waits: true })
     const ask = await takeOne()
-    expect(ask.unit.task).toBe('ask')
+    expect(ask.units[0].task).toBe('ask')
     await work(ask)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')

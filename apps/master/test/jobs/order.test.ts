@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { countUnits, type TakenUnit } from '@sc/shared/queues.ts'
+import { countEntries, type TakenEntry } from '@sc/shared/queues.ts'
 import { describe, expect, it, vi } from 'vitest'
 import { inBatches } from '../../src/jobs/in-batches.ts'
 import { useEngine } from './use-engine.ts'
@@ -22,7 +22,7 @@ describe('who goes first', () => {
   }
 
   /** What a slot does: takes the first unit once the head of the queue is there, and ends it. */
-  async function workNext(): Promise<TakenUnit> {
+  async function workNext(): Promise<TakenEntry> {
     const open = await at.world.db
       .selectFrom('units')
       .select('id')
@@ -33,10 +33,10 @@ describe('who goes first', () => {
     await vi.waitFor(async () => {
       const unit = await at.world.db
         .selectFrom('units')
-        .select('sent_at')
+        .select('entry')
         .where('id', '=', open?.id ?? '')
         .executeTakeFirstOrThrow()
-      expect(unit.sent_at).not.toBeNull()
+      expect(unit.entry).not.toBeNull()
     }, WAIT)
     const taken = await vi.waitFor(async () => {
       const one = await at.world.take()
@@ -47,9 +47,9 @@ describe('who goes first', () => {
     return taken
   }
 
-  async function finish(taken: TakenUnit): Promise<void> {
-    const attempt = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 's' }
-    const timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
+  async function finish(taken: TakenEntry): Promise<void> {
+    const attempt = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
+    const timings = { waited: 0, fetched: 0, ran: 1_000, reported: 0 }
     await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
     await at.world.say('w-1', { type: 'result', ...attempt, output: null, timings })
     await at.world.letGo(taken)
@@ -57,7 +57,7 @@ describe('who goes first', () => {
       const unit = await at.world.db
         .selectFrom('units')
         .select('status')
-        .where('id', '=', taken.unit.unitId)
+        .where('id', '=', taken.units[0].unitId)
         .executeTakeFirstOrThrow()
       expect(unit.status).toBe('DONE')
     }, WAIT)
@@ -65,14 +65,14 @@ describe('who goes first', () => {
 
   async function workMany(count: number): Promise<string[]> {
     const jobs: string[] = []
-    for (let n = 0; n < count; n++) jobs.push((await workNext()).unit.jobId)
+    for (let n = 0; n < count; n++) jobs.push((await workNext()).units[0].jobId)
     return jobs
   }
 
   it('a short job that comes behind a long one is done before the third unit of the long one', async () => {
     const long = await submit({ units: 24, seconds: 150 })
     const first = await workNext()
-    expect(first.unit.jobId).toBe(long)
+    expect(first.units[0].jobId).toBe(long)
     const short = await submit({ units: 1, seconds: 3 })
     expect(await workMany(2)).toContain(short)
   })
@@ -105,11 +105,11 @@ describe('who goes first', () => {
 
   it('only what goes next is in Redis', async () => {
     const jobId = await submit({ units: 300 })
-    await vi.waitFor(async () => expect((await countUnits(at.world.queueOf('cpu'))).waiting).toBe(8), WAIT)
+    await vi.waitFor(async () => expect((await countEntries(at.world.queueOf('cpu'))).waiting).toBe(8), WAIT)
     expect((await workMany(40)).every(id => id === jobId)).toBe(true)
-    expect((await countUnits(at.world.queueOf('cpu'))).waiting).toBeLessThan(60)
+    expect((await countEntries(at.world.queueOf('cpu'))).waiting).toBeLessThan(60)
     await at.engine.cancel(jobId)
-    expect(await countUnits(at.world.queueOf('cpu'))).toEqual({ waiting: 0, active: 0 })
+    expect(await countEntries(at.world.queueOf('cpu'))).toEqual({ waiting: 0, active: 0 })
   })
 
   it('two masters send each unit once', async () => {
@@ -117,7 +117,7 @@ describe('who goes first', () => {
     try {
       await submit({ units: 40 })
       const worked: string[] = []
-      for (let n = 0; n < 40; n++) worked.push((await workNext()).unit.unitId)
+      for (let n = 0; n < 40; n++) worked.push((await workNext()).units[0].unitId)
       expect(new Set(worked).size).toBe(40)
       expect(await at.world.take()).toBeNull()
     } finally {

@@ -84,7 +84,7 @@ describe('schedules', () => {
     expect(job).toMatchObject({ input: { text: 'one two' }, key_id: 'test', run_at: null })
     await vi.waitFor(async () => {
       const taken = await world.take('cpu+word-count')
-      expect(taken?.unit).toMatchObject({ jobId: job?.id, params: { text: 'one two' }, deadline: 1500 })
+      expect(taken?.units[0]).toMatchObject({ jobId: job?.id, params: { text: 'one two' }, deadline: 1500 })
     }, WAIT)
   })
 

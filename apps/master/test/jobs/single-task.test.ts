@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorCode } from '@sc/shared/errors.ts'
-import type { TakenUnit } from '@sc/shared/queues.ts'
+import type { TakenEntry } from '@sc/shared/queues.ts'
 import { describe, expect, it, vi } from 'vitest'
 import type { TaskRequest } from '../../src/jobs/submit-task.ts'
 import { useEngine } from './use-engine.ts'
 
-const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
+const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
 const at = useEngine()
@@ -16,7 +16,7 @@ async function submit(change: Partial<TaskRequest> = {}): Promise<string> {
   return (await at.engine.submitTask({ ...request, ...how, ...change })).jobId
 }
 
-const takeOne = (): Promise<TakenUnit> =>
+const takeOne = (): Promise<TakenEntry> =>
   vi.waitFor(async () => {
     const taken = await at.world.take()
     if (!taken) throw new Error('no unit waits')
@@ -24,8 +24,8 @@ const takeOne = (): Promise<TakenUnit> =>
   }, WAIT)
 
 /** One attempt of a worker, to its end. */
-async function attempt(taken: TakenUnit, end: { output: unknown } | { code: ErrorCode }): Promise<void> {
-  const about = { unitId: taken.unit.unitId, attemptId: randomUUID(), slot: 'cpu-0' }
+async function attempt(taken: TakenEntry, end: { output: unknown } | { code: ErrorCode }): Promise<void> {
+  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   if ('output' in end) await at.world.say('w-1', { type: 'result', ...about, output: end.output, timings: TIMINGS })
   else {
@@ -42,14 +42,14 @@ describe('a job of one unit', () => {
   it('gives its worker the input and nothing else, and has the output of its unit', async () => {
     const jobId = await submit({ timeoutMs: 1234 })
     const taken = await takeOne()
-    expect(taken.unit).toMatchObject({
+    expect(taken.units[0]).toMatchObject({
       jobId,
       task: 'word-count',
       inputRef: null,
       params: { text: 'one two' },
       deadline: 1234
     })
-    expect(taken.unit.params).toEqual({ text: 'one two' })
+    expect(taken.units[0].params).toEqual({ text: 'one two' })
     await attempt(taken, { output: { words: 2 } })
     await ended(jobId, 'COMPLETED')
     expect(await at.world.job(jobId)).toMatchObject({ output: { words: 2 }, output_ref: null, error: null })
@@ -89,9 +89,9 @@ describe('a job of one unit', () => {
     const runAt = new Date(Date.now() + 1_500)
     const jobId = await submit({ runAt })
     const other = await submit()
-    expect((await takeOne()).unit.jobId).toBe(other)
+    expect((await takeOne()).units[0].jobId).toBe(other)
     expect(await at.world.take()).toBeNull()
-    expect((await takeOne()).unit.jobId).toBe(jobId)
+    expect((await takeOne()).units[0].jobId).toBe(jobId)
     expect(Date.now()).toBeGreaterThanOrEqual(runAt.getTime())
   })
 })
@@ -105,7 +105,7 @@ describe('a retry', () => {
     expect(await at.world.job(jobId)).toMatchObject({ status: 'PENDING', error: null, finished_at: null })
     expect(await at.world.units(jobId)).toMatchObject([{ status: 'QUEUED', attempts: 0, error: null }])
     const again = await takeOne()
-    expect(again.unit.unitId).toBe(`${jobId}.word-count.0`)
+    expect(again.units[0].unitId).toBe(`${jobId}.word-count.0`)
     await attempt(again, { output: 2 })
     await ended(jobId, 'COMPLETED')
     expect((await at.world.job(jobId)).output).toBe(2)
@@ -117,14 +117,14 @@ describe('a retry', () => {
     at.start()
     for (let n = 0; n < 3; n++) {
       const taken = await takeOne()
-      await attempt(taken, taken.unit.index === 1 ? { code: 'SC_TASK_FAILED' } : { output: taken.unit.index })
+      await attempt(taken, taken.units[0].index === 1 ? { code: 'SC_TASK_FAILED' } : { output: taken.units[0].index })
     }
     await ended(jobId, 'PARTIAL')
     const input = `units/${jobId}/input.txt`
     await vi.waitFor(async () => await expect(at.world.blobs.size(input)).rejects.toThrow(), WAIT)
     await at.engine.retry(jobId)
     const taken = await takeOne()
-    expect([taken.unit.index, taken.unit.inputRef]).toEqual([1, input])
+    expect([taken.units[0].index, taken.units[0].inputRef]).toEqual([1, input])
     // What its end removed is there again.
     expect(await at.world.blobs.size(input)).toBeGreaterThan(0)
     expect(await at.world.take()).toBeNull()
@@ -170,10 +170,10 @@ describe('a retry', () => {
 })
 
 describe('what a task says', () => {
-  const say = (taken: TakenUnit, message: string, fields?: Record<string, unknown>) =>
+  const say = (taken: TakenEntry, message: string, fields?: Record<string, unknown>) =>
     at.world.say('w-1', {
       type: 'log',
-      unitId: taken.unit.unitId,
+      unitId: taken.units[0].unitId,
       attemptId: 'a',
       level: 'info',
       message,
@@ -198,12 +198,12 @@ describe('what a task says', () => {
     await ended(jobId, 'COMPLETED')
     const kept = await lines(jobId)
     expect(kept.slice(0, 2)).toEqual([
-      { level: 'info', message: 'first', fields: { step: 1 }, unit_id: taken.unit.unitId },
+      { level: 'info', message: 'first', fields: { step: 1 }, unit_id: taken.units[0].unitId },
       {
         level: 'info',
         message: 'a\ufffdb \ufffd c',
         fields: { text: 'NUL \ufffd and \\u0000 and half \ufffd' },
-        unit_id: taken.unit.unitId
+        unit_id: taken.units[0].unitId
       }
     ])
     expect(kept[2]?.message).toBe(`${'é'.repeat(4096)} … (cut: 10000 bytes)`)

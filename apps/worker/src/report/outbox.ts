@@ -1,10 +1,11 @@
 /**
  * DESIGN: what this worker says of its attempts, written to its own stream in order, at least once.
  *
- * Messages wait in a buffer; one batch at a time is on its way, as one MULTI, so that a batch is in the stream whole and
- * in order or not at all. `redis` is without BullMQ's scripts: ioredis hangs each of them on every pipeline it makes. While Redis is away the buffer grows: beyond MAX_WAITING progress is dropped, then logs; what
- * ends an attempt never is (there are at most as many of those as slots, since each slot waits for its own). A batch
- * whose answer was lost is sent again: the reader knows a message by its attemptId.
+ * Messages wait in a buffer; one batch at a time is on its way, as one entry of the stream, so that it is there whole and
+ * in order or not at all. What is not urgent waits LATER_MS for company. `redis` is without BullMQ's scripts: ioredis
+ * hangs each of them on every pipeline it makes. While Redis is away the buffer grows: beyond MAX_WAITING progress is
+ * dropped, then logs; what ends an attempt never is (there are at most as many of those as slots have units at once, since
+ * each slot waits for its own). A batch whose answer was lost is sent again: the reader knows a message by its attemptId.
  */
 import type { Logger } from '@sc/shared/log.ts'
 import type { Redis } from '@sc/shared/redis.ts'
@@ -13,11 +14,14 @@ import type { OutboxMessage } from '@sc/shared/unit.ts'
 
 const MAX_WAITING = 2_000
 const MAX_BATCH = 200
+/** A larger message is a batch of its own. */
+const MAX_BATCH_LENGTH = 1024 ** 2
+const LATER_MS = 5
 const RETRY_MS = 250
 
 export interface Outbox {
   /** Resolves when the message is in the stream: true, or false when it was dropped or the outbox closed first. */
-  add(message: OutboxMessage): Promise<boolean>
+  add(message: OutboxMessage, options?: { isUrgent: boolean }): Promise<boolean>
   /** Writes what is left, for at most `timeoutMs`. */
   close(timeoutMs: number): Promise<void>
 }
@@ -32,11 +36,12 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   const key = outboxKey(workerId)
   let waiting: Waiting[] = []
   let writing: Promise<void> | undefined
+  let later: NodeJS.Timeout | undefined
   let closed = false
 
   async function writeAll(): Promise<void> {
     while (waiting.length > 0 && !closed) {
-      const batch = waiting.slice(0, MAX_BATCH)
+      const batch = nextBatch(waiting)
       if (await write(batch)) {
         waiting = waiting.slice(batch.length)
         for (const message of batch) message.settle(true)
@@ -50,12 +55,7 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     // A command given now would wait inside the client, out of reach of the bound.
     if (redis.status !== 'ready') return false
     try {
-      const [only] = batch
-      if (only && batch.length === 1) return (await redis.xadd(key, '*', 'm', only.json)) !== null
-      const transaction = redis.multi()
-      for (const message of batch) transaction.xadd(key, '*', 'm', message.json)
-      const answers = await transaction.exec()
-      return answers?.every(([error]) => error === null) ?? false
+      return (await redis.xadd(key, '*', 'm', `[${batch.map(({ json }) => json).join(',')}]`)) !== null
     } catch (error) {
       log.warn({ err: error, messages: batch.length }, 'The outbox could not be written; it is tried again')
       return false
@@ -63,6 +63,8 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   }
 
   function start(): void {
+    clearTimeout(later)
+    later = undefined
     writing ??= writeAll().finally(() => {
       writing = undefined
       if (waiting.length > 0 && !closed) start()
@@ -78,16 +80,18 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     }
   }
 
-  function add(message: OutboxMessage): Promise<boolean> {
+  function add(message: OutboxMessage, { isUrgent } = { isUrgent: true }): Promise<boolean> {
     if (closed) return Promise.resolve(false)
     makeRoom()
     const { promise, resolve } = Promise.withResolvers<boolean>()
     waiting.push({ type: message.type, json: JSON.stringify(message), settle: resolve })
-    start()
+    if (isUrgent || waiting.length >= MAX_BATCH) start()
+    else later ??= setTimeout(start, LATER_MS)
     return promise
   }
 
   async function flushed(): Promise<void> {
+    if (waiting.length > 0) start()
     while (writing) await writing
   }
 
@@ -99,6 +103,16 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   }
 
   return { add, close }
+}
+
+/** The first messages, as many as make one entry. */
+function nextBatch(waiting: Waiting[]): Waiting[] {
+  let length = 0
+  const end = waiting.findIndex(({ json }, at) => {
+    length += json.length
+    return at === MAX_BATCH || (at > 0 && length > MAX_BATCH_LENGTH)
+  })
+  return waiting.slice(0, end === -1 ? waiting.length : end)
 }
 
 function sleep(ms: number): Promise<void> {

@@ -7,7 +7,10 @@ import type { Outbox } from '../report/outbox.ts'
 import { createProgress } from '../report/progress.ts'
 import type { RunTask } from './run-task.ts'
 
-/** Why an attempt is stopped from outside: the master no longer wants it, or this worker is going. */
+/** An attempt among other short ones that is over by then need not say that it started. */
+const SLOW_MS = 20
+
+/** Why an attempt is stopped from outside: the master no longer wants it, or this slot gives it back. */
 export type StopReason = 'cancelled' | 'returned'
 
 export interface AttemptDeps {
@@ -18,52 +21,74 @@ export interface AttemptDeps {
   log: Logger
 }
 
+export interface AttemptOptions {
+  /** Id of the entry that the unit came in. */
+  entry: string
+  /** The entry has several units: this one waits for its turn, and takes but milliseconds. */
+  isOneOfMany: boolean
+  /** Carries a StopReason. */
+  signal: AbortSignal
+  onBegin(): void
+}
+
 export type Outcome = Extract<OutboxMessage, { type: 'result' | 'error' | 'returned' }>
 
 /**
  * One try at a unit: says that it started, fetches its files, runs its task, and says what came of it. Resolves when that
  * is in the outbox, with `written` false when Redis stayed away until the end. The one place where a throw becomes an
- * outcome. `signal` carries a StopReason.
+ * outcome.
  */
 export async function runAttempt(
   deps: AttemptDeps,
   unit: UnitPayload,
-  signal: AbortSignal
+  { entry, isOneOfMany, signal, onBegin }: AttemptOptions
 ): Promise<{ outcome: Outcome; written: boolean }> {
   const { slotId, outbox, runTask } = deps
   const about = { unitId: unit.unitId, attemptId: randomUUID() }
+  const messages = { isUrgent: !isOneOfMany }
   // `waited` is the master's to fill in: nothing here may compare the clocks of two machines.
   const timings: Timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
   const lap = createLaps()
-  const reported = stopwatch(outbox.add({ type: 'started', ...about, slot: slotId, waitedMs: 0 }))
-  const progress = createProgress(
-    (fraction, partial) =>
-      void outbox.add({ type: 'progress', ...about, fraction, ...(partial === undefined ? {} : { partial }) })
-  )
+  const start = createStart(() => outbox.add({ type: 'started', ...about, slot: slotId, waitedMs: 0 }, messages))
+  const progress = createProgress((fraction, partial) => {
+    start.say()
+    void outbox.add({ type: 'progress', ...about, fraction, ...(partial === undefined ? {} : { partial }) }, messages)
+  })
+  let hasBegun = !isOneOfMany
   let files: UnitFiles | undefined
   let outcome: Outcome
+  if (!isOneOfMany) start.say()
   try {
     files = await deps.fetchFiles(unit, signal)
     timings.fetched = lap()
     const output = await runTask(unit, files.paths, {
       signal,
+      onBegin: () => {
+        // Behind the others of its entry it has but waited.
+        lap()
+        hasBegun = true
+        start.sayIfSlow()
+        onBegin()
+      },
       onProgress: progress.add,
       onLog: (level, message, fields) =>
-        void outbox.add({ type: 'log', ...about, level, message, ...(fields ? { fields } : {}) })
+        void outbox.add({ type: 'log', ...about, level, message, ...(fields ? { fields } : {}) }, messages)
     })
     outcome = { type: 'result', ...about, slot: slotId, output, timings }
   } catch (thrown) {
-    const error = outcomeError(thrown, signal)
+    const error = hasBegun ? outcomeError(thrown, signal) : null
+    // An error is said of an attempt that is known.
+    if (error) start.say()
     outcome = error
       ? { type: 'error', ...about, slot: slotId, error: error.toReport(), retryable: error.retryable, timings }
-      : { type: 'returned', ...about, slot: slotId }
+      : { type: 'returned', ...about, slot: slotId, entry }
   } finally {
     files?.release()
     progress.stop()
   }
   timings.ran = lap()
-  timings.reported = reported()
-  const written = await outbox.add(outcome)
+  timings.reported = start.reportedMs()
+  const written = await outbox.add(outcome, messages)
   return { outcome, written }
 }
 
@@ -73,14 +98,37 @@ function outcomeError(thrown: unknown, signal: AbortSignal): ScError | null {
   return signal.reason === 'returned' ? null : new ScError('SC_CANCELLED', 'The unit was cancelled while it ran.')
 }
 
-/** Whole milliseconds that something took, or has taken so far: here, a word to be in Redis. */
-function stopwatch(task: Promise<unknown>): () => number {
-  const startMs = performance.now()
-  let endMs: number | undefined
-  void task.then(() => {
-    endMs = performance.now()
-  })
-  return () => Math.round((endMs ?? performance.now()) - startMs)
+interface Start {
+  say(): void
+  sayIfSlow(): void
+  /** Whole milliseconds that the word took to be in Redis, or has taken so far; says it no more if it was not said. */
+  reportedMs(): number
+}
+
+/** Says at most once that an attempt started. */
+function createStart(send: () => Promise<unknown>): Start {
+  let saidMs: number | undefined
+  let writtenMs: number | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  function say(): void {
+    if (saidMs !== undefined) return
+    saidMs = performance.now()
+    void send().then(() => {
+      writtenMs = performance.now()
+    })
+  }
+
+  return {
+    say,
+    sayIfSlow: () => {
+      if (saidMs === undefined) timer = setTimeout(say, SLOW_MS)
+    },
+    reportedMs: () => {
+      clearTimeout(timer)
+      return saidMs === undefined ? 0 : Math.round((writtenMs ?? performance.now()) - saidMs)
+    }
+  }
 }
 
 /** Whole milliseconds since the last call, by this machine's own clock. */

@@ -1,19 +1,19 @@
 import type { Logger } from '@sc/shared/log.ts'
-import { extendLocks, type TakenUnit } from '@sc/shared/queues.ts'
+import { extendLocks, type TakenEntry } from '@sc/shared/queues.ts'
 
 /** Three renewals fit into LOCK_MS: one may get lost. */
 const RENEW_EVERY_MS = 1_500
 
 export interface LockKeeper {
-  hold(taken: TakenUnit): void
-  drop(taken: TakenUnit): void
+  hold(taken: TakenEntry): void
+  drop(taken: TakenEntry): void
   stop(): void
 }
 
-/** Renews the locks of every unit that this worker has. A lost lock ends nothing here: the master decides whose result counts. */
-export function startLockKeeper(log: Logger, onLost: (taken: TakenUnit) => void = () => {}): LockKeeper {
-  const held = new Set<TakenUnit>()
-  const lost = new WeakSet<TakenUnit>()
+/** Renews the locks of every entry that this worker has. A lost lock ends nothing here: the master decides whose result counts. */
+export function startLockKeeper(log: Logger, onLost: (taken: TakenEntry) => void = () => {}): LockKeeper {
+  const held = new Set<TakenEntry>()
+  const lost = new WeakSet<TakenEntry>()
   let renewing = false
 
   async function renew(): Promise<void> {
@@ -22,12 +22,12 @@ export function startLockKeeper(log: Logger, onLost: (taken: TakenUnit) => void 
     renewing = true
     try {
       for (const taken of await extendLocks([...held])) {
-        if (!lost.has(taken)) log.warn({ unitId: taken.unit.unitId }, 'The lock of the unit is lost; it runs on')
+        if (!lost.has(taken)) log.warn({ entry: taken.jobId }, 'The lock of the units is lost; they run on')
         lost.add(taken)
         onLost(taken)
       }
     } catch (error) {
-      log.warn({ err: error, units: held.size }, 'Locks could not be renewed')
+      log.warn({ err: error, entries: held.size }, 'Locks could not be renewed')
     } finally {
       renewing = false
     }

@@ -2,6 +2,8 @@ import type { UnitPayload } from '@sc/shared/unit.ts'
 
 export interface TaskHooks {
   signal: AbortSignal
+  /** It begins: nothing is before it in its process any more. */
+  onBegin(): void
   onProgress(fraction: number, partial: unknown): void
   onLog(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void
 }

@@ -1,7 +1,7 @@
 /**
  * DESIGN: a slot is one GPU or one CPU lane. It owns one Python process and runs one unit at a time.
  *
- *   starting --child ready--> idle --unit taken--> running --outcome written, unit released--> idle
+ *   starting --child ready--> idle --entry taken--> running --outcomes written, entry released--> idle
  *      ^  |                    ^ |                    |
  *      |  3 deaths at start    | free, held           | the child died, or has had too much memory
  *      |  v                    | v                    v
@@ -10,8 +10,8 @@
  * - starting: a child is on its way; START_TRIES deaths in a row put the slot out of service, with the last reason.
  * - out-of-service: tried again every RETRY_START_MS; takes no units.
  * - idle: waits on the markers of its queues, and looks at least every LOOK_AGAIN_MS.
- * - running: the lock is renewed by the lock keeper; `cancel` and `stop` abort the attempt. The outcome is in the
- *   outbox before the unit's job leaves Redis: a worker that dies in between makes the unit run twice, never none.
+ * - running: the lock is renewed by the lock keeper; `cancel` and `stop` abort attempts. The outcomes are in the outbox
+ *   before the entry leaves Redis: a worker that dies in between makes a unit run twice, never none.
  * - draining, reserved: takes nothing while something in `holds.ts` holds. A unit that runs goes on. Then the child is
  *   ended: the machine's memory is its owner's.
  * Which queues it serves follows from its child's tasks: until the first child is ready, those that every worker serves.
@@ -22,16 +22,17 @@ import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { SlotState } from '@sc/shared/presence.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
-import { giveBack, release, type TakenUnit, type UnitQueue } from '@sc/shared/queues.ts'
+import { release, type TakenEntry, type UnitQueue } from '@sc/shared/queues.ts'
 import type { Device } from '../python/command.ts'
 import { runOnChild } from '../tasks/run-on-child.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
 import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
-import { type AttemptDeps, type Outcome, runAttempt, type StopReason } from './attempt.ts'
+import type { AttemptDeps, Outcome } from './attempt.ts'
 import { createHolds, type Hold } from './holds.ts'
 import type { LockKeeper } from './lock-keeper.ts'
-import { createTake, type TakeDeps } from './take-unit.ts'
+import { type EntryRun, runEntry } from './run-entry.ts'
+import { createTake, type TakeDeps } from './take-entry.ts'
 
 const START_TRIES = 3
 const RETRY_START_MS = 30_000
@@ -64,11 +65,11 @@ export class Slot {
   #stateNow: SlotState['state'] = 'starting'
   #reason: string | null = null
   readonly #holds = createHolds()
-  readonly #take: () => Promise<TakenUnit | undefined>
+  readonly #take: () => Promise<TakenEntry | undefined>
   #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
-  #running: { unitId: string; stop: AbortController } | undefined
+  #running: EntryRun | undefined
   #unitsOfChild = 0
   #ranOut = false
   #loop: Promise<void> | undefined
@@ -113,16 +114,16 @@ export class Slot {
     this.#deps.onChange()
   }
 
-  /** Stops the running unit, if it is one of these. */
+  /** Stops those of these units that it has. */
   cancel(unitIds: string[]): void {
-    if (this.#running && unitIds.includes(this.#running.unitId)) this.#stopUnit('cancelled')
+    this.#running?.stop('cancelled', unitIds)
   }
 
   /** Gives back what runs and ends the child. */
   async stop(): Promise<void> {
     this.hold('stopping', 'it is stopping')
     this.#stopping.abort()
-    this.#stopUnit('returned')
+    this.#running?.stop('returned')
     // While Redis is away the loop waits for it.
     await Promise.all([Promise.race([this.#loop, pause(STOP_MS, NEVER)]), this.#child?.stop()])
     await this.#deps.queues.serve([])
@@ -136,10 +137,6 @@ export class Slot {
     if (next === this.#stateNow) return
     this.#stateNow = next
     this.#deps.onChange()
-  }
-
-  #stopUnit(reason: StopReason): void {
-    this.#running?.stop.abort(reason)
   }
 
   async #run(): Promise<void> {
@@ -162,7 +159,7 @@ export class Slot {
     this.#state = 'idle'
     if (this.#holds.signal.aborted) return this.#untilFree(this.#child)
     const taken = await this.#take()
-    if (taken) await this.#runUnit(taken, this.#child)
+    if (taken) await this.#runUnits(taken, this.#child)
   }
 
   async #startChild(): Promise<void> {
@@ -210,28 +207,25 @@ export class Slot {
     await pause(isOut ? RETRY_START_MS : AFTER_FAILED_START_MS, this.#stopping.signal)
   }
 
-  async #runUnit(taken: TakenUnit, child: SlotTasks): Promise<void> {
+  async #runUnits(taken: TakenEntry, child: SlotTasks): Promise<void> {
     const { locks, besideUnit, queues, wasCancelled, onOutcome, log, id } = this.#deps
-    const { unit } = taken
-    const stop = new AbortController()
     const beside = new AbortController()
-    this.#state = 'running'
-    this.#running = { unitId: unit.unitId, stop }
-    this.#unitsOfChild++
     locks.hold(taken)
-    if (wasCancelled(unit.unitId)) stop.abort('cancelled')
     const runTask = runOnChild(child, this.#ready as Ready)
+    const run = runEntry({ ...this.#deps, slotId: id, runTask }, taken)
+    this.#running = run
+    this.#state = 'running'
+    this.#unitsOfChild += taken.units.length
+    run.stop('cancelled', taken.units.map(({ unitId }) => unitId).filter(wasCancelled))
+    void besideUnit(queues.open, beside.signal)
     try {
-      const deps: AttemptDeps = { ...this.#deps, slotId: id, runTask }
-      void besideUnit(queues.open, beside.signal)
-      const { outcome, written } = await runAttempt(deps, unit, stop.signal)
-      this.#ranOut = outcome.type === 'error' && outcome.error.code === 'SC_OUT_OF_MEMORY'
-      onOutcome(outcome)
-      // Not told to the master: the lock runs out and the unit runs again.
-      if (!written) return
-      await (outcome.type === 'returned' ? giveBack(taken) : release(taken))
+      const { outcomes, written } = await run.ended
+      this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')
+      for (const outcome of outcomes) onOutcome(outcome)
+      // Not told to the master: the lock runs out and the units run again.
+      if (written) await release(taken)
     } catch (error) {
-      log.debug({ err: error, unitId: unit.unitId }, 'The unit could not be released: another slot has it')
+      log.debug({ err: error, entry: taken.jobId }, 'The units could not be released: another slot has them')
     } finally {
       beside.abort()
       locks.drop(taken)

@@ -63,11 +63,24 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
     onEnded()
   })
 
+  let lines: string[] = []
+  /** All that is written at once goes in one piece: a system call for each line is what short tasks spend most time on. */
+  function write(line: string): void {
+    if (lines.push(`${line}\n`) === 1) queueMicrotask(flush)
+  }
+  function flush(): void {
+    if (child.stdin.writable) child.stdin.write(lines.join(''))
+    lines = []
+  }
+
   return {
     pid: child.pid,
     ended,
-    write: line => void (child.stdin.writable && child.stdin.write(`${line}\n`)),
-    closeInput: () => void child.stdin.end(),
+    write,
+    closeInput: () => {
+      flush()
+      child.stdin.end()
+    },
     signal
   }
 }

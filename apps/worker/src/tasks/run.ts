@@ -10,6 +10,8 @@ export interface Run {
   input: unknown
   deadlineMs: number
   signal: AbortSignal
+  /** The runs before it are over. */
+  onBegin?(): void
   onProgress(message: Extract<FromChild, { type: 'progress' }>): void
   onLog(message: Extract<FromChild, { type: 'log' }>): void
 }

@@ -1,16 +1,16 @@
 /**
  * DESIGN: one task process (Python or Node), owned from start to end; a new one is a new TaskProcess.
  *
- *   starting --ready--> ready --run--> running --result or error--> ready
+ *   starting --ready--> ready --run--> running --result or error of the last run--> ready
  *      |                  |               |
  *      +------------------+---------------+--the process ended--> dead
  *
  * - starting: `hello` is sent; no `ready` within START_TIMEOUT_MS ends the process.
- * - running: one `run` at a time. An abort sends `cancel`; a child that does not answer within CANCEL_ANSWER_MS gets
- *   SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL and rejects with SC_TASK_TIMEOUT. A Python
+ * - running: one run at a time; others may lie in the process, for their turn. An abort sends `cancel`; a child whose
+ *   turn at that run lasts CANCEL_ANSWER_MS longer gets SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL and rejects with SC_TASK_TIMEOUT. A Python
  *   process tells its memory from a thread of its own: one that says nothing for SILENT_MS is frozen, and gets SIGKILL. A
  *   Node process has one thread, which may compute.
- * - dead: nothing leaves it. The pending `ready` and `run` reject with SC_CHILD_DIED and the tail of stderr.
+ * - dead: nothing leaves it. The pending `ready` and every run reject with SC_CHILD_DIED and the tail of stderr.
  * The process leads a group of its own (Ctrl-C in a terminal must not end the units that drain), and ends by itself when
  * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slot-tasks.ts`.
  */
@@ -58,7 +58,10 @@ export class TaskProcess {
   readonly #process: ProcessGroup
   readonly #stderr = createTail(STDERR_TAIL_BYTES)
   readonly #readiness = Promise.withResolvers<Ready>()
-  #pending: PendingRun | undefined
+  /** In order; the first is the one that goes on. */
+  #runs: PendingRun[] = []
+  /** Ends what watches over the run that goes on. */
+  #endTurn = (): void => {}
   #heard = (): void => {}
   /** Why this side ended the process: says more than the signal that it died of. */
   #endedBecause = ''
@@ -89,30 +92,41 @@ export class TaskProcess {
     return this.#process.pid
   }
 
-  /** Runs one task. Rejects with the task's error, SC_CANCELLED after an abort, SC_TASK_TIMEOUT or SC_CHILD_DIED. */
+  /** Runs one task, after those asked for before. Rejects with the task's error, SC_CANCELLED after an abort, SC_TASK_TIMEOUT or SC_CHILD_DIED. */
   async run(run: Run): Promise<Answer> {
-    if (this.state !== 'ready')
+    if (this.state !== 'ready' && this.state !== 'running')
       throw new ScError('SC_CHILD_DIED', `the ${this.#options.language} process is ${this.state}, not ready`)
     if (run.signal.aborted) throw new ScError('SC_CANCELLED', 'stopped before it started')
-    this.state = 'running'
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const pending: PendingRun = { ...run, late: false, resolve, reject }
-    this.#pending = pending
-    const deadline = setTimeout(() => {
-      pending.late = true
-      this.kill('a task ran too long')
-    }, run.deadlineMs)
-    const stopWatching = this.#watchSilence()
-    const onAbort = (): void => void this.#cancel(run.id)
-    run.signal.addEventListener('abort', onAbort)
+    this.#runs.push(pending)
     this.#send({ type: 'run', id: run.id, task: run.task, input: run.input })
+    const onAbort = (): void => {
+      this.#send({ type: 'cancel', id: run.id })
+      if (this.#runs[0] === pending) void this.#awaitCancel(pending)
+    }
+    run.signal.addEventListener('abort', onAbort)
+    if (this.#runs.length === 1) this.#beginTurn(pending)
     try {
       return await promise
     } finally {
-      clearTimeout(deadline)
-      stopWatching()
       run.signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  #beginTurn(run: PendingRun): void {
+    this.state = 'running'
+    const deadline = setTimeout(() => {
+      run.late = true
+      this.kill('a task ran too long')
+    }, run.deadlineMs)
+    const stopWatching = this.#watchSilence()
+    this.#endTurn = () => {
+      clearTimeout(deadline)
+      stopWatching()
+    }
+    if (run.signal.aborted) void this.#awaitCancel(run)
+    run.onBegin?.()
   }
 
   /** Asks the process to end, then makes it. */
@@ -141,10 +155,9 @@ export class TaskProcess {
     return stop
   }
 
-  async #cancel(id: string): Promise<void> {
-    this.#send({ type: 'cancel', id })
+  async #awaitCancel(run: PendingRun): Promise<void> {
     await sleep(CANCEL_ANSWER_MS)
-    if (this.#pending?.id !== id) return
+    if (this.#runs[0] !== run) return
     this.#endedBecause ||= 'it did not answer `cancel`'
     await this.#terminate()
   }
@@ -194,7 +207,7 @@ export class TaskProcess {
   }
 
   #onRunMessage(message: Exclude<FromChild, { type: 'ready' | 'memory' }>): void {
-    const run = this.#pending
+    const [run] = this.#runs
     // A log line of no run belongs to the process; any other message of another run is late and of no use.
     if (message.type === 'log' && (!run || message.id !== run.id)) {
       this.#options.log[message.level]({ childPid: this.pid, ...message.fields }, message.message)
@@ -209,8 +222,11 @@ export class TaskProcess {
     } else if (message.type === 'log') {
       run.onLog(message)
     } else {
-      this.state = 'ready'
-      this.#pending = undefined
+      this.#endTurn()
+      this.#runs.shift()
+      const [next] = this.#runs
+      if (next) this.#beginTurn(next)
+      else this.state = 'ready'
       if (message.type === 'result') run.resolve({ output: message.output, metrics: message.metrics })
       else run.reject(run.signal.aborted ? cancelled(run) : errorOf(message))
     }
@@ -231,11 +247,11 @@ export class TaskProcess {
     const tail = this.#stderr.text()
     const detail = `The ${this.#options.language} process ended: ${reason}.${tail ? `\n${tail}` : ''}`
     this.#readiness.reject(new ScError('SC_CHILD_DIED', detail))
-    const run = this.#pending
-    this.#pending = undefined
-    if (!run) return
-    if (run.signal.aborted) run.reject(cancelled(run))
-    else run.reject(run.late ? timedOut(run, tail) : new ScError('SC_CHILD_DIED', detail))
+    this.#endTurn()
+    for (const run of this.#runs.splice(0)) {
+      if (run.signal.aborted) run.reject(cancelled(run))
+      else run.reject(run.late ? timedOut(run, tail) : new ScError('SC_CHILD_DIED', detail))
+    }
   }
 }
 

@@ -16,7 +16,9 @@ const started = (unitId: string): OutboxMessage => ({ type: 'started', unitId, a
 
 async function unitIdsIn(workerId: string): Promise<string[]> {
   const entries = await redis.xrange(`sc:out:${workerId}`, '-', '+')
-  return entries.map(([, fields]) => JSON.parse(fields[1] as string).unitId)
+  return entries.flatMap(([, fields]) =>
+    JSON.parse(fields[1] as string).map(({ unitId }: { unitId: string }) => unitId)
+  )
 }
 
 test('writes in order, and tells when', async () => {

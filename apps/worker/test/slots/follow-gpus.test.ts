@@ -1,4 +1,4 @@
-import { closeQueue, countUnits, openQueue } from '@sc/shared/queues.ts'
+import { closeQueue, countEntries, openQueue } from '@sc/shared/queues.ts'
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { until } from '../fixtures/children.ts'
 import { createFakeSmi } from '../fixtures/fake-smi.ts'
@@ -56,7 +56,7 @@ test('a GPU that comes gets a slot and its queues; one that goes gives its unit 
   await heard('returned', 'u')
   expect(await slotIds('cpu0')).toMatchObject({ queues: ['cpu'], gpus: [] })
   const gpu = openQueue(redis, 'gpu')
-  await until(async () => (await countUnits(gpu)).waiting === 1)
+  await until(async () => (await countEntries(gpu)).active === 0)
   await closeQueue(gpu)
 })
 
@@ -87,6 +87,7 @@ test('only three failures of nvidia-smi in a row mean that the GPUs are gone', a
   expect((await said()).map(message => message.type)).toEqual(['started'])
   smi.failTimes(3)
   await heard('returned', 'u')
+  await send('gpu', [unit('u', 'wait')])
   // It answers again, and the unit goes on in a new slot.
   await until(async () => (await said()).filter(message => message.type === 'started').length === 2)
 })

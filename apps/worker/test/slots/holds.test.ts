@@ -1,4 +1,4 @@
-import { closeQueue, countUnits, openQueue } from '@sc/shared/queues.ts'
+import { closeQueue, countEntries, openQueue } from '@sc/shared/queues.ts'
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createFakeSmi } from '../fixtures/fake-smi.ts'
 import { openCluster, unit } from '../fixtures/open-cluster.ts'
@@ -25,7 +25,7 @@ test('a worker that was drained before its restart starts drained, until it is r
   await start({}, { identity: { workerId: 'w', key: 'secret', draining: true } })
   await send('cpu', [unit('u', 'echo')])
   expect(await draining()).toMatchObject({ status: 'draining', reason: 'it was drained, until it is resumed' })
-  expect(await countUnits(cpu)).toEqual({ waiting: 1, active: 0 })
+  expect(await countEntries(cpu)).toEqual({ waiting: 1, active: 0 })
   await tell({ type: 'resume' })
   await heard('result', 'u')
   expect(await idle()).toMatchObject({ status: 'online', reason: null })
@@ -55,7 +55,7 @@ test('stop hands back what it has not started, too', async () => {
   await tell({ type: 'resume' })
   await stopWorkers()
   expect((await said()).map(({ type, unitId }) => `${type} ${unitId}`)).toEqual(['started runs', 'returned runs'])
-  expect(await countUnits(cpu)).toEqual({ waiting: 2, active: 0 })
+  expect(await countEntries(cpu)).toEqual({ waiting: 1, active: 0 })
 })
 
 test('between units a child whose memory has grown is replaced; a new one is left alone', async () => {

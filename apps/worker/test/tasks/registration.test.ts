@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { addUnits, closeQueue, openQueue } from '@sc/shared/queues.ts'
+import { addEntries, closeQueue, openQueue } from '@sc/shared/queues.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
 import { afterAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import { createSlotPlanner } from '../../src/probe/slot-plan.ts'
 import { startWorker } from '../../src/worker.ts'
@@ -23,7 +24,7 @@ afterAll(async () => {
 
 async function said<T extends OutboxMessage['type']>(type: T): Promise<Array<Extract<OutboxMessage, { type: T }>>> {
   const entries = await redis.xrange(outboxKey('w'), '-', '+')
-  const messages = entries.map(([, fields]) => outboxMessageSchema.parse(JSON.parse(fields[1] as string)))
+  const messages = entries.flatMap(([, fields]) => z.array(outboxMessageSchema).parse(JSON.parse(fields[1] as string)))
   return messages.filter((message): message is Extract<OutboxMessage, { type: T }> => message.type === type)
 }
 
@@ -34,7 +35,7 @@ async function first<T extends OutboxMessage['type']>(type: T) {
 
 async function send(unitId: string, task: string): Promise<void> {
   const unit = { unitId, jobId: 'j', task, index: 0, inputRef: null, params: { text: 'ab' }, deadline: 60_000 }
-  await addUnits(cpu, [unit], { jobIds: [`${unitId}-1`] })
+  await addEntries(cpu, [unit], { jobIds: [`${unitId}-1`] })
 }
 
 test('a worker runs the tasks of its folder, and registers them: at first, and when files have changed', async () => {

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
+import { ScError } from '@sc/shared/errors.ts'
 import { z } from 'zod'
 import { outputKeyOf } from '../../jobs/output.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
-import { findJob } from '../find-job.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { whyNoResult } from '../why-no-result.ts'
 
@@ -23,18 +23,18 @@ export function addJobResult(app: App, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { jobId } = request.params
-      const job = await findJob(deps, jobId)
-      const { status } = job
-      const refusal = whyNoResult(job)
-      if (refusal) return await sendProblem(reply, refusal, { jobStatus: status })
-      const row = await deps.db
+      const job = await deps.db
         .selectFrom('jobs')
-        .select(['id', 'task', 'output', 'output_ref'])
+        .select(['id', 'task', 'status', 'error', 'output', 'output_ref'])
         .where('id', '=', jobId)
-        .executeTakeFirstOrThrow()
-      const key = outputKeyOf(row)
+        .executeTakeFirst()
+      if (!job) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
+      const { status, error } = job
+      const refusal = whyNoResult({ jobId, status, error })
+      if (refusal) return await sendProblem(reply, refusal, { jobStatus: status })
+      const key = outputKeyOf(job)
       reply.type('application/json; charset=utf-8')
-      if (key === null) return reply.send(JSON.stringify({ jobId, status, output: row.output }))
+      if (key === null) return reply.send(JSON.stringify({ jobId, status, output: job.output }))
       const output = await deps.blobs.get(key, { signal: untilDisconnect(reply) })
       return reply.send(Readable.from(wrap({ jobId, status }, output), { objectMode: false }))
     }

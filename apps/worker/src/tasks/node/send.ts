@@ -4,15 +4,41 @@ import { PROTOCOL_FD } from '../node-command.ts'
 
 export type Send = (message: FromChildLine) => void
 
-/** Writes whole lines. Throws on what is not JSON. */
+/** Results are written by then, when short tasks follow each other without a pause. */
+const LONGEST_HELD_MS = 5
+
+/**
+ * Writes whole lines. Results wait for the end of the event loop's turn: a system call for each is what short tasks spend
+ * most time on. All else goes out at once, with what waits: a task may compute for hours after it. Throws on what is not JSON.
+ */
 export function createSend(): Send {
-  return message => {
-    let line = Buffer.from(`${JSON.stringify(message)}\n`)
+  let lines = ''
+  let firstMs = 0
+  let isPlanned = false
+
+  function flush(): void {
+    const held = Buffer.from(lines)
+    lines = ''
     try {
-      while (line.length > 0) line = line.subarray(writeSync(PROTOCOL_FD, line))
+      for (let rest = held; rest.length > 0; ) rest = rest.subarray(writeSync(PROTOCOL_FD, rest))
     } catch {
       // Nobody reads any more: the worker is gone.
       process.exit(0)
     }
+  }
+
+  process.on('exit', flush)
+  return message => {
+    const line = `${JSON.stringify(message)}\n`
+    if (lines === '') firstMs = performance.now()
+    lines += line
+    const mayWait = message.type === 'result' && performance.now() - firstMs < LONGEST_HELD_MS
+    if (!mayWait) return flush()
+    if (isPlanned) return
+    isPlanned = true
+    setImmediate(() => {
+      isPlanned = false
+      flush()
+    })
   }
 }

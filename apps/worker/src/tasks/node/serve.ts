@@ -15,6 +15,8 @@ import { type LoadedTasks, loadTasks } from './load-tasks.ts'
 import type { Send } from './send.ts'
 
 const MEMORY_EVERY_MS = 5_000
+/** Between two runs the worker looks how large the process is. */
+const LEAST_MEMORY_EVERY_MS = 100
 
 type ToChild = z.output<typeof toChildSchema>
 type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
@@ -30,6 +32,7 @@ export function serve(send: Send): Server {
   let loaded: LoadedTasks = { tasks: new Map(), descriptions: [], leftOut: [] }
   let runningId: string | null = null
   let last: Promise<void> = Promise.resolve()
+  let memoryToldMs = 0
   setInterval(tellMemory, MEMORY_EVERY_MS)
 
   function onLine(line: string): void {
@@ -99,7 +102,7 @@ export function serve(send: Send): Server {
     } finally {
       runningId = null
       stops.delete(id)
-      tellMemory()
+      if (stops.size === 0 || performance.now() - memoryToldMs > LEAST_MEMORY_EVERY_MS) tellMemory()
     }
   }
 
@@ -108,6 +111,7 @@ export function serve(send: Send): Server {
   }
 
   function tellMemory(): void {
+    memoryToldMs = performance.now()
     send({ type: 'memory', rssBytes: process.memoryUsage.rss(), vramBytes: null })
   }
 

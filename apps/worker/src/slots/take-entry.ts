@@ -1,4 +1,4 @@
-import { giveBack, type TakenUnit, takeNext, wakeNext } from '@sc/shared/queues.ts'
+import { giveBack, type TakenEntry, takeNext, wakeNext } from '@sc/shared/queues.ts'
 import type { Holds } from './holds.ts'
 import type { ServedQueues } from './served-queues.ts'
 import type { UnitWait } from './unit-wait.ts'
@@ -11,14 +11,14 @@ export interface TakeDeps {
   wait: UnitWait
 }
 
-/** Takes a slot's next unit: answers undefined after a wait without one, and at once when the slot is held. */
+/** Takes a slot's next entry: answers undefined after a wait without one, and at once when the slot is held. */
 export function createTake(
   { id, queues, lockOwner, wait }: TakeDeps,
   holds: Holds
-): () => Promise<TakenUnit | undefined> {
+): () => Promise<TakenEntry | undefined> {
   let count = 0
 
-  async function takeNow(): Promise<TakenUnit | undefined> {
+  async function takeNow(): Promise<TakenEntry | undefined> {
     const taken = await takeNext(queues.open, `${lockOwner}-${id}-${count++}`)
     if (!taken) return undefined
     if (!holds.signal.aborted) return taken

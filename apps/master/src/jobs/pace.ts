@@ -1,0 +1,59 @@
+/**
+ * How long units take lately, and from that how many of a task travel as one queue entry. What a slot does between two
+ * entries (take, say, release) takes a few ms: units that are shorter than that go together, as many as TOGETHER_MS hold.
+ * Known to this process only, and learned anew within LEAST_SEEN units: nothing but speed depends on it.
+ */
+export interface Pace {
+  finished(unit: { task: string; queue: string }, ranMs: number): void
+  /** Units of the queue in the last second. */
+  recentOf(queue: string): number
+  /** How many units of a task make an entry; a task that is not named: one. */
+  together(): Record<string, number>
+  /** The most that `together` says of a task of this queue. */
+  togetherIn(queue: string): number
+}
+
+const RECENT_MS = 1_000
+/** Short enough that nobody notices having waited behind it. */
+const TOGETHER_MS = 50
+const MOST_TOGETHER = 100
+/** An entry of one takes so long beside the task itself. */
+const LEAST_MS = 0.25
+const LEAST_SEEN = 20
+/** Of the mean; units that were longer count at once. */
+const WEIGHT = 1 / 16
+
+export function createPace(): Pace {
+  const means = new Map<string, { ms: number; seen: number }>()
+  const tasksIn = new Map<string, Set<string>>()
+  const ends = new Map<string, number[]>()
+
+  function sizeOf(task: string): number {
+    const mean = means.get(task)
+    if (!mean || mean.seen < LEAST_SEEN) return 1
+    return Math.max(1, Math.min(MOST_TOGETHER, Math.floor(TOGETHER_MS / Math.max(LEAST_MS, mean.ms))))
+  }
+
+  return {
+    finished: ({ task, queue }, ranMs) => {
+      const mean = means.get(task) ?? { ms: ranMs, seen: 0 }
+      means.set(task, { ms: mean.ms + (ranMs - mean.ms) * WEIGHT, seen: mean.seen + 1 })
+      tasksIn.set(queue, (tasksIn.get(queue) ?? new Set()).add(task))
+      const times = ends.get(queue) ?? []
+      times.push(performance.now())
+      ends.set(queue, times)
+    },
+    recentOf: queue => {
+      const times = ends.get(queue) ?? []
+      const fromMs = performance.now() - RECENT_MS
+      const at = times.findIndex(time => time >= fromMs)
+      times.splice(0, at === -1 ? times.length : at)
+      return times.length
+    },
+    together: () => {
+      const sizes = [...means.keys()].map(task => [task, sizeOf(task)] as const)
+      return Object.fromEntries(sizes.filter(([, size]) => size > 1))
+    },
+    togetherIn: queue => Math.max(1, ...[...(tasksIn.get(queue) ?? [])].map(sizeOf))
+  }
+}
