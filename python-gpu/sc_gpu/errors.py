@@ -75,7 +75,7 @@ class ProtocolError(ScError):
 
 
 def to_sc_error(thrown: BaseException, doing: str) -> ScError:
-    """`doing` says what was being done, to what: "transcribe.chunk of run 7"."""
+    """`doing` says what was being done, to what: "transcribe.chunk"."""
     if isinstance(thrown, ScError):
         return thrown
     detail = "".join(traceback.format_exception(thrown))[-4_000:]

@@ -131,7 +131,7 @@ class Process:
             output = find_task(message.task).call(message.input, context)
             self._send_result(message.id, output, {**context.metrics, "ranMs": (time.perf_counter() - started) * 1000})
         except Exception as thrown:
-            self._send_error(message.id, thrown, f"{message.task} of run {message.id}")
+            self._send_error(message.id, thrown, message.task)
         finally:
             self._cancelled.discard(message.id)
             self._tell_memory()

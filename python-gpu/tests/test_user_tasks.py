@@ -88,6 +88,8 @@ def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
         ("@task(name='Bad_Name')\ndef run(r: Text, c: Context) -> Text: ...", "task Bad_Name: name: expected"),
         ("@task(name='transcribe.mine')\ndef run(r: Text, c: Context) -> Text: ...", "transcribe. are taken"),
         ("@task(name='m', features='ollama')\ndef run(r: Text, c: Context) -> Text: ...", "expected a list"),
+        ("@task\ndef run(r: Text, c: Context) -> Text: ...", "missing 1 required keyword-only argument: 'name'"),
+        ("@task('gpu', name='m')\ndef run(r: Text, c: Context) -> Text: ...", "write what it needs by name"),
         ("@task(name='m', gpus=1)\ndef run(r: Text, c: Context) -> Text: ...", "unexpected keyword argument 'gpus'"),
         ("@task(name='m')\ndef run(r: str, c: Context) -> Text: ...", "def run(request: BaseModel"),
         ("@task(name='first')\ndef run(r: Text, c: Context) -> Text: ...", "the task first is in a.py already"),

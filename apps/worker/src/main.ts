@@ -29,11 +29,13 @@ withFlags(program.command('doctor').description('check what the worker needs')).
   exitCode = await doctor(flags)
 })
 const task = program.command('task').description('tasks of this machine')
-withFlags(task.command('run <name> <json>').description('run a task with no cluster and print its output')).action(
-  async (name: string, json: string, flags: Flags) => {
+withFlags(task.command('run').description('run a task with no cluster and print its output'))
+  .argument('<name>', 'one that `task list` shows')
+  .argument('<json>', `its input, such as '{"text":"one two"}'`)
+  .showHelpAfterError()
+  .action(async (name: string, json: string, flags: Flags) => {
     exitCode = await taskRun(name, json, flags)
-  }
-)
+  })
 withFlags(task.command('list').description('what there is, what it needs, and files that could not be loaded')).action(
   async (flags: Flags) => {
     exitCode = await taskList(flags)

@@ -155,5 +155,8 @@ function sentenceOf({ path, message }: z.core.$ZodIssue): string {
 
 function refusal(options: unknown, problems: string[]): ScError {
   const name = (options as { name?: unknown } | null)?.name
-  return new ScError('SC_CONFIG', `defineTask ${typeof name === 'string' ? name : ''}: ${problems.join('; ')}`)
+  return new ScError(
+    'SC_CONFIG',
+    `${['defineTask', ...(typeof name === 'string' ? [name] : [])].join(' ')}: ${problems.join('; ')}`
+  )
 }

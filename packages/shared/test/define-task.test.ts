@@ -56,7 +56,7 @@ describe('a task', () => {
     ],
     [{ name: `a${'b'.repeat(63)}` }, /name: expected 1 to 63/],
     [{ name: 'transcribe.mine' }, 'defineTask transcribe.mine: name: names that begin with transcribe. are taken'],
-    [{ name: 7, run: 'x' }, 'defineTask : name: expected a text; run: expected a function'],
+    [{ name: 7, run: 'x' }, 'defineTask: name: expected a text; run: expected a function'],
     [
       { requires: { gpus: 1 } },
       'defineTask good: requires: there is no requirement gpus; there are gpu, vramGb, features'

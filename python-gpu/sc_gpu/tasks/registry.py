@@ -76,12 +76,20 @@ _tasks: dict[str, Task] = {}
 
 
 def task(
-    *, name: str, gpu: bool = False, vram_gb: float = 0, features: Sequence[str] = (), description: str = ""
+    *unnamed: object,
+    name: str,
+    gpu: bool = False,
+    vram_gb: float = 0,
+    features: Sequence[str] = (),
+    description: str = "",
 ) -> Callable[[TaskFunction], TaskFunction]:
     """
     Decorates `def run(request: InputModel, context: Context) -> OutputModel`. `gpu`, `vram_gb` (GB of free GPU memory)
     and `features` (programs on PATH) say which slots may run it. Raises TypeError at import when something is wrong.
     """
+    # Of `@task` alone Python says that the name is missing.
+    if unnamed:
+        raise TypeError(f"task {name}: write what it needs by name, like @task(name={name!r}, gpu=True)")
     if not NAME.fullmatch(name):
         raise TypeError(f"task {name}: name: expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter")
     if isinstance(features, str) or not all(FEATURE.fullmatch(feature) for feature in features):

@@ -46,7 +46,9 @@ def _import(path: Path) -> None:
     try:
         spec.loader.exec_module(module)
         if len(all_tasks()) == before:
-            raise TypeError("it has no task: decorate a function with `@task(name=…)`")
+            raise TypeError(
+                "it has no task: decorate a function with `@task(name=…)`, or put what tasks share into a subfolder"
+            )
     except BaseException:
         del sys.modules[name]
         raise

@@ -11,6 +11,7 @@ export async function findTask(tasks: TaskRegistry, name: string): Promise<Regis
   const names = (await tasks.list()).map(known => known.name)
   const near = nearNames(name, names, Math.max(2, Math.floor(name.length / 3)))
   const known = names.length > 0 ? `There are: ${names.slice(0, 20).join(', ')}` : 'No worker has registered a task yet'
-  const hint = near.length > 0 ? `Did you mean ${near.slice(0, 3).join(' or ')}?` : `${known}.`
+  const elsewhere = 'The log of a worker (of a job: of the master) says why a file of its SC_TASKS_DIR was left out'
+  const hint = near.length > 0 ? `Did you mean ${near.slice(0, 3).join(' or ')}?` : `${known}. ${elsewhere}.`
   throw new ScError('SC_TASK_UNKNOWN', `There is no task "${name}". ${hint}`)
 }

@@ -87,6 +87,11 @@ export function toProblem(thrown: unknown, request: FastifyRequest): ScError {
   const { statusCode = 500, code = '', message } = error as FastifyError
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new ScError('SC_FILE_TOO_LARGE', 'The body of the request is too large.')
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    return new ScError(
+      'SC_BAD_REQUEST',
+      `The body came as ${request.headers['content-type'] ?? 'no type'}; send application/json, or multipart/form-data for a recording.`
+    )
   if (statusCode >= 400 && statusCode < 500) return new ScError('SC_BAD_REQUEST', message)
   request.log.error({ err: error }, `${request.method} ${pathOf(request)} failed`)
   return new ScError('SC_INTERNAL', `The cause is in the log of the master, under requestId ${request.id}.`)

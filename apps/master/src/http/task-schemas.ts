@@ -38,25 +38,33 @@ const MOST_TIMEOUT_SECONDS = 7 * 24 * 3600
 const MOST_DELAY_SECONDS = 366 * 24 * 3600
 
 export const taskRequestSchema = z
-  .strictObject({
-    input: z.unknown().optional().describe('As the input schema of the task says; left out: `{}`'),
-    priority: z.int().min(0).max(100).default(0).describe('The higher go first'),
-    idempotencyKey: z
-      .string()
-      .min(1)
-      .max(MAX_IDEMPOTENCY_KEY_CHARS)
-      .optional()
-      .describe('The same request sent again with it answers with the same job; the same as the header'),
-    timeoutSeconds: z
-      .number()
-      .min(0.1)
-      .max(MOST_TIMEOUT_SECONDS)
-      .optional()
-      .describe('Of one attempt; left out: an hour'),
-    attempts: z.int().min(1).max(20).optional().describe('How often it is tried when it fails; left out: 3'),
-    runAt: z.iso.datetime({ offset: true }).optional().describe('Not before this time'),
-    delaySeconds: z.number().min(0).max(MOST_DELAY_SECONDS).optional().describe('The same, from now')
-  })
+  .strictObject(
+    {
+      input: z.unknown().optional().describe('As the input schema of the task says; left out: `{}`'),
+      priority: z.int().min(0).max(100).default(0).describe('The higher go first'),
+      idempotencyKey: z
+        .string()
+        .min(1)
+        .max(MAX_IDEMPOTENCY_KEY_CHARS)
+        .optional()
+        .describe('The same request sent again with it answers with the same job; the same as the header'),
+      timeoutSeconds: z
+        .number()
+        .min(0.1)
+        .max(MOST_TIMEOUT_SECONDS)
+        .optional()
+        .describe('Of one attempt; left out: an hour'),
+      attempts: z.int().min(1).max(20).optional().describe('How often it is tried when it fails; left out: 3'),
+      runAt: z.iso.datetime({ offset: true }).optional().describe('Not before this time'),
+      delaySeconds: z.number().min(0).max(MOST_DELAY_SECONDS).optional().describe('The same, from now')
+    },
+    {
+      error: issue =>
+        issue.code === 'unrecognized_keys'
+          ? `there is no field ${(issue.keys as string[]).join(', ')}; what the task is given goes into \`input\``
+          : undefined
+    }
+  )
   .refine(({ runAt, delaySeconds }) => runAt === undefined || delaySeconds === undefined, {
     error: 'expected runAt or delaySeconds, not both',
     path: ['runAt']

@@ -76,7 +76,7 @@ describe('GET /api/tasks', () => {
   it('names what is near a name that is not known', async () => {
     for (const [name, detail] of [
       ['wordcount', /Did you mean word-count\?$/],
-      ['something-else', /There are: diarize, huge, odd, word-count\.$/],
+      ['something-else', /There are: diarize, huge, odd, word-count\. The log of a worker /],
       ['transcribe', /POST \/transcribe/],
       ['transcribe.chunk', /POST \/transcribe/]
     ] as const) {
@@ -191,6 +191,7 @@ describe('POST /api/tasks/{name}', () => {
     const input = { text: 'a' }
     for (const [body, detail] of [
       [{ input, prioritty: 1 }, /prioritty/],
+      [{ text: 'a' }, /^body: there is no field text; .* `input`$/],
       [{ input, priority: 101 }, /^priority: /],
       [{ input, attempts: 0 }, /^attempts: /],
       [{ input, timeoutSeconds: 0 }, /^timeoutSeconds: /],
@@ -201,6 +202,8 @@ describe('POST /api/tasks/{name}', () => {
       expect([answer.statusCode, answer.json().code], String(detail)).toEqual([400, 'SC_BAD_REQUEST'])
       expect(answer.json().detail).toMatch(detail)
     }
+    const form = await post('word-count', { input }, { 'content-type': 'application/x-www-form-urlencoded' })
+    expect(form.json()).toMatchObject({ code: 'SC_BAD_REQUEST', detail: /urlencoded; send application\/json/ })
     const large = await post('word-count', { input: { text: 'a'.repeat(1024 ** 2) } })
     expect([large.statusCode, large.json().code]).toEqual([413, 'SC_FILE_TOO_LARGE'])
   })

@@ -25,6 +25,8 @@ export interface Settings {
   quietHours: QuietHours[]
 }
 
+export const NO_TASKS_DIR = 'SC_TASKS_DIR is not set: it names the folder with your tasks.'
+
 /** Flags and environment together. SC_CONFIG names what is wrong. */
 export function readSettings(flags: Flags): Settings {
   const config = loadConfig({ SC_BROKER: flags.broker, LOG_LEVEL: flags.logLevel, SC_DATA_DIR: flags.dataDir })

@@ -7,7 +7,7 @@ import { isNodeTest, isPythonTest, testFiles } from '@sc/shared/task-files.ts'
 import { pythonTestCommand, pythonTestEnv } from '../python/command.ts'
 import { nodeTestCommand } from '../tasks/node-command.ts'
 import type { Command } from '../tasks/process-group.ts'
-import { type Flags, readSettings } from './flags.ts'
+import { type Flags, NO_TASKS_DIR, readSettings } from './flags.ts'
 
 /**
  * `sc-worker task test [FILES]`: unit tests of the tasks folder, all where none are named. TypeScript by Node's own test
@@ -15,7 +15,7 @@ import { type Flags, readSettings } from './flags.ts'
  */
 export async function taskTest(named: string[], flags: Flags): Promise<number> {
   const { tasksDir } = readSettings(flags).config
-  if (!tasksDir) throw new ScError('SC_CONFIG', 'SC_TASKS_DIR is not set: it names the folder with your tasks.')
+  if (!tasksDir) throw new ScError('SC_CONFIG', NO_TASKS_DIR)
   const files = named.length > 0 ? chosen(named, tasksDir) : testFiles(tasksDir)
   if (files.node.length + files.python.length === 0)
     throw new ScError('SC_CONFIG', `There is no test in ${tasksDir}: *.test.ts or test_*.py.`)

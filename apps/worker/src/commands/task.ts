@@ -6,7 +6,7 @@ import { createSlotPlanner } from '../probe/slot-plan.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
 import type { Ready } from '../tasks/task-process.ts'
 import { wholeMachine, withSlotTasks } from '../tasks/with-slot-tasks.ts'
-import { type Flags, readSettings } from './flags.ts'
+import { type Flags, NO_TASKS_DIR, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
 
 const DEADLINE_MS = 24 * 60 * 60 * 1000
@@ -22,7 +22,7 @@ export async function taskRun(task: string, json: string, flags: Flags): Promise
   const stop = listenForStop()
   try {
     const { output } = await withSlotTasks({ slot, modelsDir, tasksDir, log }, (tasks, ready) => {
-      if (!ready.tasks.some(known => known.name === task)) throw noTask(task, tasks, ready)
+      if (!ready.tasks.some(known => known.name === task)) throw noTask(task, tasks, ready, tasksDir)
       return tasks.run({
         id: 'local',
         task,
@@ -67,6 +67,7 @@ export async function taskList(flags: Flags): Promise<number> {
           .trimEnd()}\n`
       )
     for (const { file, reason } of ready.leftOut) process.stdout.write(`left out: ${file}: ${reason}\n`)
+    if (!tasksDir) process.stderr.write(`${NO_TASKS_DIR}\n`)
     return ready.leftOut.length > 0 ? 1 : 0
   })
 }
@@ -76,11 +77,17 @@ function needsOf({ gpu, vramGb, features }: TaskDescription): string {
   return [device, ...features].join(', ')
 }
 
-function noTask(name: string, { notOffered }: SlotTasks, { tasks, leftOut }: Ready): ScError {
+function noTask(
+  name: string,
+  { notOffered }: SlotTasks,
+  { tasks, leftOut }: Ready,
+  tasksDir: string | undefined
+): ScError {
   const lack = notOffered.find(({ task }) => task.name === name)?.lack
   if (lack) return new ScError('SC_TASK_UNKNOWN', `The task ${name} is not offered here: ${lack}.`)
   const lines = [`There is no task ${name}; there are ${tasks.map(task => task.name).join(', ') || 'none'}.`]
   for (const { file, reason } of leftOut) lines.push(`${file} is left out: ${reason}`)
+  lines.push(tasksDir ? `Looked in ${tasksDir}; a job (defineJob) runs on a cluster alone.` : NO_TASKS_DIR)
   return new ScError('SC_TASK_UNKNOWN', lines.join('\n'))
 }
 

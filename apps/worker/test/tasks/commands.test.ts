@@ -25,11 +25,14 @@ test('task run: what is wrong is said in one sentence', async () => {
     'gpu.ts': taskFile('on-gpu', 'return { text }', `requires: { features: ['no-such-program'] },`),
     'broken.py': 'import no_such_module'
   })
-  const [input, unknown, lacking, noFolder] = await Promise.all([
+  const [input, unknown, lacking, noFolder, job, unset, noInput] = await Promise.all([
     task(examples, 'run', 'word-count', '{"txt":"a"}'),
     task(tasksDir, 'run', 'nowhere', '{}'),
     task(tasksDir, 'run', 'on-gpu', '{"text":"a"}'),
-    task(join(tasksDir, 'nowhere'), 'list')
+    task(join(tasksDir, 'nowhere'), 'list'),
+    task(examples, 'run', 'count-lines', '{}'),
+    task('', 'run', 'word-count', '{}'),
+    task(examples, 'run', 'word-count')
   ])
   expect(input).toMatchObject({ exitCode: 1, stdout: '', stderr: /^The input of word-count is not valid: text: / })
   expect(unknown.stderr).toMatch(
@@ -37,6 +40,11 @@ test('task run: what is wrong is said in one sentence', async () => {
   )
   expect(lacking.stderr).toMatch(/The task on-gpu is not offered here: it needs no-such-program on PATH\.$/)
   expect(noFolder).toMatchObject({ exitCode: 2, stderr: `SC_TASKS_DIR: there is no folder ${tasksDir}/nowhere.` })
+  expect(job.stderr).toMatch(
+    /There is no task count-lines; .*\nLooked in .*; a job \(defineJob\) runs on a cluster alone\.$/
+  )
+  expect(unset.stderr).toMatch(/There is no task word-count; .*\nSC_TASKS_DIR is not set: /)
+  expect(noInput).toMatchObject({ exitCode: 2, stderr: /missing required argument 'json'[\s\S]*its input, such as/ })
 })
 
 test('task list: names, what they need, and what was left out', async () => {

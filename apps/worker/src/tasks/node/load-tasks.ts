@@ -39,5 +39,8 @@ export async function loadTasks(tasksDir: string | null): Promise<LoadedTasks> {
 function tasksOf(exported: unknown[]): Task[] {
   const found = exported.filter(isTask)
   if (found.length > 0 || exported.some(isDefinedJob)) return found
-  throw new ScError('SC_CONFIG', 'it exports no task: write `export default defineTask({ … })`')
+  throw new ScError(
+    'SC_CONFIG',
+    'it exports no task: write `export default defineTask({ … })`, or put what tasks share into a subfolder'
+  )
 }

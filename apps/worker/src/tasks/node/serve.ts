@@ -98,7 +98,7 @@ export function serve(send: Send): Server {
       send({ type: 'result', id, output: output ?? null, metrics: { ranMs: performance.now() - startedMs } })
     } catch (thrown) {
       const failure = signal.aborted ? new ScError('SC_CANCELLED', `run ${id} was cancelled`) : thrown
-      send({ type: 'error', id, ...failureOf(failure, `${name} of run ${id}`) })
+      send({ type: 'error', id, ...failureOf(failure, name) })
     } finally {
       runningId = null
       stops.delete(id)
