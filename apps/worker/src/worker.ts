@@ -101,7 +101,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     const blocking = connect(plan.id, true)
     const { python, modelsDir, tasksDir } = deps
     const env = () => pythonEnv(plan.device, cpuLanes())
-    const tasks = new SlotTasks({ slot: plan, python, env, modelsDir, tasksDir, log })
+    const tasks = new SlotTasks({ slot: plan, python, env, modelsDir, tasksDir, maxRssBytes: maxChildBytes, log })
     slotTasks.add(tasks)
     const slot = new Slot({
       id: plan.id,
@@ -115,7 +115,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),
       besideUnit: (open, signal) => prefetchNext(cache, open, signal, log),
       startChild: tasks.start,
-      maxChildBytes: () => deps.maxChildBytes ?? (RAM_BYTES * CHILDREN_SHARE) / slots.slots().length,
+      maxChildBytes,
       wasCancelled: cancelled.has,
       onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks) }),
       onChange: () => presence.soon(),
@@ -135,6 +135,8 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     releasers.add('tasks folder', watchFolder(deps.tasksDir, reload, log))
   }
   const slots: SlotSet = createSlotSet(createSlot, log)
+  const maxChildBytes = (): number =>
+    deps.maxChildBytes ?? Math.floor((RAM_BYTES * CHILDREN_SHARE) / slots.slots().length)
   const cpuLanes = (): number => slots.slots().filter(slot => slot.state.device === 'cpu').length
   const presence = reportPresence(plain, identity.workerId, () => row.read(slots), log)
   // Released last to first: slots end, what they said is written, then the rest closes.

@@ -32,6 +32,8 @@ export interface SlotTasksOptions {
   env: () => Record<string, string>
   modelsDir: string
   tasksDir: string | null
+  /** Of the Python process that is about to start: see `ProcessOptions`. */
+  maxRssBytes?: () => number
   log: Logger
 }
 
@@ -127,8 +129,9 @@ export class SlotTasks {
   }
 
   #startPython(tasksDir: string | null): TaskProcess {
-    const { slot, python: command, env, modelsDir, log } = this.#options
-    return new TaskProcess({ language: 'Python', command, env: env(), device: slot.device, modelsDir, tasksDir, log })
+    const { slot, python: command, env, modelsDir, maxRssBytes, log } = this.#options
+    const how = { command, env: env(), device: slot.device, modelsDir, tasksDir, maxRssBytes: maxRssBytes?.() }
+    return new TaskProcess({ language: 'Python', ...how, log })
   }
 
   #startNode(tasksDir: string): TaskProcess {
