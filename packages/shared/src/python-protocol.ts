@@ -32,7 +32,7 @@ export const taskDescriptionSchema = z.object({
   description: z.string().default(''),
   gpu: z.boolean(),
   vramGb: z.number(),
-  /** What the worker must have beside, by name: `ollama`. */
+  /** What the worker must have beside, by name: programs, or `llm`. */
   features: z.array(z.string()).default([]),
   /** True: every worker has it; false: a task of the user's own, which has a queue of its own. */
   builtIn: z.boolean().default(true),

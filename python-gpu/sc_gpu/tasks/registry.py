@@ -80,7 +80,8 @@ def task(
 ) -> Callable[[TaskFunction], TaskFunction]:
     """
     Decorates `def run(request: InputModel, context: Context) -> OutputModel`. `gpu`, `vram_gb` (GB of free GPU memory)
-    and `features` (programs on PATH) say which slots may run it. Raises TypeError at import when something is wrong.
+    and `features` (programs on PATH, `llm`) say which slots may run it. Raises TypeError at import when something is
+    wrong.
     """
     if not NAME.fullmatch(name):
         raise TypeError(f"task {name}: name: expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter")
