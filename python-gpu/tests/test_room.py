@@ -57,7 +57,11 @@ def unloaded(said: list[str]) -> list[str]:
 
 def test_models_are_kept_while_they_fit_and_the_least_recently_used_goes_first(tmp_path: Path, card: Path) -> None:
     shelf, said = shelf_of(tmp_path, GpuRoom(), "abcde")
-    kept = [shelf.get(name) for name in "abc"]
+    kept = []
+    for name in "abc":
+        kept.append(shelf.get(name))
+        # A card has no memory that was freed and is not given back.
+        give_back_freed()
     assert unloaded(said) == []
     assert shelf.get("a") is kept[0]
     shelf.get("d")
@@ -70,9 +74,8 @@ def test_the_size_of_a_model_is_measured(tmp_path: Path, card: Path) -> None:
     shelf, said = shelf_of(tmp_path, GpuRoom(), "ab")
     shelf.get("a")
     assert LEAST_MIB * MIB < shelf.size_bytes < MOST_MIB * MIB
-    one = shelf.size_bytes
     shelf.get("b")
-    assert one * 1.5 < shelf.size_bytes < one * 2.5
+    assert 2 * LEAST_MIB * MIB < shelf.size_bytes < 2 * MOST_MIB * MIB
     shelf.unload("a")
     shelf.unload("b")
     assert shelf.size_bytes == 0
