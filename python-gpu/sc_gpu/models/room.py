@@ -30,7 +30,7 @@ def room_of(device: str, most_rss_bytes: int | None = None) -> Room:
 class GpuRoom:
     """The one file of this process that knows nvidia-smi."""
 
-    # Decoding with base takes some 100 MB, with large-v3 2 GB: what does not fit is caught when it runs out.
+    # A guess, not measured: decoding that takes more runs out of memory, and then the other models go.
     reserve_bytes = 1024 * MIB
 
     def free_bytes(self) -> int | None:
