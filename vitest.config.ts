@@ -12,6 +12,8 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     setupFiles: [join(import.meta.dirname, 'test/no-child-left.ts')],
+    // Nobody listens there: an LLM server of the machine is no part of a test.
+    env: { OLLAMA_HOST: '127.0.0.1:1' },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Other test files may have both cores just then.

@@ -1,5 +1,6 @@
 """What this process holds in memory."""
 
+import ctypes
 import os
 import resource
 import sys
@@ -13,3 +14,13 @@ def rss_bytes() -> int:
     except (OSError, ValueError, IndexError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_back_freed() -> None:
+    """
+    What was freed goes back to the system, so that resident memory says what is in use: else 100 to 200 MB of it stay
+    after a model was loaded (docs/decisions/0008). Only glibc keeps so much, and only glibc is asked.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

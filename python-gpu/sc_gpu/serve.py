@@ -22,6 +22,7 @@ from pydantic_core import to_jsonable_python
 from sc_gpu.errors import ProtocolError, to_sc_error
 from sc_gpu.memory import rss_bytes
 from sc_gpu.models.loaded import ModelShelf
+from sc_gpu.models.room import room_of
 from sc_gpu.protocol.lines import LineWriter, start_reading
 from sc_gpu.protocol.messages import (
     PROTOCOL,
@@ -99,7 +100,8 @@ class Process:
     def _hello(self, message: Hello) -> None:
         import_tasks()
         left_out = import_user_files(message.tasksDir)
-        self._models.configure(device=message.device, models_dir=message.modelsDir)
+        room = room_of(message.device, message.maxRssBytes)
+        self._models.configure(device=message.device, models_dir=message.modelsDir, room=room)
         versions = {name: metadata.version(name) for name in LIBRARIES}
         tasks = [task.describe() for task in all_tasks()]
         self._writer.send(
@@ -157,8 +159,9 @@ class Process:
         self._writer.send(Log(id=run_id, level=level, message=text, fields=told))
 
     def _tell_memory(self) -> None:
-        # CTranslate2 does not say how much GPU memory it holds; the worker asks the driver.
-        self._writer.send(Memory(rssBytes=rss_bytes(), vramBytes=None))
+        # CTranslate2 does not say how much GPU memory it holds: what loading the models took of it.
+        vram_bytes = self._models.size_bytes if self._models.device == "cuda" else None
+        self._writer.send(Memory(rssBytes=rss_bytes(), vramBytes=vram_bytes))
 
     def _tell_memory_for_ever(self) -> None:
         while True:

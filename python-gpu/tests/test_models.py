@@ -11,7 +11,7 @@ import pytest
 from sc_gpu.errors import ModelUnavailableError, UnknownModelError
 from sc_gpu.models import packaged
 from sc_gpu.models.find import find_model
-from sc_gpu.models.loaded import KEPT_MODELS, ModelShelf
+from sc_gpu.models.loaded import ModelShelf
 from sc_gpu.models.names import is_english_only
 
 
@@ -81,23 +81,6 @@ def test_files_that_are_no_model_name_their_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError) as caught:
         shelf.get("broken")
     assert f"{tmp_path / 'broken'} could not be loaded on cpu (int8)" in caught.value.message
-
-
-def test_a_loaded_model_is_kept_until_two_others_were_used(tmp_path: Path) -> None:
-    tiny = find_model("tiny.en", None, told)
-    for name in "abc":
-        (tmp_path / name).symlink_to(tiny)
-    said: list[str] = []
-    shelf = ModelShelf(log=said.append)
-    shelf.configure(models_dir=str(tmp_path))
-    first = shelf.get("a")
-    shelf.get("b")
-    assert shelf.get("a") is first
-    shelf.get("c")
-    assert KEPT_MODELS == 2
-    assert [line for line in said if line.startswith("Unloaded")] == ["Unloaded b"]
-    shelf.unload("a")
-    assert shelf.get("a") is not first
 
 
 def test_which_models_know_only_english() -> None:

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { LLM_SLOT } from '@sc/shared/capability.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { DRAINED_REASON } from '@sc/shared/presence.ts'
 import { closeRedis, connectRedis, type Redis } from '@sc/shared/redis.ts'
@@ -11,6 +12,7 @@ import { openBlobCache } from './inputs/blob-cache.ts'
 import { fetchBlob } from './inputs/fetch-blob.ts'
 import { prefetchNext } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
+import { watchLlmServer } from './probe/llm-server.ts'
 import { RAM_BYTES } from './probe/machine.ts'
 import { queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
 import { pythonEnv } from './python/command.ts'
@@ -93,6 +95,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   releasers.add('load figures', row.stop)
   const cancelled = createCancelled()
   const served = createServedQueues({ redis, plain, log })
+  const llm = watchLlmServer()
   const slotTasks = new Set<SlotTasks>()
   let slotsMade = 0
 
@@ -101,7 +104,16 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     const blocking = connect(plan.id, true)
     const { python, modelsDir, tasksDir } = deps
     const env = () => pythonEnv(plan.device, cpuLanes())
-    const tasks = new SlotTasks({ slot: plan, python, env, modelsDir, tasksDir, log })
+    const tasks = new SlotTasks({
+      slot: plan,
+      python,
+      env,
+      modelsDir,
+      tasksDir,
+      maxRssBytes: maxChildBytes,
+      hasLlm: llm.isThere,
+      log
+    })
     slotTasks.add(tasks)
     const slot = new Slot({
       id: plan.id,
@@ -115,7 +127,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),
       besideUnit: (open, signal) => prefetchNext(cache, open, signal, log),
       startChild: tasks.start,
-      maxChildBytes: () => deps.maxChildBytes ?? (RAM_BYTES * CHILDREN_SHARE) / slots.slots().length,
+      maxChildBytes,
       wasCancelled: cancelled.has,
       onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks) }),
       onChange: () => presence.soon(),
@@ -135,7 +147,10 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     releasers.add('tasks folder', watchFolder(deps.tasksDir, reload, log))
   }
   const slots: SlotSet = createSlotSet(createSlot, log)
-  const cpuLanes = (): number => slots.slots().filter(slot => slot.state.device === 'cpu').length
+  const maxChildBytes = (): number =>
+    deps.maxChildBytes ?? Math.floor((RAM_BYTES * CHILDREN_SHARE) / slots.slots().length)
+  const cpuLanes = (): number =>
+    slots.slots().filter(({ state }) => state.device === 'cpu' && state.id !== LLM_SLOT).length
   const presence = reportPresence(plain, identity.workerId, () => row.read(slots), log)
   // Released last to first: slots end, what they said is written, then the rest closes.
   releasers.add('presence', presence.stop)
@@ -157,7 +172,8 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   await listenToControl(control, identity.workerId, onControl, log)
   if (deps.quietReason) releasers.add('quiet hours', followQuietHours(deps.quietReason, slots))
   const everyMs = deps.lookAtGpusEveryMs ?? LOOK_AT_GPUS_EVERY_MS
-  releasers.add('GPUs', await followGpus({ planner, slots, everyMs, onGpus: row.setGpus, log }))
+  const onLlm = (): void => slotTasks.forEach(tasks => void tasks.lookAgain())
+  releasers.add('GPUs', await followGpus({ planner, slots, everyMs, onGpus: row.setGpus, llm, onLlm, log }))
   presence.start()
 
   return {

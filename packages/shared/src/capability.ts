@@ -4,6 +4,7 @@
  * A unit goes to the least demanding class that satisfies it; a slot serves every class that it satisfies, the most
  * demanding first. `+name` behind a class is a feature: a task that only some workers have is its own feature, so that a
  * worker never receives a unit that it cannot run.
+ * `llm` is the class of what asks the machine's own LLM server and has no GPU to itself: it has one slot beside the others.
  */
 
 /** Smallest card that counts as a GPU, in GB. */
@@ -18,11 +19,18 @@ export interface Requirements {
   gpu: boolean
   /** GB of GPU memory; 0: any GPU of LEAST_GPU_GB. More than 0 means a GPU. */
   vramGb: number
+  /** `LLM` among them: a local LLM server. */
+  features?: string[]
 }
 
-/** `cpu`, `gpu`, `gpu.vram6` … `gpu.vram24`. Null: no class is large enough. */
-export function classOf({ gpu, vramGb }: Requirements): string | null {
-  if (!gpu && vramGb <= 0) return 'cpu'
+/** The class, and the feature that leads to it. */
+export const LLM = 'llm'
+/** The slot that serves it. */
+export const LLM_SLOT = 'llm0'
+
+/** `cpu`, `llm`, `gpu`, `gpu.vram6` … `gpu.vram24`. Null: no class is large enough. */
+export function classOf({ gpu, vramGb, features }: Requirements): string | null {
+  if (!gpu && vramGb <= 0) return features?.includes(LLM) ? LLM : 'cpu'
   if (vramGb <= LEAST_GPU_GB) return 'gpu'
   const gigabytes = VRAM_CLASSES_GB.find(size => size >= vramGb)
   return gigabytes === undefined ? null : `gpu.vram${gigabytes}`

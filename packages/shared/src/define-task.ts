@@ -39,7 +39,7 @@ export interface TaskRequirements {
   gpu?: boolean
   /** GB of GPU memory; default 0. */
   vramGb?: number
-  /** Programs that must be on the worker's PATH, by name: `ollama`. */
+  /** Programs that must be on the worker's PATH, by name; `llm`: a local LLM server, `ollama`: its program or it. */
   features?: string[]
 }
 

@@ -30,6 +30,7 @@ export const ERRORS = {
   SC_CANCELLED: { status: 409, title: 'The job was cancelled', retryable: false },
   SC_TASK_FAILED: { status: 500, title: 'The task failed', retryable: true },
   SC_TASK_TIMEOUT: { status: 504, title: 'The task took too long', retryable: true },
+  SC_WAIT_TIMEOUT: { status: 504, title: 'The task waited too long', retryable: true },
   SC_TASK_INPUT: { status: 422, title: 'The input of the task is not valid', retryable: false },
   SC_TASK_UNKNOWN: { status: 404, title: 'No task has that name', retryable: false },
   SC_TASK_UNFIT: { status: 422, title: 'The task cannot run as it is registered', retryable: false },

@@ -15,7 +15,9 @@ export const toChildSchema = z.discriminatedUnion('type', [
     device: z.string(),
     modelsDir: z.string().nullable(),
     /** Folder with tasks of the user's own. */
-    tasksDir: z.string().nullable().default(null)
+    tasksDir: z.string().nullable().default(null),
+    /** What the process may keep in memory as a whole: with more it is replaced. */
+    maxRssBytes: z.number().int().nullable().default(null)
   }),
   z.object({ type: z.literal('load'), model: z.string(), computeType: z.string().nullable(), device: z.string() }),
   z.object({ type: z.literal('run'), id, task: z.string(), input: z.unknown() }),
@@ -30,7 +32,7 @@ export const taskDescriptionSchema = z.object({
   description: z.string().default(''),
   gpu: z.boolean(),
   vramGb: z.number(),
-  /** What the worker must have beside, by name: `ollama`. */
+  /** What the worker must have beside, by name: programs, or `llm`. */
   features: z.array(z.string()).default([]),
   /** True: every worker has it; false: a task of the user's own, which has a queue of its own. */
   builtIn: z.boolean().default(true),

@@ -11,7 +11,11 @@ describe('the class of a unit', () => {
     [{ gpu: true, vramGb: 6 }, 'gpu.vram6'],
     [{ gpu: true, vramGb: 6.1 }, 'gpu.vram8'],
     [{ gpu: true, vramGb: 16 }, 'gpu.vram24'],
-    [{ gpu: true, vramGb: 25 }, null]
+    [{ gpu: true, vramGb: 25 }, null],
+    [{ gpu: false, vramGb: 0, features: ['ffmpeg'] }, 'cpu'],
+    [{ gpu: false, vramGb: 0, features: ['ffmpeg', 'llm'] }, 'llm'],
+    // The card is the task's own, beside what the server has.
+    [{ gpu: true, vramGb: 6, features: ['llm'] }, 'gpu.vram6']
   ])('%o is %s', (needs, expected) => {
     expect(classOf(needs)).toBe(expected)
   })
@@ -32,6 +36,7 @@ describe('the class of a unit', () => {
     expect(largerClass('gpu.vram8')).toBe('gpu.vram12')
     expect(largerClass('gpu.vram24')).toBeNull()
     expect(largerClass('cpu')).toBeNull()
+    expect(largerClass('llm+chat')).toBeNull()
   })
 })
 
@@ -46,7 +51,8 @@ describe('the queues of a slot', () => {
     const tasks = [
       { name: 'word-count', gpu: false, vramGb: 0 },
       { name: 'diarize', gpu: true, vramGb: 6 },
-      { name: 'huge', gpu: true, vramGb: 80 }
+      { name: 'huge', gpu: true, vramGb: 80 },
+      { name: 'chat', gpu: false, vramGb: 0, features: ['llm'] }
     ]
     expect(queuesOfSlot(classesOfGpu(8), tasks)).toEqual([
       'gpu.vram8+diarize',
@@ -56,6 +62,7 @@ describe('the queues of a slot', () => {
       'gpu'
     ])
     expect(queuesOfSlot(['cpu'], tasks)).toEqual(['cpu+word-count', 'cpu'])
+    expect(queuesOfSlot(['llm'], tasks)).toEqual(['llm+chat', 'llm'])
   })
 
   it('hold every unit that is put into them', () => {

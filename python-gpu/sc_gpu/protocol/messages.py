@@ -23,6 +23,7 @@ class Hello(Message):
     device: str
     modelsDir: str | None
     tasksDir: str | None = None
+    maxRssBytes: int | None = None
 
 
 class Load(Message):

@@ -85,7 +85,8 @@ def task(
 ) -> Callable[[TaskFunction], TaskFunction]:
     """
     Decorates `def run(request: InputModel, context: Context) -> OutputModel`. `gpu`, `vram_gb` (GB of free GPU memory)
-    and `features` (programs on PATH) say which slots may run it. Raises TypeError at import when something is wrong.
+    and `features` (programs on PATH, `llm`) say which slots may run it. Raises TypeError at import when something is
+    wrong.
     """
     # Of `@task` alone Python says that the name is missing.
     if unnamed:

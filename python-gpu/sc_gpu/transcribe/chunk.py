@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 
 from sc_gpu.errors import LanguageNotSupportedError, TaskInputError
 from sc_gpu.models.names import is_english_only
@@ -12,6 +13,7 @@ from sc_gpu.transcribe.contract import SAMPLE_RATE, ChunkInput, ChunkOutput, Dec
 from sc_gpu.transcribe.decode_window import Engine, decode_windows
 from sc_gpu.transcribe.generate import Decoder, Speaking
 from sc_gpu.transcribe.language import average_language
+from sc_gpu.transcribe.less_memory import with_less_memory
 from sc_gpu.transcribe.report import report_window
 from sc_gpu.transcribe.rules import RULES
 from sc_gpu.transcribe.wav import Samples, read_wav
@@ -22,13 +24,13 @@ def decode_chunk(request: ChunkInput, context: Context) -> ChunkOutput:
     _check_positions(request.windows, audio)
     engine = _build_engine(request, context)
     windows: list[DecodedWindow] = []
-    for at in range(0, len(request.windows), RULES.batch):
+    size = RULES.batch
+    while len(windows) < len(request.windows):
         context.raise_if_cancelled()
-        batch = request.windows[at : at + RULES.batch]
-        decoded = decode_windows(engine, audio, batch)
-        windows += [
-            report_window(pieces, window, engine.main_language) for pieces, window in zip(decoded, batch, strict=True)
-        ]
+        rest = request.windows[len(windows) :]
+        decode = partial(_decode_first, engine, audio, rest)
+        found, size = with_less_memory(context, request.model, min(size, len(rest)), decode)
+        windows += found
         text = "".join(segment.text for window in windows for segment in window.segments)
         context.progress(len(windows) / len(request.windows), {"text": text.strip()})
     context.metrics["audioSeconds"] = sum(w.end - w.start for w in request.windows) / SAMPLE_RATE
@@ -40,6 +42,12 @@ def decode_chunk(request: ChunkInput, context: Context) -> ChunkOutput:
         device=context.models.device,
         compute_type=context.models.compute_type,
     )
+
+
+def _decode_first(engine: Engine, audio: Samples, windows: list[Window], size: int) -> list[DecodedWindow]:
+    batch = windows[:size]
+    decoded = decode_windows(engine.of_batch(size), audio, batch)
+    return [report_window(pieces, window, engine.main_language) for pieces, window in zip(decoded, batch, strict=True)]
 
 
 def _build_engine(request: ChunkInput, context: Context) -> Engine:
@@ -62,8 +70,9 @@ def _main_language(request: ChunkInput, encoder: Encoder, context: Context) -> s
     windows = request.probeWindows if request.files.probe else request.windows[:3]
     audio = read_wav(path)
     _check_positions(windows, audio)
-    language, probability = average_language(
-        model, encoder, [audio[w.start : w.end] for w in windows if w.end > w.start]
+    samples = [audio[w.start : w.end] for w in windows if w.end > w.start]
+    (language, probability), _ = with_less_memory(
+        context, request.model, RULES.batch, lambda size: average_language(model, encoder, samples, size)
     )
     context.log(f"The recording's main language is {language} ({probability:.2f})", "debug")
     return language

@@ -7,7 +7,7 @@ however its windows are shared out. Windows are decoded in batches for speed alo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sc_gpu.transcribe import quality
@@ -61,6 +61,13 @@ class Engine:
     language: str | None
     main_language: str
     check: Callable[[], None]
+
+    def of_batch(self, size: int) -> Engine:
+        """The same for a device that has too little memory for more windows together."""
+        if size == self.rules.batch:
+            return self
+        rules = replace(self.rules, batch=size)
+        return replace(self, rules=rules, decoder=self.decoder.with_rules(rules))
 
 
 def decode_windows(engine: Engine, audio: Samples, windows: list[Window]) -> list[list[Piece]]:

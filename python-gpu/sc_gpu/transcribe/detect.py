@@ -5,6 +5,8 @@ from sc_gpu.tasks.context import Context
 from sc_gpu.transcribe.acoustics import encoder_of
 from sc_gpu.transcribe.contract import DetectInput, DetectOutput
 from sc_gpu.transcribe.language import average_language
+from sc_gpu.transcribe.less_memory import with_less_memory
+from sc_gpu.transcribe.rules import RULES
 from sc_gpu.transcribe.wav import read_wav
 
 
@@ -14,5 +16,7 @@ def detect_language(request: DetectInput, context: Context) -> DetectOutput:
         raise TaskInputError(f"The model {request.model} knows only English: it detects no language")
     audio = read_wav(request.files.input)
     windows = [audio[w.start : w.end] for w in request.windows if w.end > w.start]
-    language, probability = average_language(model, encoder_of(model), windows)
+    (language, probability), _ = with_less_memory(
+        context, request.model, RULES.batch, lambda size: average_language(model, encoder_of(model), windows, size)
+    )
     return DetectOutput(language=language, probability=round(probability, 3))

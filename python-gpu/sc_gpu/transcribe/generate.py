@@ -53,6 +53,9 @@ class Decoder:
         self._before = self._previous_tokens()
         self._suppressed = self._special_tokens()
 
+    def with_rules(self, rules: DecodeRules) -> Decoder:
+        return Decoder(self._model, self._speaking, rules)
+
     def generate(self, encoded: list[Encoded], languages: list[str], **variation: Any) -> list[Hypothesis]:
         """One hypothesis a piece, in order. `variation` replaces options of the search, for another try."""
         found: dict[int, Hypothesis] = {}

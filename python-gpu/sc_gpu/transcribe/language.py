@@ -42,11 +42,12 @@ def hear_languages(model: WhisperModel, encoded: Encoded) -> Probabilities:
     return {token[2:-2]: probability for token, probability in found}
 
 
-def average_language(model: WhisperModel, encoder: Encoder, windows: list[Samples]) -> Guess:
-    """The language of a recording by its first windows. English where there is nothing to hear."""
+def average_language(model: WhisperModel, encoder: Encoder, windows: list[Samples], batch: int) -> Guess:
+    """The language of a recording by its first windows, `batch` at a time. English where there is nothing to hear."""
     if not windows:
         return "en", 0.0
-    heard = [hear_languages(model, encoded) for encoded in encoder.encode(windows, keep=True)]
+    encoded = [e for at in range(0, len(windows), batch) for e in encoder.encode(windows[at : at + batch], keep=True)]
+    heard = [hear_languages(model, each) for each in encoded]
     average = {language: sum(h.get(language, 0.0) for h in heard) / len(heard) for language in heard[0]}
     return _likeliest(average)
 

@@ -1,4 +1,4 @@
-import { classesOfGpu, isGpuClass, parseQueue } from '@sc/shared/capability.ts'
+import { classesOfGpu, isGpuClass, LLM, LLM_SLOT, parseQueue } from '@sc/shared/capability.ts'
 import type { SlotState } from '@sc/shared/presence.ts'
 import type { WorkerRow } from './presence.ts'
 
@@ -9,7 +9,9 @@ import type { WorkerRow } from './presence.ts'
 export function slotsFor(worker: WorkerRow, queue: string): SlotState[] {
   if (!worker.queues.includes(queue)) return []
   const { base } = parseQueue(queue)
-  const lanes = worker.slots.filter(({ device }) => device === 'cpu')
+  const beside = worker.slots.filter(({ id }) => id === LLM_SLOT)
+  if (base === LLM && beside.length > 0) return beside
+  const lanes = worker.slots.filter(({ id, device }) => device === 'cpu' && id !== LLM_SLOT)
   if (!isGpuClass(base)) return lanes
   const ofGpus = worker.slots.filter(({ device }) => device !== 'cpu')
   const fitting = ofGpus.filter(({ device }) => {

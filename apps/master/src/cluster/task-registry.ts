@@ -114,7 +114,7 @@ function toTask(same: Registration[]): RegisteredTask {
   const isThere = ({ worker }: Registration): number => (worker.status === 'offline' ? 0 : 1)
   const [newest] = same.toSorted((a, b) => isThere(b) - isThere(a) || b.atMs - a.atMs)
   const { name, description, gpu, vramGb, features, builtIn, inputSchema, outputSchema } = (newest as Registration).task
-  const base = classOf({ gpu, vramGb })
+  const base = classOf({ gpu, vramGb, features })
   return {
     name,
     description,

@@ -88,6 +88,8 @@ export interface JobsTable {
   max_attempts: Generated<number>
   /** How long one attempt may run; null: as long as the task's kind allows. */
   timeout_ms: number | null
+  /** How long a unit of it may wait for a slot; null: any time. */
+  wait_timeout_ms: number | null
   /** The result, when it is small; a large one is the blob `output_ref`. */
   output: NullableJson<unknown>
   output_ref: string | null

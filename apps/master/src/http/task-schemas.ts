@@ -54,6 +54,14 @@ export const taskRequestSchema = z
         .max(MOST_TIMEOUT_SECONDS)
         .optional()
         .describe('Of one attempt; left out: an hour'),
+      waitTimeoutSeconds: z
+        .number()
+        .min(0.1)
+        .max(MOST_TIMEOUT_SECONDS)
+        .optional()
+        .describe(
+          'How long a unit may wait for a slot, from when it is queued or from its time; then it fails with `SC_WAIT_TIMEOUT`. Left out: any time'
+        ),
       attempts: z.int().min(1).max(20).optional().describe('How often it is tried when it fails; left out: 3'),
       runAt: z.iso.datetime({ offset: true }).optional().describe('Not before this time'),
       delaySeconds: z.number().min(0).max(MOST_DELAY_SECONDS).optional().describe('The same, from now')
@@ -71,7 +79,7 @@ export const taskRequestSchema = z
   })
 export type TaskRequestBody = z.infer<typeof taskRequestSchema>
 
-/** Null: as long as any attempt may take. */
+/** Null: no limit of the request's own. */
 export function timeoutMsOf(timeoutSeconds: number | undefined): number | null {
   return timeoutSeconds === undefined ? null : Math.ceil(timeoutSeconds * 1000)
 }

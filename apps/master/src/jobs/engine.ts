@@ -21,6 +21,7 @@ import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
 import { createSubmitTask } from './submit-task.ts'
 import { createTellWebhook } from './tell-webhook.ts'
+import { startWaitTimeouts } from './wait-timeouts.ts'
 
 export interface EngineDeps {
   db: Database
@@ -85,13 +86,15 @@ export function startEngine(deps: EngineDeps): Engine {
     await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
   }
   const collector: Collector = startCollector({ ...deps, ...settle, pace, onSettled })
+  const { isCaughtUp } = collector
   const reconciler = startReconciler({
     ...settle,
     log,
-    isCaughtUp: collector.isCaughtUp,
+    isCaughtUp,
     queuePlan,
     queueMerge: merges.add
   })
+  const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan })
   const schedules = startSchedules({ ...deps, submitTask })
 
@@ -103,6 +106,7 @@ export function startEngine(deps: EngineDeps): Engine {
     dispatch,
     stop: async () => {
       await schedules.stop()
+      await waitTimeouts.stop()
       await reconciler.stop()
       await plans.close()
       await lightPlans.close()

@@ -18,6 +18,8 @@ export interface TaskRequest {
   attempts: number | undefined
   /** Of one attempt; null: DEFAULT_TIMEOUT_MS. */
   timeoutMs: number | null
+  /** How long a unit may wait for a slot; left out or null: any time. */
+  waitTimeoutMs?: number | null
   /** Null: at once. */
   runAt: Date | null
   keyId: string
@@ -72,6 +74,7 @@ async function insertJob(
       request_hash: request.requestHash,
       run_at: request.runAt,
       timeout_ms: timeoutMs,
+      wait_timeout_ms: request.waitTimeoutMs ?? null,
       ...(request.attempts && { max_attempts: request.attempts })
     })
     .returningAll()

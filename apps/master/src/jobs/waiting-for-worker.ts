@@ -1,4 +1,4 @@
-import { classesOfGpu, isGpuClass, parseQueue, vramOf } from '@sc/shared/capability.ts'
+import { classesOfGpu, isGpuClass, LLM, parseQueue, vramOf } from '@sc/shared/capability.ts'
 import type { WorkerRow } from '../cluster/presence.ts'
 
 /** No worker that takes units serves a queue: what is missing, what there is instead, and whether it could ever be. */
@@ -10,6 +10,7 @@ export function waitingForWorker(queue: string, workers: WorkerRow[]): string {
   return (
     (feature && waitingForTask(feature, having)) ||
     (isGpuClass(base) && waitingForGpu(base, having, feature)) ||
+    (base === LLM && waitingForLlm(workers)) ||
     waitingForAny(queue, workers)
   )
 }
@@ -39,6 +40,12 @@ function largestOf(cards: Array<{ worker: string; vramTotalGb: number }>, which:
   const [largest] = cards.toSorted((a, b) => b.vramTotalGb - a.vramTotalGb)
   if (!largest) return `no worker ${which === 'online' ? 'that is online' : which} has one`
   return `the largest ${which} has ${Math.floor(largest.vramTotalGb)} GB (${largest.worker})`
+}
+
+/** Null: no worker is online at all. */
+function waitingForLlm(workers: WorkerRow[]): string | null {
+  if (workers.every(({ status }) => status !== 'online')) return null
+  return 'waits for a worker with a local LLM server: none that is online has one that answers'
 }
 
 function waitingForAny(queue: string, workers: WorkerRow[]): string {

@@ -94,6 +94,7 @@ describe('POST /api/tasks/{name}', () => {
       input: { text: 'one two' },
       priority: 7,
       timeoutSeconds: 2.5,
+      waitTimeoutSeconds: 600,
       attempts: 5
     })
     expect(answer.statusCode).toBe(202)
@@ -116,6 +117,7 @@ describe('POST /api/tasks/{name}', () => {
       priority: 7,
       max_attempts: 5,
       timeout_ms: 2500,
+      wait_timeout_ms: 600_000,
       input: { text: 'one two' }
     })
     expect(unit).toMatchObject({
@@ -195,6 +197,7 @@ describe('POST /api/tasks/{name}', () => {
       [{ input, priority: 101 }, /^priority: /],
       [{ input, attempts: 0 }, /^attempts: /],
       [{ input, timeoutSeconds: 0 }, /^timeoutSeconds: /],
+      [{ input, waitTimeoutSeconds: 'long' }, /^waitTimeoutSeconds: /],
       [{ input, runAt: 'tomorrow' }, /^runAt: /],
       [{ input, runAt: '2099-01-01T00:00:00Z', delaySeconds: 1 }, /^runAt: .*not both/]
     ] as Array<[object, RegExp]>) {

@@ -38,6 +38,18 @@ const cases: Array<[expected: string | null, job: Partial<Waiting>, workers: Wor
   ['waits for a worker: desk is draining', {}, [worker('desk', { status: 'draining' })]],
   ['waits for a worker on queue cpu: none of the 1 online serves it', {}, [worker('desk', { queues: ['gpu'] })]],
 
+  // An LLM server.
+  [
+    'waits for a worker with a local LLM server: none that is online has one that answers',
+    on('llm+chat'),
+    [worker('desk', { tasks: ['chat'] })]
+  ],
+  [
+    'waits for one of 1 slot on queue llm+chat',
+    on('llm+chat'),
+    [worker('desk', { queues: ['cpu', 'llm+chat', 'llm'], slots: [slot('idle'), { ...slot('running'), id: 'llm0' }] })]
+  ],
+
   // A GPU.
   [
     'waits for a GPU: no worker that is online has one',

@@ -1,6 +1,7 @@
 import { createLog } from '@sc/shared/log.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { probeGpus } from '../probe/gpus.ts'
+import { llmServerAnswers } from '../probe/llm-server.ts'
 import { probeMachine } from '../probe/machine.ts'
 import { createSlotPlanner, queuesOf } from '../probe/slot-plan.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
@@ -11,8 +12,8 @@ import { type Flags, readSettings } from './flags.ts'
 export async function probe(flags: Flags): Promise<number> {
   const { config, name, wishes } = readSettings(flags)
   const log = createLog(`worker ${name}`, config.logLevel)
-  const [machine, gpus] = await Promise.all([probeMachine(), probeGpus()])
-  const planned = createSlotPlanner(gpus, wishes)(gpus)
+  const [machine, gpus, hasLlm] = await Promise.all([probeMachine(), probeGpus(), llmServerAnswers()])
+  const planned = createSlotPlanner(gpus, wishes)(gpus, hasLlm)
   const { modelsDir, tasksDir } = config
   const slot = wholeMachine(planned)
   const python = await withSlotTasks({ slot, modelsDir, tasksDir, log }, (_tasks, ready) =>

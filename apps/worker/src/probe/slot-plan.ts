@@ -1,4 +1,4 @@
-import { classesOfGpu, isGpuClass, queuesOfSlot } from '@sc/shared/capability.ts'
+import { classesOfGpu, isGpuClass, LLM, LLM_SLOT, queuesOfSlot } from '@sc/shared/capability.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
@@ -23,8 +23,8 @@ export interface SlotWishes {
   concurrency?: number
 }
 
-/** The slots of a machine that has these GPUs. */
-export type SlotPlanner = (found: Gpu[]) => SlotPlan[]
+/** The slots of a machine that has these GPUs, and maybe an LLM server. */
+export type SlotPlanner = (found: Gpu[], hasLlm?: boolean) => SlotPlan[]
 
 /** The queues that a slot serves when its child can run these tasks, most demanding first. */
 export function queuesOf(plan: SlotPlan, tasks: TaskDescription[]): string[] {
@@ -34,7 +34,7 @@ export function queuesOf(plan: SlotPlan, tasks: TaskDescription[]): string[] {
 
 /**
  * A slot for each GPU of 4 GB or more, serving its classes, and CPU lanes beside, serving `cpu`: a long CPU unit must not
- * keep a GPU waiting. Queues that are asked for are served as they are, those of GPUs by the GPU slots and the others by
+ * keep a GPU waiting. Where an LLM server answers, one slot more serves `llm`: its units mostly wait for the server. Queues that are asked for are served as they are, those of GPUs by the GPU slots and the others by
  * the lanes; where there is no GPU at the start, the lanes serve all of them. A GPU is known by its UUID: what `--gpus`
  * means by an index is settled at the start.
  */
@@ -50,7 +50,8 @@ export function createSlotPlanner(atStart: Gpu[], { queues, gpus, concurrency = 
     { length: forLanes?.length === 0 ? 0 : concurrency },
     (_, at): SlotPlan => ({ id: `cpu${at}`, device: 'cpu', classes: ['cpu'], ...(forLanes && { queues: forLanes }) })
   )
-  return found => [
+  const llm: SlotPlan[] = queues ? [] : [{ id: LLM_SLOT, device: 'cpu', classes: [LLM] }]
+  return (found, hasLlm = false) => [
     ...usable(found).map(
       ({ index, uuid, vramTotalGb }): SlotPlan => ({
         id: `gpu${index}`,
@@ -59,7 +60,9 @@ export function createSlotPlanner(atStart: Gpu[], { queues, gpus, concurrency = 
         ...(forGpus && { queues: forGpus })
       })
     ),
-    ...lanes
+    ...lanes,
+    // The last of its device: a slot is known by its place.
+    ...(hasLlm ? llm : [])
   ]
 }
 

@@ -4,6 +4,7 @@ import type { Gpu } from '@sc/shared/presence.ts'
 import { belongsTo, programOf } from '@sc/shared/processes.ts'
 import { watchOwners } from '../probe/gpu-owner.ts'
 import { type GpuLook, lookAtGpus } from '../probe/gpus.ts'
+import type { LlmWatch } from '../probe/llm-server.ts'
 import type { SlotPlanner } from '../probe/slot-plan.ts'
 import { untilAborted } from '../until-aborted.ts'
 import type { SlotSet } from './slot-set.ts'
@@ -17,34 +18,50 @@ export interface FollowDeps {
   slots: SlotSet
   everyMs: number
   onGpus(gpus: Gpu[]): void
+  llm: LlmWatch
+  /** It came or went. */
+  onLlm(): void
   log: Logger
 }
 
 /**
- * Looks at the GPUs every `everyMs`: slots come and go with them, and a GPU that its owner uses takes no new unit.
+ * Looks at the GPUs and for an LLM server every `everyMs`: slots come and go with them, and a GPU that its owner uses takes
+ * no new unit.
  * Resolves after the first look, with the slots there. Answers how to stop.
  */
-export async function followGpus({ planner, slots, everyMs, onGpus, log }: FollowDeps): Promise<() => Promise<void>> {
+export async function followGpus({
+  planner,
+  slots,
+  everyMs,
+  onGpus,
+  llm,
+  onLlm,
+  log
+}: FollowDeps): Promise<() => Promise<void>> {
   const stopping = new AbortController()
   const childPids = (): number[] => slots.slots().flatMap(slot => slot.childPids)
   let ours: ReadonlySet<number> = new Set()
   const usedByOwner = watchOwners({ isOurs: pid => belongsTo(pid, ours), programOf })
   let failures = 0
+  let last = NO_GPUS
 
   async function look(): Promise<void> {
     const before = childPids()
-    const seen = await untilAborted(lookAtGpus(), stopping.signal)
+    const [seen, llmChanged] = await untilAborted(Promise.all([lookAtGpus(), llm.look()]), stopping.signal)
     // A child may have been replaced while nvidia-smi looked: it saw the one or the other.
     ours = new Set([...before, ...childPids()])
     failures = seen ? 0 : failures + 1
     if (seen) await apply(seen)
     else if (failures === FAILURES_TO_BELIEVE) await apply(NO_GPUS)
+    else if (llmChanged) await slots.follow(planner(last.gpus, llm.isThere()))
+    if (llmChanged) onLlm()
   }
 
   async function apply(seen: GpuLook): Promise<void> {
+    last = seen
     onGpus(seen.gpus)
     const reserved = usedByOwner(seen, slots.idleGpus())
-    await slots.follow(planner(seen.gpus))
+    await slots.follow(planner(seen.gpus, llm.isThere()))
     slots.reserve(reserved)
   }
 
@@ -60,7 +77,8 @@ export async function followGpus({ planner, slots, everyMs, onGpus, log }: Follo
     }
   }
 
-  await apply((await lookAtGpus()) ?? NO_GPUS)
+  const [seen] = await Promise.all([lookAtGpus(), llm.look()])
+  await apply(seen ?? NO_GPUS)
   const running = run()
   return () => {
     stopping.abort()

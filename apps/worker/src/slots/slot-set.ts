@@ -1,5 +1,5 @@
 /**
- * DESIGN: the slots of a worker. They follow a plan that changes when a GPU comes or goes: a slot is known by its device
+ * DESIGN: the slots of a worker. They follow a plan that changes when a GPU or an LLM server comes or goes: a slot is known by its device
  * and its place among those of the device, never by the index of a GPU, which changes with its neighbours.
  * What holds the whole worker (drained, quiet, stopping) holds a slot that is added later too.
  */
@@ -58,7 +58,7 @@ export function createSlotSet(create: (plan: SlotPlan) => OwnedSlot, log: Logger
       const gone = [...owned].filter(([key]) => !wanted.has(key))
       await Promise.all(
         gone.map(async ([key, one]) => {
-          log.warn({ slot: one.id, device: one.device }, 'The GPU of the slot is gone')
+          log.warn({ slot: one.id, device: one.device }, 'The GPU or the LLM server of the slot is gone')
           await one.end()
           owned.delete(key)
         })

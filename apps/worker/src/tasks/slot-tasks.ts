@@ -6,6 +6,7 @@
  *   Python's loaded models alone. `ready` is of the last start.
  * - `reload` looks whether files of the folder changed. If so, the state is dead as soon as no process runs a unit or
  *   starts: the slot then starts anew, and only the process of the language that changed is another.
+ * - `lookAgain` does the same, with no new process, where a task needs the LLM server that came or went.
  * - state: the first of dead, starting, running, ready that one of the processes is in.
  * - A file of a user may end the process that imports it, or hold it up: then Node is left out, and Python started without
  *   the folder, with the reason, until a file changes. They must not take transcription with them.
@@ -19,7 +20,7 @@ import type { LeftOut, TaskDescription } from '@sc/shared/python-protocol.ts'
 import { nodeTaskFiles, pythonTaskFiles, type Stamps, stampsOf } from '@sc/shared/task-files.ts'
 import { excessOf, MOST_TASKS } from '@sc/shared/task-limits.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
-import { lackOf } from './lack.ts'
+import { asksForLlm, lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
 import type { Command } from './process-group.ts'
 import type { Answer, Run } from './run.ts'
@@ -32,6 +33,10 @@ export interface SlotTasksOptions {
   env: () => Record<string, string>
   modelsDir: string
   tasksDir: string | null
+  /** Of the Python process that is about to start: see `ProcessOptions`. */
+  maxRssBytes?: () => number
+  /** Whether a local LLM server answers. Default: none does. */
+  hasLlm?: () => boolean
   log: Logger
 }
 
@@ -47,6 +52,8 @@ export class SlotTasks {
   /** Of the files that were there at the last start. */
   #stamps: Stamps = { python: '', node: '' }
   #changed = false
+  #asksForLlm = false
+  #outdated = false
   #stopped = false
   #processOf = new Map<string, TaskProcess>()
 
@@ -57,7 +64,7 @@ export class SlotTasks {
 
   get state(): TaskProcess['state'] {
     const states = this.#processes.map(process => process.state)
-    if (this.#changed && !states.includes('running') && !states.includes('starting')) return 'dead'
+    if ((this.#changed || this.#outdated) && !states.includes('running') && !states.includes('starting')) return 'dead'
     return STATES.find(state => states.includes(state)) ?? 'dead'
   }
 
@@ -88,6 +95,11 @@ export class SlotTasks {
   reload = (): void => {
     const now = stampsOf(this.#options.tasksDir)
     this.#changed = now.python !== this.#stamps.python || now.node !== this.#stamps.node
+  }
+
+  /** The LLM server came or went. */
+  lookAgain = (): void => {
+    this.#outdated = this.#asksForLlm
   }
 
   /** Runs one task. Rejects as `TaskProcess.run` does, and with SC_TASK_UNKNOWN. */
@@ -124,11 +136,13 @@ export class SlotTasks {
     }
     this.#stamps = now
     this.#changed = false
+    this.#outdated = false
   }
 
   #startPython(tasksDir: string | null): TaskProcess {
-    const { slot, python: command, env, modelsDir, log } = this.#options
-    return new TaskProcess({ language: 'Python', command, env: env(), device: slot.device, modelsDir, tasksDir, log })
+    const { slot, python: command, env, modelsDir, maxRssBytes, log } = this.#options
+    const how = { command, env: env(), device: slot.device, modelsDir, tasksDir, maxRssBytes: maxRssBytes?.() }
+    return new TaskProcess({ language: 'Python', ...how, log })
   }
 
   #startNode(tasksDir: string): TaskProcess {
@@ -147,6 +161,8 @@ export class SlotTasks {
     const offered = new Map<string, { task: TaskDescription; process: TaskProcess }>()
     const fileOf = new Map<string, string | null | undefined>()
     this.notOffered = []
+    this.#asksForLlm = found.some(({ task }) => asksForLlm(task))
+    const { slot, hasLlm } = this.#options
     for (const each of found) {
       const { task } = each
       if (fileOf.has(task.name)) {
@@ -159,7 +175,7 @@ export class SlotTasks {
         continue
       }
       fileOf.set(task.name, task.file)
-      const lack = lackOf(task, this.#options.slot)
+      const lack = lackOf(task, slot, { hasLlm: hasLlm?.() ?? false })
       if (lack) this.notOffered.push({ task, lack })
       else offered.set(task.name, each)
     }

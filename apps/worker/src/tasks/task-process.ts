@@ -41,6 +41,8 @@ export interface ProcessOptions {
   device: Device
   modelsDir: string | null
   tasksDir: string | null
+  /** What it may keep in memory; it is not ended for more. */
+  maxRssBytes?: number | undefined
   log: Logger
   startTimeoutMs?: number
   /** A Python process that says nothing for so long while it runs a task is frozen. */
@@ -84,8 +86,8 @@ export class TaskProcess {
     const stopTimer = (): void => clearTimeout(timer)
     this.ready.then(stopTimer, stopTimer)
     const device = options.device === 'cpu' ? 'cpu' : 'cuda'
-    const { modelsDir, tasksDir } = options
-    this.#send({ type: 'hello', protocol: PYTHON_PROTOCOL, device, modelsDir, tasksDir })
+    const { modelsDir, tasksDir, maxRssBytes = null } = options
+    this.#send({ type: 'hello', protocol: PYTHON_PROTOCOL, device, modelsDir, tasksDir, maxRssBytes })
   }
 
   get pid(): number | undefined {

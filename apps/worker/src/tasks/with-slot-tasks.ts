@@ -1,4 +1,6 @@
+import { LLM } from '@sc/shared/capability.ts'
 import type { Logger } from '@sc/shared/log.ts'
+import { llmServerAnswers } from '../probe/llm-server.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
 import { pythonCommand, pythonEnv } from '../python/command.ts'
 import { SlotTasks } from './slot-tasks.ts'
@@ -6,7 +8,8 @@ import type { Ready } from './task-process.ts'
 
 /** All slots of a machine as one, to run a task with no cluster: on its first GPU, where it has one. */
 export function wholeMachine(plans: SlotPlan[]): Pick<SlotPlan, 'device' | 'classes'> {
-  return { device: plans[0]?.device ?? 'cpu', classes: [...new Set([...plans.flatMap(plan => plan.classes), 'cpu'])] }
+  const classes = [...plans.flatMap(plan => plan.classes), 'cpu', LLM]
+  return { device: plans[0]?.device ?? 'cpu', classes: [...new Set(classes)] }
 }
 
 /** Starts the task processes of a slot for one use, and ends them. */
@@ -21,7 +24,9 @@ export async function withSlotTasks<T>(
 ): Promise<T> {
   const { slot, modelsDir, tasksDir = null, log } = options
   const env = () => pythonEnv(slot.device, 1)
-  const tasks = new SlotTasks({ slot, python: pythonCommand(), env, modelsDir, tasksDir, log }).start()
+  const answers = await llmServerAnswers()
+  const hasLlm = () => answers
+  const tasks = new SlotTasks({ slot, python: pythonCommand(), env, modelsDir, tasksDir, hasLlm, log }).start()
   try {
     return await use(tasks, await tasks.ready)
   } finally {

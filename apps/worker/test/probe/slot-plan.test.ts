@@ -31,6 +31,13 @@ test('a slot for each GPU that is large enough serves its classes; a CPU lane is
   expect(plan([])).toEqual([CPU])
 })
 
+test('a slot more is there with an LLM server, unless queues are asked for', () => {
+  const LLM = { id: 'llm0', device: 'cpu', classes: ['llm'] }
+  expect(createSlotPlanner([], {})([], true)).toEqual([CPU, LLM])
+  expect(createSlotPlanner(CARDS, { concurrency: 0 })(CARDS, true).at(-1)).toEqual(LLM)
+  expect(createSlotPlanner([], { queues: ['llm'] })([], true)).toEqual([{ ...CPU, queues: ['llm'] }])
+})
+
 test('--concurrency is the number of lanes; none and no GPU is a worker that waits for one', () => {
   expect(Object.keys(served(CARDS, { concurrency: 2 }))).toEqual(['gpu0', 'gpu1', 'cpu0', 'cpu1'])
   expect(Object.keys(served(CARDS, { concurrency: 0 }))).toEqual(['gpu0', 'gpu1'])

@@ -199,3 +199,17 @@ test.each([
   const task = { name: 't', description: '', features: [], builtIn: false, inputSchema: {}, outputSchema: {}, ...needs }
   expect(lackOf(task, slot)).toBe(lack)
 })
+
+test.each([
+  [['llm'], ['llm'], false, 'it needs a local LLM server, and none answers'],
+  [['llm'], ['llm'], true, null],
+  [['llm'], ['cpu'], true, 'it needs the queue llm'],
+  // Without its program, as in a container of its own.
+  [['ollama'], ['cpu'], true, null],
+  [['ollama'], ['cpu'], false, 'it needs ollama on PATH'],
+  [['llm', 'nothing-has-this-name'], ['llm'], true, 'it needs nothing-has-this-name on PATH']
+])('what a task with %o lacks on a slot of %o, an LLM server being there: %o', (features, classes, hasLlm, lack) => {
+  const schemas = { inputSchema: {}, outputSchema: {} }
+  const task = { name: 't', description: '', features, builtIn: false, gpu: false, vramGb: 0, ...schemas }
+  expect(lackOf(task, { device: 'cpu', classes }, { path: '/nowhere', hasLlm })).toBe(lack)
+})

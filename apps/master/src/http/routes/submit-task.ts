@@ -42,6 +42,7 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
         priority: body.priority,
         attempts: body.attempts,
         timeoutMs: timeoutMsOf(body.timeoutSeconds),
+        waitTimeoutMs: timeoutMsOf(body.waitTimeoutSeconds),
         runAt: runAtOf(body),
         keyId: callerOf(request).keyId,
         idempotencyKey: idempotencyKeyOf(request, body),

@@ -1,0 +1,91 @@
+import { ScError } from '@sc/shared/errors.ts'
+import { pause } from '@sc/shared/pause.ts'
+import { sql } from 'kysely'
+import type { Logger } from 'pino'
+import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import { transact } from '../database/transact.ts'
+import type { Metrics } from '../metrics.ts'
+import { notifyJobs, type SettleDeps } from './settle.ts'
+import { endSingles } from './single-task.ts'
+import { emptyVerdict, failUnit, type Verdict } from './verdict.ts'
+
+/**
+ * Fails units that waited for a slot longer than their job allows. A wait begins when the unit is queued, also when it is
+ * queued again, or at the time before which it must not run. Any number of masters may look: each leaves the jobs alone
+ * that another has locked, and looks at the others again once they are locked. A unit that a worker has just taken, but did not tell yet, is stopped there when it tells.
+ */
+export interface WaitTimeoutDeps extends SettleDeps {
+  log: Logger
+  metrics: Metrics
+  /** False: what started meanwhile is not known yet. */
+  isCaughtUp(): boolean
+  /** Looks which of the jobs are complete. */
+  onSettled(jobIds: string[]): Promise<void>
+}
+
+const EVERY_MS = 500
+const AT_ONCE = 500
+
+const WAITED_TOO_LONG = sql<boolean>`jobs.wait_timeout_ms is not null and jobs.status in ('PENDING', 'RUNNING')
+  and units.status = 'QUEUED'
+  and greatest(units.queued_at, units.not_before) + make_interval(secs => jobs.wait_timeout_ms / 1000.0) < now()`
+
+export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void> } {
+  const stopping = new AbortController()
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      const complete = await failThoseThatWait(deps).catch(error => {
+        deps.log.warn({ err: error }, 'looking for units that wait too long failed; trying again')
+        return true
+      })
+      if (complete) await pause(EVERY_MS, stopping.signal)
+    }
+  })()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await running
+    }
+  }
+}
+
+/** False: there may be more. */
+async function failThoseThatWait(deps: WaitTimeoutDeps): Promise<boolean> {
+  if (!deps.isCaughtUp()) return true
+  const { rows } = await sql<{ job_id: string }>`
+    select job_id from jobs join units on units.job_id = jobs.id where ${WAITED_TOO_LONG} limit ${AT_ONCE}`.execute(
+    deps.db
+  )
+  if (rows.length === 0) return true
+  const jobIds = [...new Set(rows.map(row => row.job_id))]
+  const verdict = await transact(deps.db, trx => failUnits(trx, jobIds))
+  await deps.dispatch.withdraw(verdict.units)
+  for (const { unit, error } of verdict.failed) deps.metrics.unitFailed(unit.task, error.code)
+  await deps.onEnded(verdict.ended)
+  await deps.onSettled(jobIds)
+  return verdict.failed.length < AT_ONCE
+}
+
+async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Verdict & { units: UnitRow[] }> {
+  const verdict = emptyVerdict()
+  // Jobs before their units, as everybody locks them; none that has ended, or its end could not be told at once.
+  const locked = await sql<{ id: string }>`
+    select id from jobs where id = any(${jobIds}::text[]) and status in ('PENDING', 'RUNNING')
+    order by id for no key update skip locked`.execute(trx)
+  const ids = locked.rows.map(({ id }) => id)
+  const { rows } = await sql<UnitRow & { wait_timeout_ms: number }>`
+    select units.*, jobs.wait_timeout_ms from jobs join units on units.job_id = jobs.id
+    where jobs.id = any(${ids}::text[]) and ${WAITED_TOO_LONG} limit ${AT_ONCE} for update of units`.execute(trx)
+  for (const unit of rows) await failUnit(trx, unit, tooLong(unit).toReport(), verdict)
+  verdict.ended = await endSingles(
+    trx,
+    rows.map(({ id }) => id)
+  )
+  await notifyJobs(trx, [...verdict.changed])
+  return { ...verdict, units: rows.filter(unit => unit.entry !== null) }
+}
+
+function tooLong({ queue, wait_timeout_ms }: UnitRow & { wait_timeout_ms: number }): ScError {
+  const waited = `No slot was free for it on queue ${queue} within the ${wait_timeout_ms / 1000} s that it may wait.`
+  return new ScError('SC_WAIT_TIMEOUT', `${waited} Allow it more with \`waitTimeoutSeconds\` of the request.`)
+}

@@ -1,0 +1,144 @@
+"""Which models are kept: as many as fit, by measured sizes. The models are real ones, on the CPU."""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from sc_gpu.memory import give_back_freed, rss_bytes
+from sc_gpu.models.find import find_model
+from sc_gpu.models.loaded import ModelShelf
+from sc_gpu.models.room import MIB, GpuRoom, RamRoom, Room, room_of
+
+# tiny.en in int8 takes 58 to 62 MB of memory; up to 90 where what was freed while it was loaded is not given back.
+LEAST_MIB, MOST_MIB = 50, 100
+
+
+def fake_smi(folder: Path, total_mib: int) -> None:
+    """A card of `total_mib` whose memory is that of the process that asks: what is loaded is really there."""
+    script = f"""#!/bin/sh
+echo "$@" >> {folder}/asked
+[ -e {folder}/broken ] && exit 9
+used=$(awk '/^VmRSS/ {{ print int($2 / 1024) }}' /proc/$PPID/status)
+echo $(({total_mib} - used))
+"""
+    (folder / "nvidia-smi").write_text(script)
+    (folder / "nvidia-smi").chmod(0o755)
+
+
+@pytest.fixture
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Room for three models like tiny.en beside what this process has, and the reserve."""
+    # Importing takes memory too, and is not what is measured here.
+    importlib.import_module("faster_whisper")
+    give_back_freed()
+    (tmp_path / "smi").mkdir()
+    fake_smi(tmp_path / "smi", (rss_bytes() + GpuRoom.reserve_bytes) // MIB + 225)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'smi'}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
+    return tmp_path / "smi"
+
+
+def shelf_of(folder: Path, room: Room, names: str) -> tuple[ModelShelf, list[str]]:
+    """A shelf whose models are all tiny.en, and what it says."""
+    tiny = find_model("tiny.en", None, lambda _: None)
+    for name in names:
+        (folder / name).symlink_to(tiny)
+    said: list[str] = []
+    shelf = ModelShelf(log=said.append, room=room)
+    shelf.configure(models_dir=str(folder))
+    return shelf, said
+
+
+def unloaded(said: list[str]) -> list[str]:
+    return [line.removeprefix("Unloaded ") for line in said if line.startswith("Unloaded")]
+
+
+def test_models_are_kept_while_they_fit_and_the_least_recently_used_goes_first(tmp_path: Path, card: Path) -> None:
+    shelf, said = shelf_of(tmp_path, GpuRoom(), "abcde")
+    kept = []
+    for name in "abc":
+        kept.append(shelf.get(name))
+        # A card has no memory that was freed and is not given back.
+        give_back_freed()
+    assert unloaded(said) == []
+    assert shelf.get("a") is kept[0]
+    shelf.get("d")
+    assert unloaded(said)[0] == "b"
+    assert shelf.get("d") is shelf.get("d")
+    assert "--id=GPU-1 --query-gpu=memory.free" in (card / "asked").read_text()
+
+
+def test_the_size_of_a_model_is_measured(tmp_path: Path, card: Path) -> None:
+    shelf, said = shelf_of(tmp_path, GpuRoom(), "ab")
+    shelf.get("a")
+    assert LEAST_MIB * MIB < shelf.size_bytes < MOST_MIB * MIB
+    shelf.get("b")
+    assert 2 * LEAST_MIB * MIB < shelf.size_bytes < 2 * MOST_MIB * MIB
+    shelf.unload("a")
+    shelf.unload("b")
+    assert shelf.size_bytes == 0
+    assert all(line.endswith(" MB") for line in said if line.startswith("Loaded"))
+
+
+def test_a_model_that_was_measured_is_not_estimated_again(tmp_path: Path) -> None:
+    class Narrow(RamRoom):
+        """Says what the test says; measures really."""
+
+        free = 0
+
+        def free_bytes(self) -> int:
+            return self.free
+
+    room = Narrow()
+    shelf, said = shelf_of(tmp_path, room, "ab")
+    shelf.get("a")
+    measured = shelf.size_bytes
+    shelf.unload("a")
+    shelf.get("b")
+    # 1.2 of the file, 90 MB, does not fit.
+    room.free = room.reserve_bytes + measured
+    shelf.get("a")
+    assert unloaded(said) == ["a"]
+    room.free -= measured // 2
+    shelf.unload("a")
+    shelf.get("a")
+    assert unloaded(said) == ["a", "a", "b"]
+
+
+def test_where_nobody_says_what_is_free_two_are_kept(tmp_path: Path, card: Path) -> None:
+    (card / "broken").touch()
+    shelf, said = shelf_of(tmp_path, GpuRoom(), "abc")
+    first = shelf.get("a")
+    shelf.get("b")
+    assert shelf.get("a") is first
+    shelf.get("c")
+    assert unloaded(said) == ["b"]
+    assert shelf.size_bytes == 2 * round(1.2 * (tmp_path / "a" / "model.bin").stat().st_size)
+
+
+def test_a_process_keeps_no_more_than_the_worker_lets_it(tmp_path: Path) -> None:
+    give_back_freed()
+    room = room_of("cpu", most_rss_bytes=rss_bytes() + RamRoom.reserve_bytes)
+    shelf, said = shelf_of(tmp_path, room, "ab")
+    shelf.get("a")
+    shelf.get("b")
+    assert unloaded(said) == ["a"]
+
+
+def test_the_machine_says_what_is_free() -> None:
+    free = RamRoom().free_bytes()
+    assert free is not None
+    assert free > 0
+    assert RamRoom(rss_bytes() + MIB).free_bytes() <= 2 * MIB
+
+
+def test_a_run_that_has_too_little_keeps_its_own_model_only(tmp_path: Path) -> None:
+    shelf, said = shelf_of(tmp_path, RamRoom(), "ab")
+    shelf.get("a")
+    kept = shelf.get("b")
+    assert shelf.keep_only("b")
+    assert unloaded(said) == ["a"]
+    assert shelf.get("b") is kept
+    assert not shelf.keep_only("b")
