@@ -23,7 +23,7 @@ const takeOne = (): Promise<TakenEntry> =>
   }, WAIT)
 
 /** A worker says that it began. */
-async function begin({ unit: { unitId } }: TakenEntry) {
+async function begin({ units: [{ unitId }] }: TakenEntry) {
   const about = { unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   await vi.waitFor(async () => expect((await unitsOf(unitId.split('.')[0] ?? ''))[0]?.status).toBe('RUNNING'), WAIT)
@@ -42,7 +42,7 @@ it('a unit that no slot takes in time fails, with its job, and leaves its queue'
   expect(await at.world.job(jobId)).toMatchObject({ error, output: null, started_at: null })
   expect(await unitsOf(jobId)).toMatchObject([{ status: 'FAILED', attempts: 0, error }])
   await vi.waitFor(async () => expect((await countEntries(at.world.queueOf('cpu'))).waiting).toBe(1), WAIT)
-  expect((await takeOne()).unit.jobId).toBe(patient)
+  expect((await takeOne()).units[0].jobId).toBe(patient)
 })
 
 it('a unit that has started is left alone; queued again, it has the same time once more', async () => {
