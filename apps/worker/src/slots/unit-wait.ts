@@ -2,7 +2,7 @@ import { type UnitQueue, waitForUnits, wakeNext } from '@sc/shared/queues.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 
 /** A marker can get lost with a connection: look again after so long at the latest. */
-const LOOK_AGAIN_MS = 2_000
+export const LOOK_AGAIN_MS = 2_000
 
 export interface UnitWait {
   /**
