@@ -43,7 +43,7 @@ describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', () => {
     )
   }
 
-  /** Each ran once, where it fits, and alone on its slot; no slot overlooked one until it looked again by itself. */
+  /** Each ran once, where it fits, and alone on its slot. */
   function expectSound(ran: Ran[]): void {
     for (const { task, slot, tries } of ran) {
       expect(ABLE[task]).toContain(slot)
@@ -52,7 +52,6 @@ describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', () => {
     for (const units of Map.groupBy(ran, one => one.slot).values())
       for (const [at, { startedMs }] of units.entries())
         expect(startedMs).toBeGreaterThanOrEqual(units[at - 1]?.endedMs ?? 0)
-    expect(Math.max(...idleStretches(ran))).toBeLessThan(LOOK_AGAIN_MS)
   }
 
   it('runs many units at once on every slot, each where it fits', async () => {
@@ -65,7 +64,10 @@ describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', () => {
   })
 
   it('wakes a slot for each unit that comes after a pause', async () => {
-    expectSound(await runOneByOne(cluster, 25))
+    const ran = await runOneByOne(cluster, 25)
+    expectSound(ran)
+    // One that overlooked its unit looks by itself after this at the latest, half of it on average.
+    expect(Math.max(...idleStretches(ran))).toBeLessThan(LOOK_AGAIN_MS / 2)
   })
 
   it('runs a higher priority first, whatever queues it and the others are in', async () => {
