@@ -26,6 +26,7 @@ export interface UnitView {
   crashes: number
   workerId: string | null
   startedAt: string | null
+  finishedAt: string | null
 }
 
 export const SCENARIOS: Scenario[] = [

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeCorpus } from '../apps/master/test/corpus.ts'
-import { runningUnit } from '../chaos/scenarios.ts'
-import { joinSamples, SAMPLES } from './audio.ts'
+import { runningUnit, unitsOf } from '../chaos/scenarios.ts'
+import { joinSamples, run, SAMPLES } from './audio.ts'
 import { type Cluster, startCluster, until } from './cluster.ts'
 
 const JFK = join(SAMPLES, 'jfk.wav')
@@ -78,6 +78,32 @@ describe('a cluster of one worker', () => {
     expect((await cluster.api(`/transcribe/${jobId}/result`)).status).toBe(409)
     const workers = await cluster.json<{ items: Array<{ slots: Array<{ state: string }> }> }>('/api/workers')
     expect(workers.items[0]?.slots).toHaveLength(1)
+  })
+
+  it('does a short recording before the third chunk of a long one that was there first', async () => {
+    const [hour, short] = [join(cluster.folder, 'hour.wav'), join(cluster.folder, 'short.wav')]
+    await run(['-stream_loop', '-1', '-i', JFK, '-t', '3600', '-c', 'copy', hour])
+    await run(['-i', JFK, '-t', '3', '-c', 'copy', short])
+    const fields = { model: 'tiny.en', language: 'en', chunk_seconds: '30', reuse: 'false' }
+    const long = await cluster.submit(hour, fields)
+    const { worker } = await runningUnit(cluster, long)
+    // Until the first chunks of the long one have had time to get in front.
+    await cluster.json(`/api/workers/${worker.id}/drain`, { method: 'POST' })
+    await until('eight more wait', 60_000, async () => {
+      const waiting = (await unitsOf(cluster, long)).filter(({ status }) => status === 'QUEUED')
+      return waiting.length >= 8
+    })
+    const behind = await cluster.submit(short, fields)
+    await until('the short one waits', 60_000, async () => (await unitsOf(cluster, behind)).length > 0)
+    await cluster.json(`/api/workers/${worker.id}/resume`, { method: 'POST' })
+    const job = await cluster.finished(behind)
+    expect(job).toMatchObject({ status: 'COMPLETED', chunks: { total: 1 } })
+    const before = (await unitsOf(cluster, long)).filter(
+      ({ finishedAt }) => finishedAt && finishedAt < (job.finishedAt as string)
+    )
+    expect(before.length).toBeLessThan(3)
+    await cluster.api(`/transcribe/${long}`, { method: 'DELETE' })
+    expect(await cluster.finished(long)).toMatchObject({ status: 'CANCELLED' })
   })
 
   it('does not use an English-only model on another language', async () => {

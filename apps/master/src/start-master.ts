@@ -56,8 +56,11 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   }
 
   await migrate(databaseUrl)
-  const db = connectDatabase(databaseUrl, error => log.warn({ err: error }, 'a PostgreSQL connection broke'))
+  const onBroken = (error: Error): void => log.warn({ err: error }, 'a PostgreSQL connection broke')
+  const db = connectDatabase(databaseUrl, onBroken)
   releasers.add('database', () => db.destroy())
+  const dispatchDb = connectDatabase(databaseUrl, onBroken, 1)
+  releasers.add('database of the dispatcher', () => dispatchDb.destroy())
 
   const open = (name: string, blocking = false) => {
     const redis = connectRedis(redisUrl, { name: `master-${name}`, blocking, log })
@@ -89,6 +92,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
   const engine = startEngine({
     db,
+    dispatchDb,
     redis,
     blockingRedis: open('outboxes', true),
     blobs,

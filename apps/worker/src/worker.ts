@@ -55,6 +55,8 @@ export interface WorkerDeps {
   /** Why no units are to be taken at this time of day; null: they are. Default: never. */
   quietReason?: () => string | null
   lookAtGpusEveryMs?: number
+  /** A slot that nobody wakes looks for units after so long. */
+  lookAgainMs?: number
   /** Between two units, a child with more resident memory is replaced. Default: its share of CHILDREN_SHARE. */
   maxChildBytes?: number
   log: Logger
@@ -121,7 +123,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       queuesFor: tasks => queuesOf(plan, tasks),
       queues,
       lockOwner: `${identity.workerId}-${process.pid}-${slotsMade++}`,
-      wait: createUnitWait(blocking),
+      wait: createUnitWait(blocking, deps.lookAgainMs),
       locks,
       outbox,
       fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { isGpuClass } from '@sc/shared/capability.ts'
 import { childEnv } from '@sc/shared/config.ts'
 import { queuePriority } from '@sc/shared/queue-order.ts'
 import { addEntries, closeQueue, countEntries, openQueue, type UnitQueue } from '@sc/shared/queues.ts'
@@ -12,7 +11,8 @@ import { openCluster, unit } from './fixtures/open-cluster.ts'
 
 /**
  * Four workers as processes of their own, each with an nvidia-smi of its own, on one real Redis. What ran where, and when,
- * is read from their outboxes, whose times are all of one clock: Redis's.
+ * is read from their outboxes, whose times are all of one clock: Redis's. No slot looks for units unless it is woken: that
+ * all of them run says that no wake-up gets lost.
  */
 const GPU_GB: Record<string, number | null> = { large: 24, middle: 8, small: 4, none: null }
 /** A task of the user, on the large worker only: the middle one has the memory but not the task. */
@@ -29,9 +29,6 @@ const ABLE: Record<string, string[]> = {
 }
 const CLASSES = Object.keys(ABLE)
 const OF_EACH = 40
-/** See `lapses`. */
-const MOST_BEGUN = 12
-const MOST_LAPSES = 2
 
 const { redis, url, presence, said, close } = await openCluster()
 const queues = new Map(CLASSES.map(name => [name, openQueue(redis, name)]))
@@ -64,38 +61,37 @@ async function allIdle(): Promise<void> {
 
 const queueOf = (name: string): UnitQueue => queues.get(name) as UnitQueue
 
-const waiting = async (name: string): Promise<number> => (await countEntries(queueOf(name))).waiting
+/** Units of all queues that are not done. */
+async function countOpen(): Promise<number> {
+  const counts = await Promise.all([...queues.values()].map(countEntries))
+  return counts.reduce((sum, { waiting, active }) => sum + waiting + active, 0)
+}
 
 interface Ran {
   unitId: string
   class: string
   slot: string
-  addedMs: number
   startedMs: number
   endedMs: number
 }
 
 /** Answers how each of the units ran that `fill` adds, in the order of their starts. */
 async function run(phase: string, fill: (add: (classes: string[]) => Promise<void>) => Promise<void>): Promise<Ran[]> {
-  const addedMs = new Map<string, number>()
+  let added = 0
   await fill(async classes => {
-    for (const [name, same] of Map.groupBy(classes, name => name)) {
-      const units = same.map((_, at) => {
-        const place = addedMs.size + at
-        const task = name.endsWith('+mine') ? 'mine' : 'wait'
-        return unit(`${phase}.${place}.${name}`, task, { ms: 10 * (1 + (place % 4)) })
-      })
-      const [seconds = 0, micros = 0] = (await redis.time()).map(Number)
-      for (const { unitId } of units) addedMs.set(unitId, seconds * 1000 + micros / 1000)
+    const adding = [...Map.groupBy(classes, name => name)].map(async ([name, same]) => {
+      const task = name.endsWith('+mine') ? 'mine' : 'wait'
+      const units = same.map(() => unit(`${phase}.${added++}.${name}`, task, { ms: 10 * (1 + (added % 4)) }))
       const jobIds = units.map(one => one.unitId)
-      await addEntries(queueOf(name), units, { jobIds, priorities: jobIds.map(() => queuePriority(50, addedMs.size)) })
-    }
+      await addEntries(queueOf(name), units, { jobIds, priorities: jobIds.map(() => queuePriority(50, added)) })
+    })
+    await Promise.all(adding)
   })
   const results = async () => {
     const all = await Promise.all(Object.keys(GPU_GB).map(async name => ({ name, messages: await said(name) })))
     return all.map(({ name, messages }) => ({ name, messages: messages.filter(one => one.unitId.startsWith(phase)) }))
   }
-  await until(async () => (await results()).flatMap(one => one.messages.filter(isEnd)).length >= addedMs.size)
+  await until(async () => (await results()).flatMap(one => one.messages.filter(isEnd)).length >= added)
   return (await results())
     .flatMap(({ name, messages }) =>
       messages.filter(isEnd).map(end => {
@@ -105,7 +101,6 @@ async function run(phase: string, fill: (add: (classes: string[]) => Promise<voi
           unitId: end.unitId,
           class: end.unitId.replace(/^[^.]*\.\d+\./, ''),
           slot: `${name}/${'slot' in end ? end.slot : ''}`,
-          addedMs: addedMs.get(end.unitId) as number,
           startedMs: started?.atMs as number,
           endedMs: end.atMs
         }
@@ -126,40 +121,6 @@ function expectSound(ran: Ran[]): void {
       )
 }
 
-/**
- * Each time that a slot ran nothing although a unit that it could run waited, and one other slot began more than MOST_BEGUN
- * units meanwhile.
- *
- * What is promised is 100 ms: on two cores with little else to do, a slot was idle for 9 ms (p50), 33 ms (p95), 76 ms at
- * most while it was needed. Four workers and seven children share the cores with other tests, though, so that a span of
- * time says little here; the other slots are the clock: they share the load, and a unit of 10 to 40 ms with its way there
- * and back takes them 30 to 80 ms. With five times more runnable processes than cores, 5 to 8 were begun now and then; a
- * slot that misses its marker looks again after 2 s, when there are 20 to 60.
- * MOST_LAPSES of hundreds are let pass: a process that the system keeps from running begins nothing either.
- */
-function lapses(ran: Ran[]): string[] {
-  const bySlot = Map.groupBy(ran, one => one.slot)
-  const firstMs = Math.min(...ran.map(one => one.addedMs))
-  const found: string[] = []
-  for (const slot of new Set(Object.values(ABLE).flat())) {
-    const own = bySlot.get(slot) ?? []
-    const able = ran.filter(one => ABLE[one.class]?.includes(slot))
-    const others = [...bySlot].flatMap(([name, units]) => (name === slot ? [] : [units]))
-    for (let at = 0; at <= own.length; at++) {
-      const freeMs = own[at - 1]?.endedMs ?? firstMs
-      const takenMs = own[at]?.startedMs ?? Number.POSITIVE_INFINITY
-      const most = able.map(waited => {
-        const from = Math.max(freeMs, waited.addedMs)
-        const to = Math.min(takenMs, waited.startedMs)
-        return Math.max(...others.map(units => units.filter(one => one.startedMs > from && one.startedMs < to).length))
-      })
-      const begun = Math.max(...most)
-      if (begun > MOST_BEGUN) found.push(`${slot} before ${own[at]?.unitId ?? 'the end'}: ${begun} begun elsewhere`)
-    }
-  }
-  return found
-}
-
 describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', { timeout: 120_000 }, () => {
   test('each worker serves what its machine can do, and its own task wherever it has the memory', async () => {
     const own = ['gpu.vram24+mine', 'gpu.vram12+mine', 'gpu.vram8+mine']
@@ -170,7 +131,7 @@ describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', { timeout: 120_000 }, () =
     expect((await presence('none')).queues).toEqual(['cpu'])
   })
 
-  test('queues that are full: each slot goes from its most demanding queue down, and none sits idle', async () => {
+  test('queues that are full: each slot goes from its most demanding queue down', async () => {
     const classes = CLASSES.flatMap(name => Array.from({ length: OF_EACH }, () => name))
     const ran = await run('full', add => add(classes))
     expectSound(ran)
@@ -178,23 +139,18 @@ describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', { timeout: 120_000 }, () =
       const order = units.map(one => CLASSES.indexOf(one.class))
       expect(order).toEqual(order.toSorted((a, b) => a - b))
     }
-    expect(lapses(ran).slice(MOST_LAPSES)).toEqual([])
   })
 
-  test('units that come while slots wait: whoever can run one takes it', async () => {
+  test('units that come while slots wait: each wakes one that can run it', async () => {
     await allIdle()
-    const forGpus = CLASSES.filter(isGpuClass)
     const ran = await run('few', async add => {
       for (let batch = 0; batch < OF_EACH; batch++) {
-        await add([0, 1, 2].map(more => forGpus[(batch * 5 + more) % forGpus.length] as string))
-        await until(async () => {
-          // CPU lanes have always something to do: they tell how much time goes by.
-          if ((await waiting('cpu')) < 20) await add(Array.from({ length: 20 }, () => 'cpu'))
-          return (await Promise.all(forGpus.map(waiting))).every(count => count === 0)
-        })
+        // The least demanding first: who it wakes may find a more demanding one, and must wake another for it.
+        const first = batch % CLASSES.length
+        await add([...CLASSES.slice(first), ...CLASSES.slice(0, first)].slice(0, 1 + (batch % 4)).reverse())
+        await until(async () => (await countOpen()) === 0)
       }
     })
     expectSound(ran)
-    expect(lapses(ran).slice(MOST_LAPSES)).toEqual([])
   })
 })

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from './free-port.ts'
+import { freePort } from '../src/free-port.ts'
 
 const ACCOUNT_KEY = Buffer.from('a key that only this test knows').toString('base64')
 

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
+import { REPO_DIR } from '../src/config.ts'
 import { defineTask, describeTask, isTask } from '../src/define-task.ts'
 import { taskDescriptionSchema } from '../src/python-protocol.ts'
 import { runTask } from '../src/task-testing.ts'
@@ -82,6 +85,27 @@ describe('a task', () => {
       })
     )
   })
+})
+
+/** Python's `@task` is tested with the same names. */
+const names = JSON.parse(readFileSync(join(REPO_DIR, 'python-gpu/tests/names.json'), 'utf8')) as Record<
+  'task' | 'feature',
+  { good: string[]; bad: string[] }
+>
+
+describe('names', () => {
+  const define = (more: object) => () => defineTask({ name: 'a', input, output, run: () => ({ text: '' }), ...more })
+
+  it.each(names.task.good)('a task may be called %j', name => expect(define({ name })).not.toThrow())
+  it.each(names.task.bad)('no task may be called %j', name =>
+    expect(define({ name })).toThrow('name: expected 1 to 63')
+  )
+  it.each(names.feature.good)('a program may be called %j', name =>
+    expect(define({ requires: { features: [name] } })).not.toThrow()
+  )
+  it.each(names.feature.bad)('no program may be called %j', name =>
+    expect(define({ requires: { features: [name] } })).toThrow("expected a program's name")
+  )
 })
 
 describe('a unit test of a task', () => {

@@ -4,9 +4,9 @@ import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { childEnv, REPO_DIR } from '../src/config.ts'
+import { freePort } from '../src/free-port.ts'
 import { findProgram } from '../src/processes.ts'
 import { closeRedis, connectRedis, waitForRedis } from '../src/redis.ts'
-import { freePort } from './free-port.ts'
 
 export interface TestRedis {
   url: string

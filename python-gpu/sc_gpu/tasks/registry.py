@@ -18,9 +18,9 @@ from sc_gpu.tasks.context import Context
 TaskFunction = TypeVar("TaskFunction", bound=Callable[..., BaseModel])
 
 
-# As in packages/shared/src/define-task.ts.
+# As in packages/shared/src/task-name.ts and define-task.ts: tests/names.json holds both to the same.
 NAME = re.compile(r"[a-z][a-z0-9.-]{0,62}")
-FEATURE = re.compile(r"[A-Za-z0-9][\w.+-]{0,62}")
+FEATURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,62}")
 OWN_PREFIX = "transcribe."
 FILES = "files"
 

@@ -12,12 +12,12 @@ import type { Config } from '@sc/shared/config.ts'
 import { REPO_DIR } from '@sc/shared/config.ts'
 import { type DataDir, dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { freePort } from '@sc/shared/free-port.ts'
 import { z } from 'zod'
 import { fetchWorkers } from '../commands/workers.ts'
 import { findMaster } from '../connect/find-master.ts'
 import { createMasterClient, type MasterClient } from '../connect/master-client.ts'
 import { type Child, startChild } from './child.ts'
-import { freePort } from './free-port.ts'
 import { hasLeftovers, removeRecord, waitForLeftovers, writeRecord } from './record.ts'
 import { runStep, type Step } from './step.ts'
 import { waitFor } from './wait-for.ts'
@@ -129,7 +129,7 @@ function isOwn(dir: DataDir, child: Child): boolean {
 }
 
 async function choosePort({ host, port }: Config): Promise<number> {
-  const free = await freePort(host, port)
+  const free = await freePort(port, host)
   if (port !== 0 && free !== port)
     process.stderr.write(
       `  Port ${port} is taken by another program: this master uses port ${free}. SC_PORT chooses one.\n`

@@ -3,11 +3,11 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type { Database, Tables } from './schema.ts'
 
-/** The one file that knows `pg`. A pool of 10; a statement may take 30 s. */
-export function connectDatabase(databaseUrl: string, onError: (error: Error) => void): Database {
+/** The one file that knows `pg`. A pool of `most` connections; a statement may take 30 s. */
+export function connectDatabase(databaseUrl: string, onError: (error: Error) => void, most = 10): Database {
   const pool = new pg.Pool({
     connectionString: databaseUrl,
-    max: 10,
+    max: most,
     connectionTimeoutMillis: 5_000,
     statement_timeout: 30_000,
     // When not even the refusal comes back: the host is gone.

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { readFileIfAny, writePrivateFile } from '@sc/shared/data-dir.ts'
+import { freePort } from '@sc/shared/free-port.ts'
 import { z } from 'zod'
 
 const settingsSchema = z.object({
@@ -30,14 +29,4 @@ export function keepSettings(folder: string, settings: Settings): Settings {
 
 export async function withNewPort(folder: string, settings: Settings): Promise<Settings> {
   return keepSettings(folder, { ...settings, port: await freePort() })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port')
-  return address.port
 }

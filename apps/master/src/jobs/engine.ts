@@ -25,6 +25,8 @@ import { startWaitTimeouts } from './wait-timeouts.ts'
 
 export interface EngineDeps {
   db: Database
+  /** The dispatcher's own connection: a hundred submissions at once are not to keep slots waiting. */
+  dispatchDb: Database
   redis: Redis
   /** A connection of the engine's own, for reads that block. */
   blockingRedis: Redis
@@ -64,7 +66,7 @@ export function startEngine(deps: EngineDeps): Engine {
   const { db, redis, blobs, log } = deps
   const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
   const pace = createPace()
-  const dispatch = createDispatch({ db, redis, log, slotsOf: deps.slotsOf, pace })
+  const dispatch = createDispatch({ db: deps.dispatchDb, redis, log, slotsOf: deps.slotsOf, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis, name, concurrency, run, onError })

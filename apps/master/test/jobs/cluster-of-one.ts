@@ -40,7 +40,8 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   releasers.add('redis', () => redisServer.stop())
   await migrate(postgres.url)
   const db = connectDatabase(postgres.url, () => {})
-  releasers.add('database', () => db.destroy())
+  const dispatchDb = connectDatabase(postgres.url, () => {}, 1)
+  releasers.add('database', () => Promise.all([db.destroy(), dispatchDb.destroy()]))
   const redis = connectRedis(redisServer.url, { name: 'test' })
   releasers.add('connection', () => redis.disconnect())
   const blobs = await openFolder(join(folder, 'blobs'))
@@ -59,6 +60,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   const startMaster = (name = 'one', room = withRoom) =>
     startEngine({
       db,
+      dispatchDb,
       redis,
       blockingRedis: connectRedis(redisServer.url, { name: `outboxes-${name}`, blocking: true }),
       blobs,

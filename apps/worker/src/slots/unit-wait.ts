@@ -2,7 +2,7 @@ import { type UnitQueue, waitForUnits, wakeNext } from '@sc/shared/queues.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 
 /** A marker can get lost with a connection: look again after so long at the latest. */
-const LOOK_AGAIN_MS = 2_000
+export const LOOK_AGAIN_MS = 2_000
 
 export interface UnitWait {
   /**
@@ -13,11 +13,11 @@ export interface UnitWait {
 }
 
 /** One blocking read at a time over the markers of a slot's queues, on the slot's own connection. */
-export function createUnitWait(blocking: Redis): UnitWait {
+export function createUnitWait(blocking: Redis, lookAgainMs = LOOK_AGAIN_MS): UnitWait {
   let reading: Promise<UnitQueue | null> | undefined
 
   function read(queues: UnitQueue[]): Promise<UnitQueue | null> {
-    reading ??= waitForUnits(blocking, queues, LOOK_AGAIN_MS).finally(() => {
+    reading ??= waitForUnits(blocking, queues, lookAgainMs).finally(() => {
       reading = undefined
     })
     return reading
