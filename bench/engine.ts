@@ -80,10 +80,12 @@ async function runUnits(units: number): Promise<number> {
   const startMs = performance.now()
   const jobId = await post('noops', { units })
   for (;;) {
-    const job = await cluster.json<{ status: string; error: unknown }>(`/api/jobs/${jobId}`)
-    if (job.status === 'COMPLETED') return (performance.now() - startMs) / 1000
-    if (job.status === 'FAILED') throw new Error(JSON.stringify(job.error))
-    await new Promise(resolve => setTimeout(resolve, 50))
+    // The cheapest way to ask: the cluster is to be measured, not the asking.
+    const answer = await cluster.api(`/api/jobs/${jobId}/result`)
+    const text = await answer.text()
+    if (answer.status === 200) return (performance.now() - startMs) / 1000
+    if (answer.status !== 409) throw new Error(text)
+    await new Promise(resolve => setTimeout(resolve, 20))
   }
 }
 
@@ -99,7 +101,7 @@ async function oneAtATime(): Promise<number[]> {
         times.push(Date.parse(job.startedAt) - sentMs)
         break
       }
-      await new Promise(resolve => setTimeout(resolve, 2))
+      await new Promise(resolve => setTimeout(resolve, 10))
     }
   }
   return times

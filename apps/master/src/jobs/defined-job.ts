@@ -2,8 +2,8 @@ import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { DefinedJob, JobUnit } from '@sc/shared/define-job.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
-import type { JobRow, UnitRow } from '../database/schema.ts'
-import type { JobDefinition, JobOutcome, PlanContext, UnitDraft } from './definition.ts'
+import type { JobRow } from '../database/schema.ts'
+import type { JobDefinition, JobOutcome, PlanContext, UnitDraft, UnitToMerge } from './definition.ts'
 import { keepOutput } from './output.ts'
 import { DEFAULT_TIMEOUT_MS } from './submit-task.ts'
 import { checkInput, queueOfTask } from './task-input.ts'
@@ -63,7 +63,7 @@ async function knownTask(tasks: DefinedJobDeps['tasks'], job: DefinedJob, name: 
   throw new ScError('SC_TASK_UNKNOWN', `The job ${job.name} wants a unit of "${name}", which ${what}.`)
 }
 
-async function merge(deps: DefinedJobDeps, job: DefinedJob, row: JobRow, units: UnitRow[]): Promise<JobOutcome> {
+async function merge(deps: DefinedJobDeps, job: DefinedJob, row: JobRow, units: UnitToMerge[]): Promise<JobOutcome> {
   const ordered = units.toSorted((a, b) => a.index - b.index)
   const outcomes = ordered.map(({ task, output, error, status }) => ({
     task,

@@ -12,8 +12,12 @@ export interface JobDefinition {
   /** Yields units as soon as each is known; what it returns is kept with the job for `merge`. */
   plan(job: JobRow, context: PlanContext): AsyncGenerator<UnitDraft, Record<string, unknown>>
   /** Runs when every unit is settled; idempotent. */
-  merge(job: JobRow, units: UnitRow[]): Promise<JobOutcome>
+  merge(job: JobRow, units: UnitToMerge[]): Promise<JobOutcome>
 }
+
+/** Of a settled unit, what there is to put together. */
+export type UnitToMerge = Pick<UnitRow, (typeof TO_MERGE)[number]>
+export const TO_MERGE = ['id', 'task', 'index', 'status', 'params', 'span', 'output', 'output_ref', 'error'] as const
 
 /** A unit before it is a row. The same (job, task, index) is the same unit. */
 export interface UnitDraft {

@@ -18,21 +18,20 @@ import {
   startStalledCheck,
   type UnitQueue
 } from '@sc/shared/queues.ts'
-import { entryOf } from '@sc/shared/unit.ts'
+import { entryOf, type UnitPayload } from '@sc/shared/unit.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import type { Database, UnitRow } from '../database/schema.ts'
+import type { Database } from '../database/schema.ts'
 import type { Pace } from './pace.ts'
-import { endedOf, markHead, queuesWithUnits } from './send-next.ts'
-import { toPayload } from './units.ts'
+import { endedOf, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
 
 export interface Dispatch {
   /** Units of these queues wait, or slots became free: has a round soon. */
   wake(queues: Iterable<string>): void
   /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
-  sendAgain(units: UnitRow[]): Promise<void>
+  sendAgain(units: SentUnit[]): Promise<void>
   /** Takes rows that no slot has out of their queues. */
-  withdraw(units: UnitRow[]): Promise<void>
+  withdraw(units: SentUnit[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -87,7 +86,7 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
     if (units.length > 0) await add(name, units)
   }
 
-  async function add(name: string, units: UnitRow[]): Promise<void> {
+  async function add(name: string, units: SentUnit[]): Promise<void> {
     const { queue } = opened(name)
     const entries = entriesOf(units)
     await addEntries(
@@ -187,10 +186,22 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
   }
 }
 
-type Entry = [id: string, rows: [UnitRow, ...UnitRow[]]]
+type Entry = [id: string, rows: [SentUnit, ...SentUnit[]]]
 
 /** By the entries that they are in; each in order. */
-function entriesOf(units: UnitRow[]): Entry[] {
+function entriesOf(units: SentUnit[]): Entry[] {
   const sent = units.filter(({ entry }) => entry !== null).sort((a, b) => a.rank - b.rank || a.index - b.index)
   return [...Map.groupBy(sent, ({ entry }) => entry as string)] as Entry[]
+}
+
+function toPayload(unit: SentUnit): UnitPayload {
+  return {
+    unitId: unit.id,
+    jobId: unit.job_id,
+    task: unit.task,
+    index: unit.index,
+    inputRef: unit.input_ref,
+    params: unit.params,
+    deadline: unit.deadline_ms
+  }
 }

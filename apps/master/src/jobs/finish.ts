@@ -1,8 +1,8 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
-import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
-import type { JobDefinition, JobOutcome } from './definition.ts'
+import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
+import { type JobDefinition, type JobOutcome, TO_MERGE, type UnitToMerge } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
 
@@ -54,7 +54,12 @@ export function createFinish(deps: FinishDeps) {
 
 /** False: the job was no longer open. */
 async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
-  const units = await deps.db.selectFrom('units').selectAll().where('job_id', '=', job.id).orderBy('index').execute()
+  const units = await deps.db
+    .selectFrom('units')
+    .select(TO_MERGE)
+    .where('job_id', '=', job.id)
+    .orderBy('index')
+    .execute()
   const outcome = job.single ? await mergeSingle(deps, job, units) : await mergeMany(deps, job, units)
   const { numUpdatedRows } = await deps.db
     .updateTable('jobs')
@@ -74,7 +79,7 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
   return numUpdatedRows > 0n
 }
 
-async function mergeMany({ definitions }: FinishDeps, job: JobRow, units: UnitRow[]): Promise<JobOutcome> {
+async function mergeMany({ definitions }: FinishDeps, job: JobRow, units: UnitToMerge[]): Promise<JobOutcome> {
   const definition = definitions.get(job.task)
   if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
   return await definition.merge(job, units)

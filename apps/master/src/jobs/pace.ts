@@ -20,8 +20,8 @@ const MOST_TOGETHER = 100
 /** An entry of one takes so long beside the task itself. */
 const LEAST_MS = 0.25
 const LEAST_SEEN = 20
-/** Of the mean; units that were longer count at once. */
-const WEIGHT = 1 / 16
+/** The mean is of about so many units. */
+const REMEMBERED = 64
 
 export function createPace(): Pace {
   const means = new Map<string, { ms: number; seen: number }>()
@@ -37,7 +37,8 @@ export function createPace(): Pace {
   return {
     finished: ({ task, queue }, ranMs) => {
       const mean = means.get(task) ?? { ms: ranMs, seen: 0 }
-      means.set(task, { ms: mean.ms + (ranMs - mean.ms) * WEIGHT, seen: mean.seen + 1 })
+      const seen = mean.seen + 1
+      means.set(task, { ms: mean.ms + (ranMs - mean.ms) / Math.min(seen, REMEMBERED), seen })
       tasksIn.set(queue, (tasksIn.get(queue) ?? new Set()).add(task))
       const times = ends.get(queue) ?? []
       times.push(performance.now())

@@ -8,6 +8,11 @@ const MOST_BYTES = 32 * 1024 ** 2
 /** A job's units in the head are at least so many entries for each slot. */
 const SHARES_OF_A_SLOT = 2
 
+const PLACE = ['queue', 'entry', 'priority', 'rank'] as const
+const SENT = ['id', 'job_id', 'task', 'index', 'input_ref', 'params', 'deadline_ms', ...PLACE] as const
+/** What is needed of a unit to put it into Redis. */
+export type SentUnit = Pick<UnitRow, (typeof SENT)[number]>
+
 export interface Head {
   /** Units. */
   most: number
@@ -25,16 +30,16 @@ export interface Head {
  * The rest waits here: Redis holds no more than what goes next, a cancelled job of 100,000 units leaves nothing in it,
  * and a unit that comes later and goes first is sent at once.
  */
-export async function markHead(db: Database, queue: string, head: Head): Promise<UnitRow[]> {
+export async function markHead(db: Database, queue: string, head: Head): Promise<SentUnit[]> {
   const named = nameEntries(await unsentOf(db, queue, head.most), head)
   if (named.length === 0) return []
   const ids = named.map(({ id }) => id)
   const entries = named.map(({ entry }) => entry)
-  const { rows } = await sql<UnitRow>`
+  const { rows } = await sql<SentUnit>`
     update units set sent_at = now(), entry = named.entry
     from unnest(${ids}::text[], ${entries}::text[]) as named (id, entry)
     where units.id = named.id and ${isQueuedById} and units.entry is null
-    returning units.*`.execute(db)
+    returning ${sql.join(SENT.map(name => sql.ref(`units.${name}`)))}`.execute(db)
   return rows
 }
 
@@ -99,7 +104,7 @@ function nameEntries(units: Unsent[], { together, slots }: Head): Array<{ id: st
 }
 
 /** Those of the units that are no longer open. */
-export async function endedOf(db: Database, units: UnitRow[]): Promise<UnitRow[]> {
+export async function endedOf(db: Database, units: SentUnit[]): Promise<SentUnit[]> {
   if (units.length === 0) return []
   const ids = units.map(({ id }) => id)
   const ended = await db

@@ -1,7 +1,7 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { sql } from 'kysely'
-import type { Database, DatabaseTransaction, JobRow, UnitRow } from '../database/schema.ts'
-import type { JobOutcome, StoredOutput } from './definition.ts'
+import type { Database, DatabaseTransaction, JobRow } from '../database/schema.ts'
+import type { JobOutcome, StoredOutput, UnitToMerge } from './definition.ts'
 import { keepOutput, LARGEST_IN_ROW_BYTES } from './output.ts'
 
 /**
@@ -27,7 +27,7 @@ export async function endSingles(trx: DatabaseTransaction, unitIds: string[]): P
 export async function mergeSingle(
   deps: { db: Database; blobs: BlobStore },
   job: JobRow,
-  units: UnitRow[]
+  units: UnitToMerge[]
 ): Promise<JobOutcome> {
   const [unit] = units
   if (!unit) throw new Error(`job ${job.id} has no unit`)
@@ -40,7 +40,7 @@ export async function mergeSingle(
 async function takeOver(
   { db, blobs }: { db: Database; blobs: BlobStore },
   job: JobRow,
-  unit: UnitRow
+  unit: UnitToMerge
 ): Promise<StoredOutput> {
   if (unit.output_ref !== null) return { output: null, output_ref: unit.output_ref }
   const kept = await keepOutput(blobs, job.id, unit.output)

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { UnitPayload } from '@sc/shared/unit.ts'
 import { type Kysely, sql } from 'kysely'
 import type { DatabaseTransaction, JobRow, Tables, UnitRow } from '../database/schema.ts'
 import { OPEN_JOB } from '../database/schema.ts'
@@ -24,21 +23,27 @@ export async function insertUnits(
     // Against a cancel at the same moment: it waits for these rows, or this finds the job ended.
     const job = await trx
       .selectFrom('jobs')
-      .select(['id', 'key_id', 'priority', 'max_attempts', 'run_at'])
+      .select(['id', 'key_id', 'priority', 'max_attempts', 'run_at', 'next_rank'])
       .where('id', '=', jobId)
       .where('generation', '=', generation)
       .where('status', 'in', OPEN_JOB)
       .forUpdate()
       .executeTakeFirst()
     if (!job) return null
-    const { rows: there } = await sql<{ id: string }>`select id from units where id = any(${ids})`.execute(trx)
-    const known = new Set(there.map(({ id }) => id))
-    const added = drafts.filter((_, at) => !known.has(ids[at] as string))
+    const known = job.next_rank === null ? [] : await knownOf(trx, ids)
+    const queues = new Map(known.map(({ id, queue }) => [id, queue]))
+    const added = drafts.filter((_, at) => !queues.has(ids[at] as string))
     if (added.length > 0) await insert(trx, job, added, reuse)
-    const { rows } = await sql<KnownUnit>`select id, queue from units where id = any(${ids})`.execute(trx)
-    const byId = new Map(rows.map(row => [row.id, row]))
-    return ids.flatMap(id => byId.get(id) ?? [])
+    return drafts.map((draft, at) => {
+      const id = ids[at] as string
+      return { id, queue: queues.get(id) ?? draft.queue }
+    })
   })
+}
+
+async function knownOf(trx: DatabaseTransaction, ids: string[]): Promise<KnownUnit[]> {
+  const { rows } = await sql<KnownUnit>`select id, queue from units where id = any(${ids})`.execute(trx)
+  return rows
 }
 
 type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'priority' | 'max_attempts' | 'run_at'>
@@ -100,17 +105,4 @@ function cacheKeyOf({ task, input, params, blobs }: UnitDraft): string | null {
 
 function unitIdOf(jobId: string, { task, index }: Pick<UnitDraft, 'task' | 'index'>): string {
   return `${jobId}.${task.split('.').at(-1)}.${index}`
-}
-
-/** What a slot gets for a row. */
-export function toPayload(unit: UnitRow): UnitPayload {
-  return {
-    unitId: unit.id,
-    jobId: unit.job_id,
-    task: unit.task,
-    index: unit.index,
-    inputRef: unit.input_ref,
-    params: unit.params,
-    deadline: unit.deadline_ms
-  }
 }

@@ -5,8 +5,8 @@ import { pipeline } from 'node:stream/promises'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import { chunkOutputSchema, type DecodeParams, detectOutputSchema, type Window } from '@sc/shared/transcription.ts'
-import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
-import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft } from '../jobs/definition.ts'
+import type { Gap, JobRow } from '../database/schema.ts'
+import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
 import { chooseModel, detectionModel, type ModelQuestion } from './choose-model.ts'
 import { type ChunkResult, mergeTranscript } from './merge.ts'
 import type { TranscribeParams } from './params.ts'
@@ -165,7 +165,7 @@ function toDetectDraft(probe: { stored: StoredInput; windows: Window[] }, model:
   }
 }
 
-async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitRow[]): Promise<JobOutcome> {
+async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitToMerge[]): Promise<JobOutcome> {
   const params = paramsOf(job)
   const summary = job.plan_summary as PlanSummary
   const chunks = units.filter(unit => unit.task === 'transcribe.chunk').map(toChunkResult)
@@ -194,7 +194,9 @@ async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitRow[]): Pr
   }
 }
 
-export function toChunkResult(unit: UnitRow): ChunkResult {
+export function toChunkResult(
+  unit: Pick<UnitToMerge, 'index' | 'status' | 'params' | 'span' | 'output' | 'error'>
+): ChunkResult {
   const span = unit.span as { startSample: number; endSample: number }
   const windows = (unit.params as { windows: Window[] }).windows
   const output = unit.status === 'DONE' ? chunkOutputSchema.parse(unit.output) : null

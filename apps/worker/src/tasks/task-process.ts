@@ -21,7 +21,7 @@ import type { Device } from '../python/command.ts'
 import { createTail, parseLine } from './lines.ts'
 import { type Command, type ProcessGroup, spawnGroup } from './process-group.ts'
 import { type Answer, cancelled, errorOf, type PendingRun, type Run, timedOut } from './run.ts'
-import { watchSilence } from './silence.ts'
+import { beginTurn, type Turn } from './turn.ts'
 
 const START_TIMEOUT_MS = 60_000
 const CANCEL_ANSWER_MS = 200
@@ -62,9 +62,7 @@ export class TaskProcess {
   readonly #readiness = Promise.withResolvers<Ready>()
   /** In order; the first is the one that goes on. */
   #runs: PendingRun[] = []
-  /** Ends what watches over the run that goes on. */
-  #endTurn = (): void => {}
-  #heard = (): void => {}
+  #turn: Turn | undefined
   /** Why this side ended the process: says more than the signal that it died of. */
   #endedBecause = ''
 
@@ -117,16 +115,18 @@ export class TaskProcess {
   }
 
   #beginTurn(run: PendingRun): void {
+    const { language, silentMs = SILENT_MS } = this.#options
     this.state = 'running'
-    const deadline = setTimeout(() => {
-      run.late = true
-      this.kill('a task ran too long')
-    }, run.deadlineMs)
-    const stopWatching = this.#watchSilence()
-    this.#endTurn = () => {
-      clearTimeout(deadline)
-      stopWatching()
-    }
+    this.#turn = beginTurn({
+      deadlineMs: run.deadlineMs,
+      onLate: () => {
+        run.late = true
+        this.kill('a task ran too long')
+      },
+      silentMs: language === 'Python' ? silentMs : null,
+      onSilent: () =>
+        this.kill(`it said nothing for ${silentMs / 1000} s: it was stopped, or native code held its interpreter`)
+    })
     if (run.signal.aborted) void this.#awaitCancel(run)
     run.onBegin?.()
   }
@@ -145,16 +145,6 @@ export class TaskProcess {
   kill(reason: string): void {
     this.#endedBecause ||= reason
     this.#process.signal('SIGKILL')
-  }
-
-  /** Answers how to stop. */
-  #watchSilence(): () => void {
-    const { language, silentMs = SILENT_MS } = this.#options
-    if (language !== 'Python') return () => {}
-    const reason = `it said nothing for ${silentMs / 1000} s: it was stopped, or native code held its interpreter`
-    const { heard, stop } = watchSilence(silentMs, () => this.kill(reason))
-    this.#heard = heard
-    return stop
   }
 
   async #awaitCancel(run: PendingRun): Promise<void> {
@@ -184,7 +174,7 @@ export class TaskProcess {
   }
 
   #onLine(line: string): void {
-    this.#heard()
+    this.#turn?.heard()
     const message = parseLine(line)
     if (!message) {
       this.#onStrayLine(line)
@@ -224,7 +214,7 @@ export class TaskProcess {
     } else if (message.type === 'log') {
       run.onLog(message)
     } else {
-      this.#endTurn()
+      this.#turn?.end()
       this.#runs.shift()
       const [next] = this.#runs
       if (next) this.#beginTurn(next)
@@ -249,7 +239,7 @@ export class TaskProcess {
     const tail = this.#stderr.text()
     const detail = `The ${this.#options.language} process ended: ${reason}.${tail ? `\n${tail}` : ''}`
     this.#readiness.reject(new ScError('SC_CHILD_DIED', detail))
-    this.#endTurn()
+    this.#turn?.end()
     for (const run of this.#runs.splice(0)) {
       if (run.signal.aborted) run.reject(cancelled(run))
       else run.reject(run.late ? timedOut(run, tail) : new ScError('SC_CHILD_DIED', detail))
