@@ -1,7 +1,7 @@
 import { RANKS_PER_LAP } from '@sc/shared/queue-order.ts'
 import { sql } from 'kysely'
-import { isQueuedById } from '../database/by-id.ts'
-import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { isOpenById, isQueuedById } from '../database/by-id.ts'
+import type { Database, UnitRow } from '../database/schema.ts'
 
 /** Inputs of a queue's units that are in Redis, together. */
 const MOST_BYTES = 32 * 1024 ** 2
@@ -32,13 +32,11 @@ export interface Head {
  */
 export async function markHead(db: Database, queue: string, head: Head): Promise<SentUnit[]> {
   const named = nameEntries(await unsentOf(db, queue, head.most), head)
-  if (named.length === 0) return []
-  const ids = named.map(({ id }) => id)
-  const entries = named.map(({ entry }) => entry)
+  if (named.size === 0) return []
+  // Not a join: where few rows had no entry when PostgreSQL last counted, it would rather read the whole table.
   const { rows } = await sql<SentUnit>`
-    update units set sent_at = now(), entry = named.entry
-    from unnest(${ids}::text[], ${entries}::text[]) as named (id, entry)
-    where units.id = named.id and ${isQueuedById} and units.entry is null
+    update units set sent_at = now(), entry = ${JSON.stringify(Object.fromEntries(named))}::jsonb ->> id
+    where id = any(${[...named.keys()]}::text[]) and ${isQueuedById} and entry is null
     returning ${sql.join(SENT.map(name => sql.ref(`units.${name}`)))}`.execute(db)
   return rows
 }
@@ -77,43 +75,39 @@ async function unsentOf(db: Database, queue: string, most: number): Promise<Unse
  * Held back are units of a later lap than the first of their priority, since within Redis ranks count modulo
  * RANKS_PER_LAP; and what would be more than MOST_BYTES, but the first.
  *
- * An entry of several units has only such as are on their first way: of one job and task, without files. It has the name
+ * The entry of each, by its id. An entry of several units has only such as are on their first way: of one job and task, without files. It has the name
  * of its first.
  */
-function nameEntries(units: Unsent[], { together, slots }: Head): Array<{ id: string; entry: string }> {
+function nameEntries(units: Unsent[], { together, slots }: Head): Map<string, string> {
+  const named = new Map<string, string>()
   const open = new Map<string, { entry: string; left: number }>()
   const lapOf = (rank: number): number => Math.floor(rank / RANKS_PER_LAP)
   let bytes = units[0]?.sent_bytes ?? 0
-  return units.flatMap(unit => {
+  for (const unit of units) {
     const isFirst = bytes === 0
     bytes += unit.bytes
-    if (lapOf(unit.rank) !== lapOf(unit.first_rank) || (bytes > MOST_BYTES && !isFirst)) return []
+    if (lapOf(unit.rank) !== lapOf(unit.first_rank) || (bytes > MOST_BYTES && !isFirst)) continue
     const isFresh = unit.dispatch === 0 && !unit.has_files
     const share = Math.floor(unit.of_job / (SHARES_OF_A_SLOT * Math.max(1, slots)))
     const size = isFresh ? Math.max(1, Math.min(together[unit.task] ?? 1, share)) : 1
     const kind = JSON.stringify([unit.job_id, unit.task, unit.deadline_ms])
-    const known = size > 1 ? open.get(kind) : undefined
-    if (known && known.left > 0) {
-      known.left--
-      return [{ id: unit.id, entry: known.entry }]
+    let part = size > 1 ? open.get(kind) : undefined
+    if (!part || part.left === 0) {
+      part = { entry: `${unit.id}-${unit.dispatch}`, left: size }
+      open.set(kind, part)
     }
-    const entry = `${unit.id}-${unit.dispatch}`
-    if (size > 1) open.set(kind, { entry, left: size - 1 })
-    return [{ id: unit.id, entry }]
-  })
+    part.left--
+    named.set(unit.id, part.entry)
+  }
+  return named
 }
 
 /** Those of the units that are no longer open. */
 export async function endedOf(db: Database, units: SentUnit[]): Promise<SentUnit[]> {
   if (units.length === 0) return []
-  const ids = units.map(({ id }) => id)
-  const ended = await db
-    .selectFrom('units')
-    .select('id')
-    .where('id', 'in', ids)
-    .where('status', 'not in', OPEN_UNIT)
-    .execute()
-  const found = new Set(ended.map(({ id }) => id))
+  const { rows } = await sql<{ id: string }>`
+    select id from units where id = any(${units.map(({ id }) => id)}::text[]) and not (${isOpenById})`.execute(db)
+  const found = new Set(rows.map(({ id }) => id))
   return units.filter(({ id }) => found.has(id))
 }
 
