@@ -89,7 +89,8 @@ async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Prom
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
   for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
-  deps.dispatch.wake(new Set([...verdict.waiting, ...verdict.done.map(({ unit }) => unit.queue)]))
+  deps.dispatch.wake(verdict.waiting)
+  deps.dispatch.refill(new Set(verdict.done.map(({ unit }) => unit.queue)))
   await stopUnits(deps.redis, verdict.stop)
   for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)
   for (const { unit, error } of verdict.failed) {

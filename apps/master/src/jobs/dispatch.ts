@@ -3,7 +3,9 @@
  * entries for each slot that serves it, and what was finished there in the last second, so that slots never wait for the
  * next round.
  *
- *   unit known, or queued again --wake(queue)--> round: markHead -> addEntries
+ *   unit known, or queued again --wake(queue)---\
+ *                                                +--> round: markHead -> addEntries
+ *   units finished --------------refill(queue)--/
  *
  * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
@@ -26,8 +28,10 @@ import type { Pace } from './pace.ts'
 import { endedOf, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
 
 export interface Dispatch {
-  /** Units of these queues wait, or slots became free: has a round soon. */
+  /** Units of these queues wait: has a round at once. */
   wake(queues: Iterable<string>): void
+  /** Units of these queues were finished: has a round before the head is worked off. */
+  refill(queues: Iterable<string>): void
   /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
   sendAgain(units: SentUnit[]): Promise<void>
   /** Takes rows that no slot has out of their queues. */
@@ -50,7 +54,8 @@ const LOOK_MS = 500
 const ENTRIES_OF_A_SLOT = 2
 /** Units of one queue in a second. */
 const BUSY_COUNT = 100
-const BUSY_PAUSE_MS = 25
+/** Rounds are so far apart then. */
+const BUSY_EVERY_MS = 40
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
@@ -58,6 +63,7 @@ const STOP_MS = 2_000
 export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps): Dispatch {
   const open = new Map<string, { queue: UnitQueue; stop: () => Promise<void> }>()
   const woken = new Set<string>()
+  let isUrgent = false
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
@@ -135,11 +141,14 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
 
   const running = (async () => {
     while (!stopping) {
+      const notBeforeMs = performance.now() + BUSY_EVERY_MS
+      isUrgent = false
       lastRounds = rounds()
       await lastRounds
-      if (woken.size === 0 && !stopping) await untilWoken()
+      if (woken.size === 0 && !stopping) await untilWoken(LOOK_MS)
       // Each of thousands of units a second need not bring a round of its own: the head has a second's work.
-      if (isBusy() && !stopping) await new Promise(resolve => setTimeout(resolve, BUSY_PAUSE_MS))
+      while (isBusy() && !isUrgent && !stopping && performance.now() < notBeforeMs)
+        await untilWoken(notBeforeMs - performance.now())
     }
   })()
 
@@ -147,16 +156,21 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
     return [...open.keys()].some(name => pace.recentOf(name) > BUSY_COUNT)
   }
 
-  async function untilWoken(): Promise<void> {
+  async function untilWoken(mostMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     wakeUp = resolve
-    const timer = setTimeout(resolve, LOOK_MS)
+    const timer = setTimeout(resolve, mostMs)
     await promise
     clearTimeout(timer)
   }
 
   return {
     wake: queues => {
+      for (const name of queues) woken.add(name)
+      isUrgent = woken.size > 0
+      if (isUrgent) wakeUp()
+    },
+    refill: queues => {
       for (const name of queues) woken.add(name)
       if (woken.size > 0) wakeUp()
     },

@@ -16,7 +16,7 @@
  * first thing that a place in a queue depends on after `priority`; `send-next.ts` puts units into Redis in this order.
  */
 import { type Kysely, sql } from 'kysely'
-import { type DatabaseTransaction, OPEN_JOB, type Tables } from '../database/schema.ts'
+import type { DatabaseTransaction, JobRow, Tables } from '../database/schema.ts'
 
 /** A unit of no length, in the seconds that ranks are counted in. */
 const LEAST_COST = 1
@@ -29,16 +29,17 @@ const MOST_JOBS_COUNTED = 50
  */
 export async function rankUnits(
   trx: DatabaseTransaction,
-  job: { id: string; key_id: string },
+  job: Pick<JobRow, 'id' | 'key_id' | 'single'>,
   seconds: number[]
 ): Promise<number[]> {
-  const { next_rank, clock } = await trx
+  const { next_rank, clock, open_jobs } = await trx
     .selectFrom('jobs')
     .innerJoin('fair_clock', join => join.onTrue())
-    .select(['jobs.next_rank', 'fair_clock.value as clock'])
+    .select(['jobs.next_rank', 'fair_clock.value as clock', openJobsOf(job.key_id).as('open_jobs')])
     .where('jobs.id', '=', job.id)
     .executeTakeFirstOrThrow()
-  const openJobs = await countOpenJobs(trx, job.key_id)
+  // The job itself included.
+  const openJobs = Math.max(1, open_jobs)
   const costs = seconds.map(length => Math.max(LEAST_COST, length))
   const first = next_rank ?? (await beginInTurn(trx, job.key_id, clock, openJobs, costs[0] ?? LEAST_COST))
   const ranks: number[] = []
@@ -47,28 +48,17 @@ export async function rankUnits(
     ranks.push(next)
     next += cost * openJobs
   }
-  await trx.updateTable('jobs').set({ next_rank: next }).where('id', '=', job.id).execute()
+  // A job of one unit has no next one.
+  if (!job.single) await trx.updateTable('jobs').set({ next_rank: next }).where('id', '=', job.id).execute()
   return ranks
 }
 
-/** The job itself included. */
-async function countOpenJobs(trx: DatabaseTransaction, keyId: string): Promise<number> {
-  const { count } = await trx
-    .selectFrom(
-      trx
-        .selectFrom('jobs')
-        .select('id')
-        .where('key_id', '=', keyId)
-        .where('status', 'in', OPEN_JOB)
-        // Those that wait for their time take nothing yet.
-        .where(eb => eb.or([eb('run_at', 'is', null), eb('run_at', '<=', sql<Date>`now()`)]))
-        .limit(MOST_JOBS_COUNTED)
-        .as('open')
-    )
-    .select(eb => eb.fn.countAll<string>().as('count'))
-    .executeTakeFirstOrThrow()
-  return Math.max(1, Number(count))
-}
+/** How many; those that wait for their time take nothing yet. */
+const openJobsOf = (keyId: string) => sql<number>`(
+  select count(*)::integer from (
+    select from jobs where key_id = ${keyId} and status in ('PENDING', 'RUNNING') and (run_at is null or run_at <= now())
+    limit ${MOST_JOBS_COUNTED}
+  ) as open)`
 
 /** Where a job begins: behind the beginnings of the key's other open jobs. */
 async function beginInTurn(

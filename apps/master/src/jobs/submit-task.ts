@@ -5,7 +5,7 @@ import { transact } from '../database/transact.ts'
 import type { Dispatch } from './dispatch.ts'
 import type { QueuePlan } from './plan.ts'
 import { findSame, type Submitted } from './submit.ts'
-import { insertUnits } from './units.ts'
+import { insertNew } from './units.ts'
 
 export interface TaskRequest {
   task: string
@@ -82,7 +82,6 @@ async function insertJob(
   if (queue === null) return null
   const deadlineMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
   const draft = { task, index: 0, queue, input: null, params: input, blobs: {}, span: {}, seconds: 0, deadlineMs }
-  const [unit] = (await insertUnits(trx, job, [draft], false)) ?? []
-  if (!unit) throw new Error(`job ${jobId} ended before it began`)
-  return unit
+  await insertNew(trx, job, [draft], false)
+  return { queue }
 }

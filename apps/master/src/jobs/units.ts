@@ -23,7 +23,7 @@ export async function insertUnits(
     // Against a cancel at the same moment: it waits for these rows, or this finds the job ended.
     const job = await trx
       .selectFrom('jobs')
-      .select(['id', 'key_id', 'priority', 'max_attempts', 'run_at', 'next_rank'])
+      .select(['id', 'key_id', 'single', 'priority', 'max_attempts', 'run_at', 'next_rank'])
       .where('id', '=', jobId)
       .where('generation', '=', generation)
       .where('status', 'in', OPEN_JOB)
@@ -33,7 +33,7 @@ export async function insertUnits(
     const known = job.next_rank === null ? [] : await knownOf(trx, ids)
     const queues = new Map(known.map(({ id, queue }) => [id, queue]))
     const added = drafts.filter((_, at) => !queues.has(ids[at] as string))
-    if (added.length > 0) await insert(trx, job, added, reuse)
+    if (added.length > 0) await insertNew(trx, job, added, reuse)
     return drafts.map((draft, at) => {
       const id = ids[at] as string
       return { id, queue: queues.get(id) ?? draft.queue }
@@ -46,9 +46,15 @@ async function knownOf(trx: DatabaseTransaction, ids: string[]): Promise<KnownUn
   return rows
 }
 
-type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'priority' | 'max_attempts' | 'run_at'>
+type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'single' | 'priority' | 'max_attempts' | 'run_at'>
 
-async function insert(trx: DatabaseTransaction, job: LockedJob, drafts: UnitDraft[], reuse: boolean): Promise<void> {
+/** Adds drafts of which none is there yet, of a job that this transaction has locked, or made. */
+export async function insertNew(
+  trx: DatabaseTransaction,
+  job: LockedJob,
+  drafts: UnitDraft[],
+  reuse: boolean
+): Promise<void> {
   const ranks = await rankUnits(
     trx,
     job,
