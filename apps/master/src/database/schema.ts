@@ -79,6 +79,8 @@ export interface JobsTable {
   webhook_url: string | null
   /** How many times it was begun again. */
   generation: Generated<number>
+  /** Of the units of a job that has ended; null: they are counted. See `jobs/unit-counts.ts`. */
+  counts: NullableJson<Record<string, number>>
   /** What follows its end was done. */
   told: Generated<boolean>
   /** A job of one unit: nothing to plan, nothing to merge. */

@@ -2,6 +2,7 @@ import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { sql } from 'kysely'
 import { type Database, OPEN_JOB } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
+import { keepCounts } from './unit-counts.ts'
 
 export interface AfterEndDeps {
   db: Database
@@ -15,7 +16,7 @@ const AT_ONCE = 1_000
 const A_WHILE_SECONDS = 5
 
 /**
- * What follows the end of jobs: it is counted, their webhooks are queued, the audio of their units goes (the recording and
+ * What follows the end of jobs: they and their units are counted, their webhooks are queued, the audio of their units goes (the recording and
  * the result stay). Written down last, so that what a crash cut off is done again by the reconciler.
  */
 export function createAfterEnd(deps: AfterEndDeps) {
@@ -40,6 +41,7 @@ export function createAfterEnd(deps: AfterEndDeps) {
         if (!single) await blobs.removePrefix(`units/${id}`)
       }
       const ids = jobs.map(({ id }) => id)
+      await keepCounts(trx, ids)
       await trx.updateTable('jobs').set({ told: true }).where('id', 'in', ids).execute()
       return jobs
     })

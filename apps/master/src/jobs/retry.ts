@@ -54,6 +54,7 @@ async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> 
       finished_at: null,
       bytes: null,
       told: false,
+      counts: null,
       generation: eb('generation', '+', 1)
     }))
     .where('id', '=', jobId)

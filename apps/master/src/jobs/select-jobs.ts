@@ -1,9 +1,9 @@
-import { type RawBuilder, type SqlBool, sql } from 'kysely'
+import { type SqlBool, sql } from 'kysely'
 import type { Database, UnitRow } from '../database/schema.ts'
+import { unitCounts } from './unit-counts.ts'
 
 /** A page of 100 rows at 100,000 open jobs: 70 ms; without an end, minutes. */
 const COUNTED_UP_TO = 200
-const CHUNK = 'transcribe.chunk'
 
 type NextUnit = Pick<UnitRow, 'queue' | 'not_before' | 'attempts' | 'max_attempts' | 'error' | 'queued_at'>
 
@@ -26,40 +26,6 @@ const unitsAhead = sql`
     and (o.not_before is null or o.not_before <= now())
     order by o.rank, o.queued_at limit ${COUNTED_UP_TO}) as older)`
 
-interface Counts {
-  total: string
-  done: string
-  running: string
-  failed: string
-  chunks_total: string
-  chunks_done: string
-  chunks_running: string
-  chunks_failed: string
-  seconds_total: number
-  seconds_settled: number
-  seconds_worked: number
-}
-
-const isChunk = sql`task = ${CHUNK}`
-const sum = (condition: RawBuilder<unknown>) => sql`coalesce(sum(units) filter (where ${condition}), 0)`
-
-/** Everything but what runs changes with the status, which an index has: no row is read. */
-const counts = sql<Counts>`(
-  select coalesce(sum(units), 0) as total, ${sum(sql`status = 'DONE'`)} as done,
-    ${sum(sql`status = 'RUNNING'`)} as running, ${sum(sql`status = 'FAILED'`)} as failed,
-    ${sum(isChunk)} as chunks_total, ${sum(sql`${isChunk} and status = 'DONE'`)} as chunks_done,
-    ${sum(sql`${isChunk} and status = 'RUNNING'`)} as chunks_running,
-    ${sum(sql`${isChunk} and status = 'FAILED'`)} as chunks_failed,
-    coalesce(sum(seconds), 0)::float8 as seconds_total,
-    coalesce(sum(seconds) filter (where status in ('DONE', 'FAILED')), 0)::float8 as seconds_settled,
-    coalesce(sum(seconds) filter (where status = 'DONE'), 0)::float8 - (
-      select coalesce(sum(seconds), 0) from units where job_id = jobs.id and status = 'DONE' and attempt_id is null
-    ) as seconds_worked
-  from (
-    select status, task, count(*) as units, sum(seconds) as seconds from units where job_id = jobs.id
-    group by status, task
-  ) as same)`
-
 /** How far the units are that run. */
 const running = sql<{ seconds_running: number; fractions_running: number }>`(
   select coalesce(sum(seconds * fraction), 0)::float8 as seconds_running,
@@ -71,7 +37,7 @@ export function selectJobs(db: Database) {
   return db
     .selectFrom('jobs')
     .leftJoinLateral(
-      () => counts.as('u'),
+      () => unitCounts.as('u'),
       join => join.onTrue()
     )
     .leftJoinLateral(
