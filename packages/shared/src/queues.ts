@@ -40,7 +40,7 @@ export interface TakenEntry {
   readonly jobId: string
   readonly token: string
   readonly job: Job<QueueEntry>
-  /** It was taken before, by a slot that was lost. */
+  /** It was taken before: by a slot that was lost, or gave it back at once. */
   readonly isAgain: boolean
 }
 

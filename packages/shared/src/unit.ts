@@ -83,7 +83,7 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     timings: timingsSchema
   }),
   /** The unit was given back unfinished or not begun, and its `entry` (its BullMQ id) is gone. Costs the unit nothing. */
-  z.object({ type: z.literal('returned'), ...attempt, slot: z.string(), entry: z.string() }),
+  z.object({ type: z.literal('returned'), ...attempt, slot: z.string(), entry: z.string(), hasBegun: z.boolean() }),
   /**
    * Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. The worker has
    * left out and logged what is over the limits; from one that has not, the master takes the rest.

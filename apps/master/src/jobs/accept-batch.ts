@@ -23,10 +23,10 @@ export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdi
   for (const said of Map.groupBy(rest, unitOf).values()) {
     const start = asStart(said)
     const result = asResult(said)
-    const given = asReturn(said)
+    const returned = asReturn(said)
     if (start) starts.push(start)
     else if (result) results.push(result)
-    else if (given) returns.push(given)
+    else if (returned) returns.push(returned)
     else others.push(...said)
   }
   await acceptStarts(trx, starts, verdict)
@@ -54,8 +54,8 @@ function asStart(said: Said[]): Start | undefined {
 function asReturn(said: Said[]): Return | undefined {
   const [only] = said
   if (said.length > 1 || only?.message.type !== 'returned') return undefined
-  const { unitId, attemptId, entry } = only.message
-  return { workerId: only.workerId, unitId, attemptId, entry }
+  const { unitId, attemptId, entry, hasBegun } = only.message
+  return { workerId: only.workerId, unitId, attemptId, entry, hasBegun }
 }
 
 /** One attempt to its end, with or without its start; what it said of its progress is past. */

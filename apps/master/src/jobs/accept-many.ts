@@ -4,10 +4,10 @@ import { isOpenById } from '../database/by-id.ts'
 import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
 
+/** Any number of starts, results and returns in one statement each: what most messages are. */
+
 /** Of outputs in one statement: PostgreSQL takes 256 MB of JSON at once. */
 const MOST_BYTES = 8 * 1024 ** 2
-
-/** Any number of starts and results in one statement each: what most messages are. */
 
 export interface Start {
   workerId: string
@@ -26,6 +26,7 @@ export interface Return {
   unitId: string
   attemptId: string
   entry: string
+  hasBegun: boolean
 }
 
 /** A second start of a unit that runs is a crash of the first; a unit that is settled is stopped on its worker. */
@@ -114,21 +115,29 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
   }
 }
 
-/** Units whose entry is gone are queued again, at no cost; one that another attempt had begun, as a crash of that one. */
+/**
+ * Units whose entry is gone are queued again, at no cost. One that another attempt had begun: as a crash of that one, if
+ * this one came after it (it has not begun); else the other goes on.
+ */
 export async function acceptReturns(trx: DatabaseTransaction, returns: Return[], verdict: Verdict): Promise<void> {
   if (returns.length === 0) return
-  const json = returns.map(({ unitId, attemptId, entry }) => ({ unit_id: unitId, attempt_id: attemptId, entry }))
+  const json = returns.map(({ unitId, attemptId, entry, hasBegun }) => {
+    return { unit_id: unitId, attempt_id: attemptId, entry, begun: hasBegun }
+  })
   const { rows } = await sql<UnitRow>`
     update units set
       status = 'QUEUED', dispatch = dispatch + 1, entry = null, fraction = 0, partial = null,
       crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)::integer,
       attempt_id = given.attempt_id, queued_at = now(), touched_at = now()
-    from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given (unit_id text, attempt_id text, entry text)
+    from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given
+      (unit_id text, attempt_id text, entry text, begun boolean)
     where units.id = given.unit_id and units.entry = given.entry and ${isOpenById}
+      and (status = 'QUEUED' or not given.begun or units.attempt_id is not distinct from given.attempt_id)
     returning units.*`.execute(trx)
   for (const unit of rows) {
-    verdict.changed.add(unit.job_id)
+    verdict.noticed.add(unit.job_id)
     verdict.waiting.add(unit.queue)
+    if (unit.crashes >= MAX_CRASHES) await failUnit(trx, unit, poison(unit), verdict)
   }
 }
 

@@ -60,7 +60,7 @@ async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<V
     [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
   )
   await advanceClock(trx, verdict.startedRank)
-  await notifyJobs(trx, [...verdict.changed])
+  await notifyJobs(trx, [...new Set([...verdict.changed, ...verdict.noticed])])
   return verdict
 }
 

@@ -3,7 +3,6 @@ import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { type OutboxMessage, outboxMessageSchema } from '@sc/shared/unit.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import { z } from 'zod'
 import { type ApplyDeps, applySaid } from './apply-said.ts'
 import { storable } from './storable.ts'
 
@@ -155,16 +154,13 @@ function parse(log: Logger, workerId: string, fields: string[] | null): OutboxMe
     return []
   }
   try {
-    return z
-      .array(z.unknown())
-      .parse(JSON.parse(text))
-      .flatMap(one => {
-        try {
-          return storable(outboxMessageSchema.parse(one))
-        } catch (error) {
-          return drop(error, JSON.stringify(one))
-        }
-      })
+    return [JSON.parse(text)].flat().flatMap((one: unknown) => {
+      try {
+        return storable(outboxMessageSchema.parse(one))
+      } catch (error) {
+        return drop(error, JSON.stringify(one))
+      }
+    })
   } catch (error) {
     return drop(error, text)
   }

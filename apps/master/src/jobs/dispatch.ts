@@ -25,7 +25,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
 import type { Pace } from './pace.ts'
-import { endedOf, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
+import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
 
 export interface Dispatch {
   /** Units of these queues wait: has a round at once. */
@@ -34,7 +34,7 @@ export interface Dispatch {
   refill(queues: Iterable<string>): void
   /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
   sendAgain(units: SentUnit[]): Promise<void>
-  /** Takes rows that no slot has out of their queues. */
+  /** Takes ended units that no slot has out of their queues; what others share an entry with stays. */
   withdraw(units: SentUnit[]): Promise<void>
   close(): Promise<void>
 }
@@ -180,10 +180,12 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
     withdraw: async units => {
       // One that was marked just before it ended is on its way.
       await lastRounds
+      const needed = await entriesInUse(db, units)
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
+        const ids = entriesOf(rows).map(([id]) => id)
         await removeEntries(
           opened(name).queue,
-          entriesOf(rows).map(([id]) => id)
+          ids.filter(id => !needed.has(id))
         )
       }
     },

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { RANKS_PER_LAP } from '@sc/shared/queue-order.ts'
 import { sql } from 'kysely'
 import { isOpenById, isQueuedById } from '../database/by-id.ts'
@@ -93,7 +94,9 @@ function nameEntries(units: Unsent[], { together, slots }: Head): Map<string, st
     const kind = JSON.stringify([unit.job_id, unit.task, unit.deadline_ms])
     let part = size > 1 ? open.get(kind) : undefined
     if (!part || part.left === 0) {
-      part = { entry: `${unit.id}-${unit.dispatch}`, left: size }
+      // Another master may give the same unit other companions at this moment: then these are two entries.
+      const own = size > 1 ? `-${randomBytes(6).toString('base64url')}` : ''
+      part = { entry: `${unit.id}-${unit.dispatch}${own}`, left: size }
       open.set(kind, part)
     }
     part.left--
@@ -109,6 +112,18 @@ export async function endedOf(db: Database, units: SentUnit[]): Promise<SentUnit
     select id from units where id = any(${units.map(({ id }) => id)}::text[]) and not (${isOpenById})`.execute(db)
   const found = new Set(rows.map(({ id }) => id))
   return units.filter(({ id }) => found.has(id))
+}
+
+/** Of the entries of ended units, those in which another unit is open. */
+export async function entriesInUse(db: Database, units: SentUnit[]): Promise<Set<string>> {
+  const jobIds = [...new Set(units.map(({ job_id }) => job_id))]
+  const entries = [...new Set(units.flatMap(({ entry }) => entry ?? []))]
+  const { rows } = await sql<{ entry: string }>`
+    select distinct entry from units
+    where job_id = any(${jobIds}::text[]) and status in ('QUEUED', 'RUNNING') and entry = any(${entries}::text[])`.execute(
+    db
+  )
+  return new Set(rows.map(({ entry }) => entry))
 }
 
 /** Queues that have units which wait; looks from one name to the next, not at every unit. */

@@ -8,8 +8,10 @@ export type SettledUnit = Pick<UnitRow, 'id' | 'job_id' | 'task' | 'queue'>
 
 /** What a batch of messages changed, and what is to be done about it outside PostgreSQL. */
 export interface Verdict {
-  /** Jobs whose status may have changed. */
+  /** Jobs that have begun, if they had not. */
   changed: Set<string>
+  /** Further jobs of which something is different. */
+  noticed: Set<string>
   /** Queues in which units wait again. */
   waiting: Set<string>
   /** Attempts to stop on a worker. */
@@ -30,7 +32,16 @@ const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 5 * 60_000
 
 export function emptyVerdict(): Verdict {
-  return { changed: new Set(), waiting: new Set(), stop: [], done: [], failed: [], ended: [], startedRank: 0 }
+  return {
+    changed: new Set(),
+    noticed: new Set(),
+    waiting: new Set(),
+    stop: [],
+    done: [],
+    failed: [],
+    ended: [],
+    startedRank: 0
+  }
 }
 
 /** Pause after the n-th failed attempt, in ms: 1 s, 2 s, 4 s … 5 min, less up to half of it, so that units part. */

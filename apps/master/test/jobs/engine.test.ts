@@ -191,7 +191,7 @@ describe('the engine', () => {
     const taken = await takeOne()
     const attempt = { unitId: taken.units[0].unitId, attemptId: 'a', slot: 's' }
     await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-    await at.world.say('w-1', { type: 'returned', ...attempt, entry: taken.jobId })
+    await at.world.say('w-1', { type: 'returned', ...attempt, entry: taken.jobId, hasBegun: true })
     await at.world.letGo(taken)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')

@@ -91,7 +91,14 @@ describe('units that take but milliseconds', () => {
     const [done, ...rest] = taken.units
     await finish(done)
     for (const { unitId } of rest)
-      await at.world.say('w-1', { type: 'returned', unitId, attemptId: randomUUID(), slot: 's', entry: taken.jobId })
+      await at.world.say('w-1', {
+        type: 'returned',
+        unitId,
+        attemptId: randomUUID(),
+        slot: 's',
+        entry: taken.jobId,
+        hasBegun: false
+      })
     await at.world.letGo(taken)
     const back = new Set(rest.map(({ unitId }) => unitId))
     while (back.size > 0) {
@@ -111,16 +118,76 @@ describe('units that take but milliseconds', () => {
     const taken = await together()
     const [{ unitId }] = taken.units
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'lost', slot: 's', waitedMs: 0 })
-    await at.world.say('w-2', { type: 'returned', unitId, attemptId: 'found', slot: 's', entry: taken.jobId })
+    await at.world.say('w-2', {
+      type: 'returned',
+      unitId,
+      attemptId: 'found',
+      slot: 's',
+      entry: taken.jobId,
+      hasBegun: false
+    })
     const row = () => at.world.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
     await vi.waitFor(async () => expect(await row()).toMatchObject({ status: 'QUEUED', crashes: 1, dispatch: 1 }), WAIT)
     // Read twice, it changes nothing.
-    await at.world.say('w-2', { type: 'returned', unitId, attemptId: 'found', slot: 's', entry: taken.jobId })
+    await at.world.say('w-2', {
+      type: 'returned',
+      unitId,
+      attemptId: 'found',
+      slot: 's',
+      entry: taken.jobId,
+      hasBegun: false
+    })
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'late', slot: 's', waitedMs: 0 })
     await vi.waitFor(
       async () => expect(await row()).toMatchObject({ status: 'RUNNING', crashes: 1, dispatch: 1 }),
       WAIT
     )
+  })
+
+  it('are not taken from a slot that has them by one that had them before', async () => {
+    await submit(1)
+    const taken = await takeOne()
+    const [{ unitId }] = taken.units
+    const about = { unitId, slot: 's' }
+    await at.world.say('w-1', { type: 'started', ...about, attemptId: 'frozen', waitedMs: 0 })
+    await at.world.say('w-1', { type: 'started', ...about, attemptId: 'second', waitedMs: 0 })
+    await at.world.say('w-1', { type: 'returned', ...about, attemptId: 'frozen', entry: taken.jobId, hasBegun: true })
+    await at.world.say('w-1', { type: 'progress', ...about, attemptId: 'second', fraction: 0.5 })
+    const row = () => at.world.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
+    const untouched = { status: 'RUNNING', attempt_id: 'second', crashes: 1, fraction: 0.5, dispatch: 0 }
+    await vi.waitFor(async () => expect(await row()).toMatchObject(untouched), WAIT)
+  })
+
+  it('have an entry of another name in each master that puts some together', async () => {
+    await submit(150)
+    const taken = await together()
+    expect(taken.jobId).toMatch(new RegExp(`^${taken.units[0].unitId}-0-.{8}$`))
+  })
+
+  it('stay in the queue when one of their entry has to leave it', async () => {
+    const jobId = await submit(150)
+    const taken = await together()
+    const waiting = () =>
+      at.world.db
+        .selectFrom('units')
+        .selectAll()
+        .where('job_id', '=', jobId)
+        .where('status', '=', 'QUEUED')
+        .where('entry', 'is not', null)
+        .where('entry', '!=', taken.jobId)
+        .execute()
+    const entries = Map.groupBy(await waiting(), ({ entry }) => entry)
+    const [first, second] = [...entries.values()].find(units => units.length > 1) ?? []
+    if (!first || !second) throw new Error('no entry of several units waits')
+    const inRedis = () => at.world.queueOf('cpu').queue.getJob(first.entry as string)
+    await vi.waitFor(async () => expect(await inRedis()).toBeDefined(), WAIT)
+    await at.world.db.updateTable('units').set({ status: 'FAILED' }).where('id', '=', first.id).execute()
+    await at.engine.dispatch.withdraw([first])
+    expect(await inRedis()).toBeDefined()
+    const ids = [...(entries.get(first.entry)?.values() ?? [])].map(({ id }) => id)
+    await at.world.db.updateTable('units').set({ status: 'FAILED' }).where('id', 'in', ids).execute()
+    await at.engine.dispatch.withdraw([second])
+    expect(await inRedis()).toBeUndefined()
   })
 
   it('leave the queue with their job', async () => {

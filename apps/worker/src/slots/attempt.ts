@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { ScError, toScError } from '@sc/shared/errors.ts'
+import { type ErrorCode, ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { OutboxMessage, Timings, UnitPayload } from '@sc/shared/unit.ts'
 import type { UnitFiles } from '../inputs/unit-files.ts'
@@ -76,12 +76,12 @@ export async function runAttempt(
     })
     outcome = { type: 'result', ...about, slot: slotId, output, timings }
   } catch (thrown) {
-    const error = hasBegun ? outcomeError(thrown, signal) : null
+    const error = hasBegun ? outcomeError(thrown, signal, isOneOfMany) : null
     // An error is said of an attempt that is known.
     if (error) start.say()
     outcome = error
       ? { type: 'error', ...about, slot: slotId, error: error.toReport(), retryable: error.retryable, timings }
-      : { type: 'returned', ...about, slot: slotId, entry }
+      : { type: 'returned', ...about, slot: slotId, entry, hasBegun }
   } finally {
     files?.release()
     progress.stop()
@@ -92,10 +92,15 @@ export async function runAttempt(
   return { outcome, written }
 }
 
-/** The first that holds: given back, cancelled, what was thrown. Null: given back. */
-function outcomeError(thrown: unknown, signal: AbortSignal): ScError | null {
-  if (!signal.aborted) return toScError(thrown)
-  return signal.reason === 'returned' ? null : new ScError('SC_CANCELLED', 'The unit was cancelled while it ran.')
+/** Of several units in one process: it may have been the one before, whose result was still in it, or the next. */
+const NOT_SURELY_ITS_OWN = new Set<ErrorCode>(['SC_CHILD_DIED', 'SC_TASK_TIMEOUT'])
+
+/** The first that holds: given back, cancelled, to be judged by itself, what was thrown. Null: given back. */
+function outcomeError(thrown: unknown, signal: AbortSignal, isOneOfMany: boolean): ScError | null {
+  if (signal.aborted)
+    return signal.reason === 'returned' ? null : new ScError('SC_CANCELLED', 'The unit was cancelled while it ran.')
+  const error = toScError(thrown)
+  return isOneOfMany && NOT_SURELY_ITS_OWN.has(error.code) ? null : error
 }
 
 interface Start {

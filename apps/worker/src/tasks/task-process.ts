@@ -6,14 +6,16 @@
  *      +------------------+---------------+--the process ended--> dead
  *
  * - starting: `hello` is sent; no `ready` within START_TIMEOUT_MS ends the process.
- * - running: one run at a time; others may lie in the process, for their turn. An abort sends `cancel`; a child whose
- *   turn at that run lasts CANCEL_ANSWER_MS longer gets SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL and rejects with SC_TASK_TIMEOUT. A Python
+ * - running: one run at a time; others may lie in the process, for their turn. An abort sends `cancel`. A run that waits
+ *   for its turn rejects at once, and what the process says of it later is dropped; of the run that goes on the process
+ *   has CANCEL_ANSWER_MS to answer, then gets SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL and rejects with SC_TASK_TIMEOUT. A Python
  *   process tells its memory from a thread of its own: one that says nothing for SILENT_MS is frozen, and gets SIGKILL. A
  *   Node process has one thread, which may compute.
  * - dead: nothing leaves it. The pending `ready` and every run reject with SC_CHILD_DIED and the tail of stderr.
  * The process leads a group of its own (Ctrl-C in a terminal must not end the units that drain), and ends by itself when
  * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slot-tasks.ts`.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { type FromChild, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
@@ -77,12 +79,9 @@ export class TaskProcess {
       onEnd: reason => this.#onDeath(reason)
     })
     this.ended = this.#process.ended
-    const timer = setTimeout(
-      () => this.kill('it did not answer `hello` in time'),
-      options.startTimeoutMs ?? START_TIMEOUT_MS
-    )
-    const stopTimer = (): void => clearTimeout(timer)
-    this.ready.then(stopTimer, stopTimer)
+    const onTooLate = (): void => this.kill('it did not answer `hello` in time')
+    const timer = setTimeout(onTooLate, options.startTimeoutMs ?? START_TIMEOUT_MS)
+    this.ready.finally(() => clearTimeout(timer)).catch(() => {})
     const device = options.device === 'cpu' ? 'cpu' : 'cuda'
     const { modelsDir, tasksDir, maxRssBytes = null } = options
     this.#send({ type: 'hello', protocol: PYTHON_PROTOCOL, device, modelsDir, tasksDir, maxRssBytes })
@@ -92,7 +91,10 @@ export class TaskProcess {
     return this.#process.pid
   }
 
-  /** Runs one task, after those asked for before. Rejects with the task's error, SC_CANCELLED after an abort, SC_TASK_TIMEOUT or SC_CHILD_DIED. */
+  /**
+   * Runs one task, after those asked for before. Rejects with the task's error, SC_CANCELLED after an abort,
+   * SC_TASK_TIMEOUT or SC_CHILD_DIED.
+   */
   async run(run: Run): Promise<Answer> {
     if (this.state !== 'ready' && this.state !== 'running')
       throw new ScError('SC_CHILD_DIED', `the ${this.#options.language} process is ${this.state}, not ready`)
@@ -104,6 +106,7 @@ export class TaskProcess {
     const onAbort = (): void => {
       this.#send({ type: 'cancel', id: run.id })
       if (this.#runs[0] === pending) void this.#awaitCancel(pending)
+      else reject(cancelled(run))
     }
     run.signal.addEventListener('abort', onAbort)
     if (this.#runs.length === 1) this.#beginTurn(pending)
@@ -124,11 +127,10 @@ export class TaskProcess {
         this.kill('a task ran too long')
       },
       silentMs: language === 'Python' ? silentMs : null,
-      onSilent: () =>
-        this.kill(`it said nothing for ${silentMs / 1000} s: it was stopped, or native code held its interpreter`)
+      onSilent: () => this.kill(`it said nothing for ${silentMs / 1000} s: it was stopped, or native code held it`)
     })
     if (run.signal.aborted) void this.#awaitCancel(run)
-    run.onBegin?.()
+    else run.onBegin?.()
   }
 
   /** Asks the process to end, then makes it. */
@@ -148,7 +150,7 @@ export class TaskProcess {
   }
 
   async #awaitCancel(run: PendingRun): Promise<void> {
-    await sleep(CANCEL_ANSWER_MS)
+    await sleep(CANCEL_ANSWER_MS, undefined, { ref: false })
     if (this.#runs[0] !== run) return
     this.#endedBecause ||= 'it did not answer `cancel`'
     await this.#terminate()
@@ -161,7 +163,7 @@ export class TaskProcess {
   }
 
   async #endsWithin(ms: number): Promise<boolean> {
-    return Promise.race([this.ended.then(() => true), sleep(ms).then(() => false)])
+    return Promise.race([this.ended.then(() => true), sleep(ms, false, { ref: false })])
   }
 
   #send(message: ToChild): void {
@@ -245,8 +247,4 @@ export class TaskProcess {
       else run.reject(run.late ? timedOut(run, tail) : new ScError('SC_CHILD_DIED', detail))
     }
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms).unref())
 }

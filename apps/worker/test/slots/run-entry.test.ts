@@ -12,6 +12,10 @@ const tasksDir = writeTasks({
     'short',
     `if (text === 'die') process.exit(3)
     if (text === 'fail') throw new Error('it fell over')
+    if (text === 'tell') globalThis.told = true
+    if (text === 'told?') return { text: globalThis.told ? 'yes' : 'no' }
+    const untilMs = Date.now() + Number(/^block (\\d+)$/.exec(text)?.[1] ?? 0)
+    while (Date.now() < untilMs) {}
     const ms = Number(/^wait (\\d+)$/.exec(text)?.[1] ?? 0)
     if (ms > 0) await new Promise((resolve, reject) => {
       const timer = setTimeout(resolve, ms)
@@ -79,12 +83,9 @@ test('what has not begun when one takes long goes back to the master', async () 
   await start()
   await send('a', 'wait 1500', 'b', 'c')
   await released()
-  expect((await words()).filter(word => word.startsWith('r')).toSorted()).toEqual([
-    'result u0',
-    'result u1',
-    'returned u2',
-    'returned u3'
-  ])
+  const ends = (await words()).filter(word => word.startsWith('r'))
+  // Long before the one that goes on.
+  expect(ends).toEqual(['result u0', 'returned u2', 'returned u3', 'result u1'])
   expect(await heard('returned', 'u3')).toMatchObject({ entry: 'e-0' })
 })
 
@@ -98,14 +99,24 @@ test('an error is that of its unit alone', async () => {
   await heard('result', 'u0')
 })
 
-test('a unit that ends the process is the only one that crashed', async () => {
+test('what was given back does not run, though the one before it let nothing be read', async () => {
+  await start()
+  await send('block 1000', 'tell')
+  await released()
+  expect((await words()).toSorted()).toEqual(['result u0', 'returned u1', 'started u0'])
+  await addEntries(queue, [unit(9, 'told?')], { jobIds: ['e-1'] })
+  expect(await heard('result', 'u9')).toMatchObject({ output: { text: 'no' } })
+})
+
+test('a unit at which the process ends is given back with those behind it, to be judged by itself', async () => {
   await start()
   await send('a', 'die', 'b', 'c')
-  expect(await heard('error', 'u1')).toMatchObject({ error: { code: 'SC_CHILD_DIED' } })
-  await heard('returned', 'u2')
-  await heard('returned', 'u3')
   await released()
-  // The slot goes on with another process.
+  expect(await heard('returned', 'u1')).toMatchObject({ hasBegun: true })
+  expect(await heard('returned', 'u2')).toMatchObject({ hasBegun: false })
+  // By itself it is what it is, and the slot goes on with another process.
+  await addEntries(queue, [unit(1, 'die')], { jobIds: ['u1-1'] })
+  expect(await heard('error', 'u1')).toMatchObject({ error: { code: 'SC_CHILD_DIED' } })
   await addEntries(queue, [unit(9, 'after')], { jobIds: ['e-1'] })
   await heard('result', 'u9')
 })

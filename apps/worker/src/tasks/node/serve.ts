@@ -15,6 +15,8 @@ import { type LoadedTasks, loadTasks } from './load-tasks.ts'
 import type { Send } from './send.ts'
 
 const MEMORY_EVERY_MS = 5_000
+/** Queued runs follow each other without a turn of the event loop for so long. */
+const LONGEST_DEAF_MS = 5
 /** Between two runs the worker looks how large the process is. */
 const LEAST_MEMORY_EVERY_MS = 100
 
@@ -33,6 +35,7 @@ export function serve(send: Send): Server {
   let runningId: string | null = null
   let last: Promise<void> = Promise.resolve()
   let memoryToldMs = 0
+  let turnedMs = performance.now()
   setInterval(tellMemory, MEMORY_EVERY_MS)
 
   function onLine(line: string): void {
@@ -55,7 +58,7 @@ export function serve(send: Send): Server {
       case 'run': {
         const stop = new AbortController()
         stops.set(message.id, stop)
-        last = last.then(() => run(message, stop.signal))
+        last = last.then(() => run(message, stop.signal)).then(letBeRead)
         return
       }
       case 'cancel':
@@ -69,6 +72,13 @@ export function serve(send: Send): Server {
       case 'unload':
         return
     }
+  }
+
+  /** After a run that let nothing be read for a while: the next one may have been cancelled meanwhile. */
+  async function letBeRead(): Promise<void> {
+    if (performance.now() - turnedMs < LONGEST_DEAF_MS) return
+    for (let turn = 0; turn < 2; turn++) await new Promise(resolve => setImmediate(resolve))
+    turnedMs = performance.now()
   }
 
   async function hello({ device, tasksDir }: Message<'hello'>): Promise<void> {
