@@ -12,7 +12,9 @@ import { emptyVerdict, failUnit, type Verdict } from './verdict.ts'
 /**
  * Fails units that waited for a slot longer than their job allows. A wait begins when the unit is queued, also when it is
  * queued again, or at the time before which it must not run. Any number of masters may look: each leaves the jobs alone
- * that another has locked, and looks at the others again once they are locked. A unit that a worker has just taken, but did not tell yet, is stopped there when it tells.
+ * that another has locked, and looks at the others again once they are locked. A unit that a worker has just taken, but
+ * did not tell yet, is stopped there when it tells; one of several short ones in an entry may not tell that it starts: it
+ * runs to its end, and its result is dropped.
  */
 export interface WaitTimeoutDeps extends SettleDeps {
   log: Logger
@@ -25,6 +27,7 @@ export interface WaitTimeoutDeps extends SettleDeps {
 
 const EVERY_MS = 500
 const AT_ONCE = 500
+const STOP_MS = 2_000
 
 const WAITED_TOO_LONG = sql<boolean>`jobs.wait_timeout_ms is not null and jobs.status in ('PENDING', 'RUNNING')
   and units.status = 'QUEUED'
@@ -44,7 +47,8 @@ export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void
   return {
     stop: async () => {
       stopping.abort()
-      await running
+      // While Redis is away it may wait for it.
+      await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
     }
   }
 }
@@ -59,14 +63,15 @@ async function failThoseThatWait(deps: WaitTimeoutDeps): Promise<boolean> {
   if (rows.length === 0) return true
   const jobIds = [...new Set(rows.map(row => row.job_id))]
   const verdict = await transact(deps.db, trx => failUnits(trx, jobIds))
-  await deps.dispatch.withdraw(verdict.units)
   for (const { unit, error } of verdict.failed) deps.metrics.unitFailed(unit.task, error.code)
   await deps.onEnded(verdict.ended)
   await deps.onSettled(jobIds)
+  // Last, as it waits while Redis is away.
+  await deps.dispatch.withdraw(verdict.sent)
   return verdict.failed.length < AT_ONCE
 }
 
-async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Verdict & { units: UnitRow[] }> {
+async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Verdict & { sent: UnitRow[] }> {
   const verdict = emptyVerdict()
   // Jobs before their units, as everybody locks them; none that has ended, or its end could not be told at once.
   const locked = await sql<{ id: string }>`
@@ -82,7 +87,7 @@ async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Ve
     rows.map(({ id }) => id)
   )
   await notifyJobs(trx, [...verdict.changed])
-  return { ...verdict, units: rows.filter(unit => unit.entry !== null) }
+  return { ...verdict, sent: rows.filter(unit => unit.entry !== null) }
 }
 
 function tooLong({ queue, wait_timeout_ms }: UnitRow & { wait_timeout_ms: number }): ScError {
