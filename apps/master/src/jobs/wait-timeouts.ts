@@ -14,8 +14,8 @@ import { emptyVerdict, failUnit, type Verdict } from './verdict.ts'
  * Fails units that waited for a slot longer than their job allows. A wait begins when the unit is queued, also when it is
  * queued again, or at the time before which it must not run. Any number of masters may look: each leaves the jobs alone
  * that another has locked, and looks at the others again once they are locked. A unit that a worker has just taken, but
- * did not tell yet, is stopped there when it tells; one of several short ones in an entry may not tell that it starts: it
- * runs to its end, and its result is dropped.
+ * did not tell yet, is stopped there when it tells; a short one never tells that it started: it runs to its end, and
+ * its result is dropped.
  */
 export interface WaitTimeoutDeps extends SettleDeps {
   log: Logger
