@@ -9,7 +9,12 @@ from sc_gpu.errors import OutOfMemoryError, to_sc_error
 from sc_gpu.models.loaded import ModelShelf
 from sc_gpu.tasks.context import Context
 from sc_gpu.tasks.registry import find_task
+from sc_gpu.transcribe import chunk
+from sc_gpu.transcribe.contract import Window
+from sc_gpu.transcribe.decode_window import Engine, Piece, decode_windows
 from sc_gpu.transcribe.generate import Decoder
+from sc_gpu.transcribe.rules import RULES
+from sc_gpu.transcribe.wav import Samples
 
 Windows = list[dict[str, Any]]
 TOO_LITTLE = "CUDA failed with error out of memory"
@@ -71,6 +76,20 @@ def test_smaller_batches_give_the_same_and_say_so(
     ]
 
 
+def test_the_last_windows_are_decoded_by_the_same_rules(
+    narrow: Context, monkeypatch: pytest.MonkeyPatch, jfk: str, jfk_windows: Windows
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def decode(engine: Engine, audio: Samples, windows: list[Window]) -> list[list[Piece]]:
+        asked.append((len(windows), engine.rules.batch))
+        return decode_windows(engine, audio, windows)
+
+    monkeypatch.setattr(chunk, "decode_windows", decode)
+    run(narrow, jfk, [*jfk_windows, *jfk_windows[:4]], language="en")
+    assert asked == [(8, RULES.batch), (1, RULES.batch)]
+
+
 def test_other_models_go_before_the_batch_is_smaller(
     narrow: Context, said: list[str], hold_at_most: Callable[[int], list[int]], jfk: str, jfk_windows: Windows
 ) -> None:
@@ -78,7 +97,8 @@ def test_other_models_go_before_the_batch_is_smaller(
     tried = hold_at_most(0)
     with pytest.raises(RuntimeError, match=TOO_LITTLE):
         run(narrow, jfk, jfk_windows[:4], language="en")
-    assert tried == [4, 4, 2, 1]
+    # As they are, without the other models, then in batches of 4, 2 and 1.
+    assert tried == [4, 4, 4, 2, 1]
     assert "without the other models" in said[0]
 
 

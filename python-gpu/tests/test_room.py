@@ -2,10 +2,14 @@
 
 import importlib
 import os
+import threading
+import weakref
 from pathlib import Path
 
 import pytest
+from faster_whisper import WhisperModel
 
+from sc_gpu.errors import OutOfMemoryError
 from sc_gpu.memory import give_back_freed, rss_bytes
 from sc_gpu.models.find import find_model
 from sc_gpu.models.loaded import ModelShelf
@@ -142,3 +146,42 @@ def test_a_run_that_has_too_little_keeps_its_own_model_only(tmp_path: Path) -> N
     assert unloaded(said) == ["a"]
     assert shelf.get("b") is kept
     assert not shelf.keep_only("b")
+
+
+class TooLittle:
+    """A device that has too little memory for the first `times` tries to load a model; by rule, as no test has one."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.load = ModelShelf._open
+        # What each of these tries had in memory.
+        self.held: list[weakref.ref[threading.Event]] = []
+
+    def open(self, shelf: ModelShelf, folder: Path) -> WhisperModel:
+        assert all(held() is None for held in self.held)
+        if len(self.held) == self.times:
+            return self.load(shelf, folder)
+        mine = threading.Event()
+        self.held.append(weakref.ref(mine))
+        raise RuntimeError("CUDA failed with error out of memory")
+
+
+def test_what_finds_too_little_is_loaded_again_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, said = shelf_of(tmp_path, RamRoom(), "ab")
+    shelf.get("a")
+    device = TooLittle(times=1)
+    monkeypatch.setattr(ModelShelf, "_open", lambda shelf, folder: device.open(shelf, folder))
+    assert shelf.get("b") is shelf.get("b")
+    assert len(device.held) == 1
+    assert unloaded(said) == ["a"]
+
+
+def test_what_finds_too_little_alone_too_says_which_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, said = shelf_of(tmp_path, RamRoom(), "ab")
+    shelf.get("a")
+    device = TooLittle(times=2)
+    monkeypatch.setattr(ModelShelf, "_open", lambda shelf, folder: device.open(shelf, folder))
+    with pytest.raises(OutOfMemoryError, match="loading the model b needs more memory"):
+        shelf.get("b")
+    assert len(device.held) == 2
+    assert unloaded(said) == ["a"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sc_gpu.errors import ModelUnavailableError, OutOfMemoryError, to_sc_error
+from sc_gpu.errors import ModelUnavailableError, OutOfMemoryError, ScError, to_sc_error
 from sc_gpu.models.find import find_model
 from sc_gpu.models.room import MIB, Room, room_of
 
@@ -110,20 +110,25 @@ class ModelShelf:
             free += self._drop_oldest()
 
     def _load(self, name: str, folder: Path) -> Loaded:
-        try:
-            return self._open_measured(folder)
-        except Exception as thrown:
-            error = to_sc_error(thrown, f"loading the model {name}")
-            if isinstance(error, OutOfMemoryError) and self._models:
-                while self._models:
-                    self._drop_oldest()
+        while True:
+            try:
                 return self._open_measured(folder)
-            if isinstance(error, OutOfMemoryError):
-                raise error from thrown
-            raise ModelUnavailableError(
-                f"The model {name} in {folder} could not be loaded on {self.device} ({self.compute_type}): {thrown}",
-                error.detail,
-            ) from thrown
+            except Exception as thrown:
+                error = self._not_loaded(name, folder, thrown)
+                if not self._models or not isinstance(error, OutOfMemoryError):
+                    raise error from thrown
+            # Out of `except`: the exception holds what this try had in memory.
+            while self._models:
+                self._drop_oldest()
+
+    def _not_loaded(self, name: str, folder: Path, thrown: Exception) -> ScError:
+        error = to_sc_error(thrown, f"loading the model {name}")
+        if isinstance(error, OutOfMemoryError):
+            return error
+        return ModelUnavailableError(
+            f"The model {name} in {folder} could not be loaded on {self.device} ({self.compute_type}): {thrown}",
+            error.detail,
+        )
 
     def _open_measured(self, folder: Path) -> Loaded:
         before = self._room.used_bytes()

@@ -29,7 +29,7 @@ def decode_chunk(request: ChunkInput, context: Context) -> ChunkOutput:
         context.raise_if_cancelled()
         rest = request.windows[len(windows) :]
         decode = partial(_decode_first, engine, audio, rest)
-        found, size = with_less_memory(context, request.model, min(size, len(rest)), decode)
+        found, size = with_less_memory(context, request.model, size, decode)
         windows += found
         text = "".join(segment.text for window in windows for segment in window.segments)
         context.progress(len(windows) / len(request.windows), {"text": text.strip()})

@@ -184,6 +184,8 @@ export interface SchedulesTable {
   /** Null: as many as any job has. */
   max_attempts: number | null
   timeout_ms: number | null
+  /** Null: any time. */
+  wait_timeout_ms: number | null
   /** Whose jobs they are. */
   key_id: string
   next_at: Date

@@ -3,7 +3,7 @@ import { errorReportSchema, named, time } from './schemas.ts'
 import { taskRequestSchema } from './task-schemas.ts'
 
 /** What the routes about schedules take and answer. */
-const { input, priority, attempts, timeoutSeconds } = taskRequestSchema.shape
+const { input, priority, attempts, timeoutSeconds, waitTimeoutSeconds } = taskRequestSchema.shape
 
 export const scheduleRequestSchema = z.strictObject({
   name: z.string().min(1).max(100).optional().describe('For people'),
@@ -18,7 +18,8 @@ export const scheduleRequestSchema = z.strictObject({
   timezone: z.string().max(100).default('UTC').describe('Whose clocks `cron` means: an IANA name, `Europe/Berlin`'),
   priority,
   attempts,
-  timeoutSeconds
+  timeoutSeconds,
+  waitTimeoutSeconds
 })
 
 export const scheduleSchema = named(
@@ -33,6 +34,7 @@ export const scheduleSchema = named(
     priority: z.int(),
     attempts: z.int().nullable().describe('Null: as many as any job has'),
     timeoutSeconds: z.number().nullable().describe('Null: an hour'),
+    waitTimeoutSeconds: z.number().nullable().describe('Null: any time'),
     nextAt: time,
     lastJobId: z.string().nullable().describe('The last job that it submitted'),
     lastError: errorReportSchema.nullable().describe('Why nothing could be submitted the last time; null: it was'),

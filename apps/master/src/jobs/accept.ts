@@ -8,7 +8,8 @@ import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of a worker: what it registers is kept with it; a message of an attempt is applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of a worker: what it registers is kept with it; a message of an attempt is applied to its unit. This is
+ * where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|

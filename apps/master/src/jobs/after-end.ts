@@ -16,8 +16,9 @@ const AT_ONCE = 1_000
 const A_WHILE_SECONDS = 5
 
 /**
- * What follows the end of jobs: they and their units are counted, their webhooks are queued, the audio of their units goes (the recording and
- * the result stay). Written down last, so that what a crash cut off is done again by the reconciler.
+ * What follows the end of jobs: they and their units are counted, their webhooks are queued, the audio of their units
+ * goes (the recording and the result stay). Written down last, so that what a crash cut off is done again by the
+ * reconciler.
  */
 export function createAfterEnd(deps: AfterEndDeps) {
   return async (jobIds: string[]): Promise<void> => {

@@ -15,6 +15,7 @@ export interface ScheduleDescription {
   priority: number
   attempts: number | null
   timeoutSeconds: number | null
+  waitTimeoutSeconds: number | null
   nextAt: string
   lastJobId: string | null
   lastError: ErrorReport | null
@@ -22,7 +23,7 @@ export interface ScheduleDescription {
 }
 
 export interface NewSchedule
-  extends Pick<TaskRequest, 'task' | 'input' | 'priority' | 'attempts' | 'timeoutMs' | 'keyId'> {
+  extends Pick<TaskRequest, 'task' | 'input' | 'priority' | 'attempts' | 'timeoutMs' | 'waitTimeoutMs' | 'keyId'> {
   name: string | null
   cron: string
   timezone: string
@@ -30,7 +31,7 @@ export interface NewSchedule
 
 /** SC_BAD_REQUEST: its times are none. */
 export async function insertSchedule(db: Database, schedule: NewSchedule): Promise<ScheduleDescription> {
-  const { input, attempts, timeoutMs, keyId, ...same } = schedule
+  const { input, attempts, timeoutMs, waitTimeoutMs = null, keyId, ...same } = schedule
   const row = await db
     .insertInto('schedules')
     .values({
@@ -39,6 +40,7 @@ export async function insertSchedule(db: Database, schedule: NewSchedule): Promi
       input: JSON.stringify(input),
       max_attempts: attempts ?? null,
       timeout_ms: timeoutMs,
+      wait_timeout_ms: waitTimeoutMs,
       key_id: keyId,
       next_at: nextTime(schedule, new Date())
     })
@@ -74,10 +76,15 @@ function describe(row: ScheduleRow): ScheduleDescription {
     timezone,
     priority,
     attempts: row.max_attempts,
-    timeoutSeconds: row.timeout_ms === null ? null : row.timeout_ms / 1000,
+    timeoutSeconds: secondsOf(row.timeout_ms),
+    waitTimeoutSeconds: secondsOf(row.wait_timeout_ms),
     nextAt: row.next_at.toISOString(),
     lastJobId: row.last_job_id,
     lastError: row.last_error,
     createdAt: row.created_at.toISOString()
   }
+}
+
+function secondsOf(ms: number | null): number | null {
+  return ms === null ? null : ms / 1000
 }

@@ -90,6 +90,7 @@ async function submit(
       priority: schedule.priority,
       attempts: schedule.max_attempts ?? undefined,
       timeoutMs: schedule.timeout_ms,
+      waitTimeoutMs: schedule.wait_timeout_ms,
       runAt: null,
       keyId: schedule.key_id,
       idempotencyKey: key,

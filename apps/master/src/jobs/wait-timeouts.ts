@@ -2,7 +2,8 @@ import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import { isQueuedById } from '../database/by-id.ts'
+import type { Database, DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { Metrics } from '../metrics.ts'
 import { notifyJobs, type SettleDeps } from './settle.ts'
@@ -12,7 +13,9 @@ import { emptyVerdict, failUnit, type Verdict } from './verdict.ts'
 /**
  * Fails units that waited for a slot longer than their job allows. A wait begins when the unit is queued, also when it is
  * queued again, or at the time before which it must not run. Any number of masters may look: each leaves the jobs alone
- * that another has locked, and looks at the others again once they are locked. A unit that a worker has just taken, but did not tell yet, is stopped there when it tells.
+ * that another has locked, and looks at the others again once they are locked. A unit that a worker has just taken, but
+ * did not tell yet, is stopped there when it tells; a short one never tells that it started: it runs to its end, and
+ * its result is dropped.
  */
 export interface WaitTimeoutDeps extends SettleDeps {
   log: Logger
@@ -25,10 +28,12 @@ export interface WaitTimeoutDeps extends SettleDeps {
 
 const EVERY_MS = 500
 const AT_ONCE = 500
+const STOP_MS = 2_000
 
-const WAITED_TOO_LONG = sql<boolean>`jobs.wait_timeout_ms is not null and jobs.status in ('PENDING', 'RUNNING')
-  and units.status = 'QUEUED'
-  and greatest(units.queued_at, units.not_before) + make_interval(secs => jobs.wait_timeout_ms / 1000.0) < now()`
+const WAIT = sql`make_interval(secs => jobs.wait_timeout_ms / 1000.0)`
+/** Units of a job, to be looked up job by job: what is queued may be a hundred thousand units of other jobs. */
+const WAITED_TOO_LONG = sql<boolean>`units.job_id = jobs.id and ${isQueuedById}
+  and greatest(units.queued_at, units.not_before) + ${WAIT} < now()`
 
 export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
@@ -44,7 +49,8 @@ export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void
   return {
     stop: async () => {
       stopping.abort()
-      await running
+      // While Redis is away it may wait for it.
+      await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
     }
   }
 }
@@ -52,21 +58,31 @@ export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void
 /** False: there may be more. */
 async function failThoseThatWait(deps: WaitTimeoutDeps): Promise<boolean> {
   if (!deps.isCaughtUp()) return true
-  const { rows } = await sql<{ job_id: string }>`
-    select job_id from jobs join units on units.job_id = jobs.id where ${WAITED_TOO_LONG} limit ${AT_ONCE}`.execute(
-    deps.db
-  )
-  if (rows.length === 0) return true
-  const jobIds = [...new Set(rows.map(row => row.job_id))]
+  const jobIds = await jobsWithSuch(deps.db)
+  if (jobIds.length === 0) return true
   const verdict = await transact(deps.db, trx => failUnits(trx, jobIds))
-  await deps.dispatch.withdraw(verdict.units)
   for (const { unit, error } of verdict.failed) deps.metrics.unitFailed(unit.task, error.code)
   await deps.onEnded(verdict.ended)
   await deps.onSettled(jobIds)
+  // Last, as it waits while Redis is away.
+  await deps.dispatch.withdraw(verdict.sent)
   return verdict.failed.length < AT_ONCE
 }
 
-async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Verdict & { units: UnitRow[] }> {
+/** Mostly there are no jobs to look into, and their units are not asked for: none waited for longer than its job is old. */
+async function jobsWithSuch(db: Database): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    with jobs as materialized (
+      select id, wait_timeout_ms from jobs
+      where wait_timeout_ms is not null and status in ('PENDING', 'RUNNING') and created_at + ${WAIT} < now()
+    )
+    select jobs.id from jobs
+    cross join lateral (select from units where ${WAITED_TOO_LONG} limit 1) as such
+    limit ${AT_ONCE}`.execute(db)
+  return rows.map(({ id }) => id)
+}
+
+async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Verdict & { sent: UnitRow[] }> {
   const verdict = emptyVerdict()
   // Jobs before their units, as everybody locks them; none that has ended, or its end could not be told at once.
   const locked = await sql<{ id: string }>`
@@ -74,15 +90,17 @@ async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Ve
     order by id for no key update skip locked`.execute(trx)
   const ids = locked.rows.map(({ id }) => id)
   const { rows } = await sql<UnitRow & { wait_timeout_ms: number }>`
-    select units.*, jobs.wait_timeout_ms from jobs join units on units.job_id = jobs.id
-    where jobs.id = any(${ids}::text[]) and ${WAITED_TOO_LONG} limit ${AT_ONCE} for update of units`.execute(trx)
+    select such.*, jobs.wait_timeout_ms from jobs
+    cross join lateral (select * from units where ${WAITED_TOO_LONG} limit ${AT_ONCE} for update) as such
+    where jobs.id = any(${ids}::text[]) and jobs.wait_timeout_ms is not null
+    limit ${AT_ONCE}`.execute(trx)
   for (const unit of rows) await failUnit(trx, unit, tooLong(unit).toReport(), verdict)
   verdict.ended = await endSingles(
     trx,
     rows.map(({ id }) => id)
   )
   await notifyJobs(trx, [...verdict.changed])
-  return { ...verdict, units: rows.filter(unit => unit.entry !== null) }
+  return { ...verdict, sent: rows.filter(unit => unit.entry !== null) }
 }
 
 function tooLong({ queue, wait_timeout_ms }: UnitRow & { wait_timeout_ms: number }): ScError {

@@ -19,7 +19,8 @@ const remove = async (id: string) =>
 
 describe('/api/schedules', () => {
   it('makes a schedule, shows it, and ends it', async () => {
-    const more = { name: 'each night', timezone: 'Europe/Berlin', priority: 7, attempts: 2, timeoutSeconds: 1.5 }
+    const times = { timeoutSeconds: 1.5, waitTimeoutSeconds: 600 }
+    const more = { name: 'each night', timezone: 'Europe/Berlin', priority: 7, attempts: 2, ...times }
     const answer = await post({ ...BODY, ...more })
     expect(answer.statusCode).toBe(201)
     const made = answer.json()
@@ -35,7 +36,8 @@ describe('/api/schedules', () => {
     expect(Date.parse(made.nextAt)).toBeGreaterThan(Date.now())
     expect(answer.headers.location).toBe(`/api/schedules/${made.scheduleId}`)
     const least = (await post(BODY)).json()
-    expect(least).toMatchObject({ name: null, timezone: 'UTC', priority: 0, attempts: null, timeoutSeconds: null })
+    expect(least).toMatchObject({ name: null, timezone: 'UTC', priority: 0, attempts: null })
+    expect(least).toMatchObject({ timeoutSeconds: null, waitTimeoutSeconds: null })
     expect((await get('/api/schedules')).json()).toEqual({ items: [made, least], nextCursor: null })
     expect((await get(`/api/schedules/${made.scheduleId}`)).json()).toEqual(made)
 

@@ -76,12 +76,12 @@ describe('schedules', () => {
   })
 
   it('make jobs as a request would', async () => {
-    const id = await schedule(LONG_AGO, { priority: 7, attempts: 2, timeoutMs: 1500 })
+    const id = await schedule(LONG_AGO, { priority: 7, attempts: 2, timeoutMs: 1500, waitTimeoutMs: 600_000 })
     startMaster()
     await movedOn(id)
     const [job] = await jobs()
     expect(job).toMatchObject({ task: 'word-count', single: true, priority: 7, max_attempts: 2, timeout_ms: 1500 })
-    expect(job).toMatchObject({ input: { text: 'one two' }, key_id: 'test', run_at: null })
+    expect(job).toMatchObject({ input: { text: 'one two' }, key_id: 'test', run_at: null, wait_timeout_ms: 600_000 })
     await vi.waitFor(async () => {
       const taken = await world.take('cpu+word-count')
       expect(taken?.units[0]).toMatchObject({ jobId: job?.id, params: { text: 'one two' }, deadline: 1500 })

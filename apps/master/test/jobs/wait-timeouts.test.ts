@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { countEntries, type TakenEntry } from '@sc/shared/queues.ts'
 import { expect, it, vi } from 'vitest'
 import type { TaskRequest } from '../../src/jobs/submit-task.ts'
+import { startWaitTimeouts } from '../../src/jobs/wait-timeouts.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
@@ -98,9 +100,37 @@ it('two masters fail each unit once, however many there are', async () => {
   }
 })
 
+it('it is told and ended before its entry leaves Redis, which may be away', async () => {
+  const jobId = await submit(3_600_000)
+  const { db } = at.world
+  await db.updateTable('jobs').set({ wait_timeout_ms: 1 }).where('id', '=', jobId).execute()
+  await at.engine.stop()
+  const told: string[][] = []
+  const withdrawn = Promise.withResolvers<void>()
+  const never = new Promise<void>(() => {})
+  const waitTimeouts = startWaitTimeouts({
+    ...at.world,
+    metrics: createMetrics(),
+    isCaughtUp: () => true,
+    onEnded: async ids => void told.push(ids),
+    onSettled: async ids => void told.push(ids),
+    dispatch: {
+      ...at.engine.dispatch,
+      withdraw: () => {
+        withdrawn.resolve()
+        return never
+      }
+    }
+  })
+  await withdrawn.promise
+  expect(told).toEqual([[jobId], [jobId]])
+  await waitTimeouts.stop()
+})
+
 it('it may be begun again, and waits as long again', async () => {
   const jobId = await submit(2_000)
   await ended(jobId, 'FAILED')
+  await vi.waitFor(async () => expect((await at.world.job(jobId)).told).toBe(true), WAIT)
   await at.engine.retry(jobId)
   const taken = await takeOne()
   expect(taken.units[0].jobId).toBe(jobId)

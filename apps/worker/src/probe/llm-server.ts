@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { childEnv } from '@sc/shared/config.ts'
 
 /** The one file that knows Ollama: whether a local LLM server answers. */
@@ -12,7 +13,12 @@ export async function llmServerAnswers(host = childEnv().OLLAMA_HOST ?? ''): Pro
   if (!url) return false
   try {
     const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS), redirect: 'error' })
-    return answer.ok && typeof ((await answer.json()) as { version?: unknown } | null)?.version === 'string'
+    if (!answer.ok) {
+      // Until its body is read or given up, the connection is kept for it.
+      await answer.body?.cancel()
+      return false
+    }
+    return typeof ((await answer.json()) as { version?: unknown } | null)?.version === 'string'
   } catch {
     return false
   }
@@ -20,7 +26,7 @@ export async function llmServerAnswers(host = childEnv().OLLAMA_HOST ?? ''): Pro
 
 /** As Ollama's own client reads it: `host`, `:port`, `host:port` or an address; what listens everywhere is here. */
 export function versionUrl(host: string): URL | null {
-  const text = host.trim()
+  const text = isIPv6(host.trim()) ? `[${host.trim()}]` : host.trim()
   const address = text.includes('://') ? text : `http://${text.startsWith(':') || !text ? `127.0.0.1${text}` : text}`
   if (!URL.canParse(address)) return null
   const url = new URL(address)

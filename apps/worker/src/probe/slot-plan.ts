@@ -34,9 +34,10 @@ export function queuesOf(plan: SlotPlan, tasks: TaskDescription[]): string[] {
 
 /**
  * A slot for each GPU of 4 GB or more, serving its classes, and CPU lanes beside, serving `cpu`: a long CPU unit must not
- * keep a GPU waiting. Where an LLM server answers, one slot more serves `llm`: its units mostly wait for the server. Queues that are asked for are served as they are, those of GPUs by the GPU slots and the others by
- * the lanes; where there is no GPU at the start, the lanes serve all of them. A GPU is known by its UUID: what `--gpus`
- * means by an index is settled at the start.
+ * keep a GPU waiting. Where an LLM server answers, one slot more serves `llm`: its units mostly wait for the server.
+ * Queues that are asked for are served as they are, those of GPUs by the GPU slots and the others by the lanes; where
+ * there is no GPU at the start, the lanes serve all of them. A GPU is known by its UUID: what `--gpus` means by an index
+ * is settled at the start.
  */
 export function createSlotPlanner(atStart: Gpu[], { queues, gpus, concurrency = 1 }: SlotWishes): SlotPlanner {
   const wanted = gpus && selectGpus(atStart, gpus)

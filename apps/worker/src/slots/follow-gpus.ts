@@ -51,10 +51,14 @@ export async function followGpus({
     // A child may have been replaced while nvidia-smi looked: it saw the one or the other.
     ours = new Set([...before, ...childPids()])
     failures = seen ? 0 : failures + 1
-    if (seen) await apply(seen)
-    else if (failures === FAILURES_TO_BELIEVE) await apply(NO_GPUS)
-    else if (llmChanged) await slots.follow(planner(last.gpus, llm.isThere()))
-    if (llmChanged) onLlm()
+    try {
+      if (seen) await apply(seen)
+      else if (failures === FAILURES_TO_BELIEVE) await apply(NO_GPUS)
+      else if (llmChanged) await slots.follow(planner(last.gpus, llm.isThere()))
+    } finally {
+      // It is said once: the next look finds nothing changed.
+      if (llmChanged) onLlm()
+    }
   }
 
   async function apply(seen: GpuLook): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * DESIGN: the slots of a worker. They follow a plan that changes when a GPU or an LLM server comes or goes: a slot is known by its device
- * and its place among those of the device, never by the index of a GPU, which changes with its neighbours.
+ * DESIGN: the slots of a worker. They follow a plan that changes when a GPU or an LLM server comes or goes: a slot is
+ * known by its device and its place among those of the device, never by the index of a GPU, which changes with its
+ * neighbours.
  * What holds the whole worker (drained, quiet, stopping) holds a slot that is added later too.
  */
 import type { Logger } from '@sc/shared/log.ts'

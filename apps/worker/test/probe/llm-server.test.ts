@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { afterEach, expect, test } from 'vitest'
 import { llmServerAnswers, versionUrl, watchLlmServer } from '../../src/probe/llm-server.ts'
 import { type LlmServer, startLlmServer } from '../fixtures/llm-server.ts'
@@ -11,7 +12,10 @@ test.each([
   ['box', 'http://box:11434/api/version'],
   ['box:8080', 'http://box:8080/api/version'],
   ['0.0.0.0', 'http://127.0.0.1:11434/api/version'],
+  ['::1', 'http://[::1]:11434/api/version'],
+  ['[::1]', 'http://[::1]:11434/api/version'],
   ['[::1]:8080', 'http://[::1]:8080/api/version'],
+  ['::', 'http://127.0.0.1:11434/api/version'],
   ['https://llm.example', 'https://llm.example/api/version'],
   ['http://box:8080/', 'http://box:8080/api/version']
 ])('OLLAMA_HOST=%s is asked at %s', (host, url) => {
@@ -33,6 +37,7 @@ test('a server that tells its version is there, until it is stopped', async () =
 test.each([
   ['says nothing', () => {}],
   ['goes on for ever', (_: unknown, response: { write(text: string): void }) => response.write('{"version":"')],
+  ['refuses', (_: unknown, response: ServerResponse) => response.writeHead(403).write('{"version":"1"}')],
   ['is another one', (_: unknown, response: { end(text: string): void }) => response.end('<html>')],
   ['has no version', (_: unknown, response: { end(text: string): void }) => response.end('null')]
 ])('a server that %s is none', async (_, answer) => {

@@ -1,7 +1,11 @@
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { until } from '../fixtures/children.ts'
+import { watchLlmServer } from '../../src/probe/llm-server.ts'
+import { createSlotPlanner } from '../../src/probe/slot-plan.ts'
+import { followGpus } from '../../src/slots/follow-gpus.ts'
+import { createSlotSet } from '../../src/slots/slot-set.ts'
+import { quiet, until } from '../fixtures/children.ts'
 import { type LlmServer, startLlmServer } from '../fixtures/llm-server.ts'
 import { openCluster, unit } from '../fixtures/open-cluster.ts'
 import { taskFile, writeTasks } from '../tasks/write-tasks.ts'
@@ -54,6 +58,27 @@ test('a slot for the LLM server comes and goes with it, and with it the tasks th
   await until(async () => (await own())?.join() === 'turn')
   server = await startLlmServer(undefined, port)
   await queuesAre('cpu+ask cpu+turn cpu llm+chat llm')
+})
+
+test('it is said that the server came also when its slot could not be made', async () => {
+  const slots = createSlotSet(({ id }) => {
+    throw new Error(`no room for ${id}`)
+  }, quiet)
+  let answers = false
+  const came = Promise.withResolvers<void>()
+  const stop = await followGpus({
+    planner: createSlotPlanner([], { concurrency: 0 }),
+    slots,
+    everyMs: 10,
+    onGpus: () => {},
+    llm: watchLlmServer(async () => answers),
+    onLlm: came.resolve,
+    log: quiet
+  })
+  answers = true
+  await came.promise
+  await stop()
+  expect(slots.slots()).toEqual([])
 })
 
 test('--queues llm serves it on the lanes, also where no server answers', async () => {

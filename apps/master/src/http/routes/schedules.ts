@@ -28,9 +28,11 @@ export function addSchedules(app: App, { db, tasks }: AppDeps): void {
       }
     },
     handler: async (request, reply) => {
-      const { name = null, cron, timezone, priority, attempts, timeoutSeconds, ...called } = request.body
+      const { name = null, cron, timezone, priority, attempts, ...called } = request.body
       const { task, input } = await checkTask(tasks, called.task, called.input)
-      const how = { priority, attempts, timeoutMs: timeoutMsOf(timeoutSeconds), keyId: callerOf(request).keyId }
+      const timeoutMs = timeoutMsOf(called.timeoutSeconds)
+      const waitTimeoutMs = timeoutMsOf(called.waitTimeoutSeconds)
+      const how = { priority, attempts, timeoutMs, waitTimeoutMs, keyId: callerOf(request).keyId }
       const schedule = await insertSchedule(db, { name, task, input, cron, timezone, ...how })
       return reply.status(201).header('location', `/api/schedules/${schedule.scheduleId}`).send(schedule)
     }
