@@ -6,8 +6,16 @@ import type { TestTailnet } from './tailnet.ts'
 export interface TailnetFault {
   name: string
   mustHold: string
-  /** Does it to a cluster whose job has a running unit; from its end to the cluster having gone on, null: not seen. */
-  run(parts: { tailnet: TestTailnet; cluster: TailnetCluster; jobId: string }): Promise<number | null>
+  /** Does it to a cluster whose job has a running unit. */
+  run(parts: { tailnet: TestTailnet; cluster: TailnetCluster; jobId: string }): Promise<Recovery>
+}
+
+/** Times from the fault's end; null: not seen, or not to be told from what was before. */
+export interface Recovery {
+  /** To the next word of every worker that was away. Looked at every 4 s at the most. */
+  heardMs: number | null
+  /** To the next unit that begins or ends there. */
+  unitMs: number | null
 }
 
 const DAEMON_AWAY_MS = 4_000
@@ -43,7 +51,7 @@ export const TAILNET_FAULTS: TailnetFault[] = [
       tailnet.hinder('worker1', 'relay', true)
       const atMs = Date.now()
       await untilDirect(cluster, false)
-      return await untilGoesOn(cluster, jobId, atMs, 'worker1')
+      return { heardMs: null, unitMs: await untilUnit(cluster, jobId, atMs, 'worker1') }
     }
   },
   {
@@ -53,30 +61,69 @@ export const TAILNET_FAULTS: TailnetFault[] = [
       tailnet.hinder('worker1', 'relay', false)
       const atMs = Date.now()
       await untilDirect(cluster, true)
-      return await untilGoesOn(cluster, jobId, atMs, 'worker1')
+      return { heardMs: null, unitMs: await untilUnit(cluster, jobId, atMs, 'worker1') }
     }
   }
 ]
 
 type Parts = Parameters<TailnetFault['run']>[0]
 
-async function restartDaemon({ tailnet, cluster, jobId }: Parts, name: string): Promise<number | null> {
+async function restartDaemon({ tailnet, cluster, jobId }: Parts, name: string): Promise<Recovery> {
   await tailnet.stopDaemon(name, 'SIGKILL')
   await sleep(DAEMON_AWAY_MS)
-  const atMs = Date.now()
+  const [atMs, before] = [Date.now(), await wordsOf(cluster)]
   await tailnet.startDaemon(name)
-  return await untilGoesOn(cluster, jobId, atMs, name)
+  return await untilGoesOn(cluster, jobId, { atMs, before, name })
 }
 
-async function cutLink({ tailnet, cluster, jobId }: Parts, name: string, seconds: number): Promise<number | null> {
+async function cutLink({ tailnet, cluster, jobId }: Parts, name: string, seconds: number): Promise<Recovery> {
   tailnet.hinder(name, 'cut', true)
   await sleep(seconds * 1000)
+  const before = await wordsOf(cluster)
   tailnet.hinder(name, 'cut', false)
-  return await untilGoesOn(cluster, jobId, Date.now(), name)
+  return await untilGoesOn(cluster, jobId, { atMs: Date.now(), before, name })
 }
 
-/** How long until a unit begins or ends, on the worker that was away, or on any when it was the master. */
+interface FaultEnd {
+  atMs: number
+  /** What workers had said by then. */
+  before: Map<string, string>
+  name: string
+}
+
 async function untilGoesOn(
+  cluster: TailnetCluster,
+  jobId: string,
+  { atMs, before, name }: FaultEnd
+): Promise<Recovery> {
+  const heard = untilHeard(cluster, before, name).then(() => Date.now() - atMs)
+  const [heardMs, unitMs] = await Promise.all([heard, untilUnit(cluster, jobId, atMs, name)])
+  return { heardMs, unitMs }
+}
+
+/** The newest word of each worker: what it says of its load and of the way to Redis is another each time. */
+async function wordsOf(cluster: TailnetCluster): Promise<Map<string, string>> {
+  const { items } = await cluster.json<{ items: WorkerWords[] }>('/api/workers')
+  return new Map(items.map(({ name, cpu, ram, brokerRttMs }) => [name, JSON.stringify([cpu, ram, brokerRttMs])]))
+}
+
+interface WorkerWords {
+  name: string
+  cpu: unknown
+  ram: unknown
+  brokerRttMs: number
+}
+
+async function untilHeard(cluster: TailnetCluster, before: Map<string, string>, name: string): Promise<void> {
+  const away = name === MASTER ? [...before.keys()] : [name]
+  await until(`${away.join(', ')} said something new`, 120_000, async () => {
+    const now = await wordsOf(cluster)
+    return away.every(worker => now.get(worker) !== before.get(worker))
+  })
+}
+
+/** Until a unit begins or ends, on the worker that was away, or on any when it was the master. */
+async function untilUnit(
   cluster: TailnetCluster,
   jobId: string,
   sinceMs: number,

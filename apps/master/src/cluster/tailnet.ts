@@ -24,8 +24,10 @@ export interface Tailnet {
 /** Asked by each look at the dashboard: a question every time would be too many. */
 const KEPT_MS = 2_000
 
-export function openTailnet({ socket, log }: { socket?: string | undefined; log: Logger }): Tailnet {
-  const daemons = [...(socket ? [socket] : usualSockets()).map(localApi), ...(socket ? [] : [commandLine()])]
+/** `socket` is the only way then; else `sockets` are tried, and the command after them. */
+export function openTailnet(deps: { socket?: string | undefined; sockets?: string[]; log: Logger }): Tailnet {
+  const { socket, sockets = usualSockets(), log } = deps
+  const daemons = socket ? [localApi(socket)] : [...sockets.map(localApi), commandLine()]
   let kept: { status: Promise<TailnetStatus>; untilMs: number } | undefined
 
   /** The answer of the first way that leads to a daemon; undefined: this machine has no Tailscale. */

@@ -1,9 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openTailnet } from '../../src/cluster/tailnet.ts'
 import { keyWarning, watchKeyExpiry } from '../../src/cluster/tailscale/key-expiry.ts'
 import { setupState, stepsLeft } from '../../src/cluster/tailscale/next-step.ts'
@@ -101,6 +101,28 @@ describe('without a tailnet', () => {
     ends.push(async () => silent.close())
     expect(await openTailnet({ socket, log }).status()).toMatchObject({ installed: true, running: false })
   })
+})
+
+it('is asked by the tailscale command where there is no socket', async () => {
+  const script = `#!/bin/sh
+case "$1" in
+  status) cat "${folder}/status.json" ;;
+  ping) [ "$4" = 100.64.0.3 ] && echo 'pong from attic (100.64.0.3) via DERP(fra) in 31ms' ;;
+  whois) echo "whois: no match for IP:port" >&2; exit 1 ;;
+esac
+`
+  await writeFile(join(folder, 'tailscale'), script, { mode: 0o755 })
+  await writeFile(join(folder, 'status.json'), JSON.stringify(RUNNING))
+  vi.stubEnv('PATH', `${folder}:${process.env.PATH}`)
+  ends.push(async () => vi.unstubAllEnvs())
+  const tailnet = openTailnet({ log, sockets: [socket] })
+  expect(await tailnet.status()).toMatchObject({ running: true, selfIp: '100.64.0.1' })
+  expect(await tailnet.ping('attic')).toMatchObject({ ok: true, rttMs: 31, direct: false, relay: 'fra' })
+  expect(await tailnet.ping('desk')).toMatchObject({ ok: false })
+  expect(await tailnet.whois('192.0.2.1')).toBeNull()
+  // Installed, and its daemon does not run.
+  await writeFile(join(folder, 'status.json'), 'failed to connect to local tailscaled\n')
+  expect(await openTailnet({ log, sockets: [] }).status()).toMatchObject({ installed: true, running: false })
 })
 
 it('reads what the tailscale command prints of a ping', () => {

@@ -5,7 +5,10 @@ import { readPong } from './ping.ts'
 /** On macOS the program may be in its app alone. */
 const PROGRAMS = ['tailscale', '/Applications/Tailscale.app/Contents/MacOS/Tailscale']
 
-/** The `tailscale` command: for systems whose daemon has no socket that we may open. Never through a shell. Rejects with ENOENT where there is none. */
+/**
+ * The `tailscale` command: for systems whose daemon has no socket that we may open. Never through a shell. Rejects with
+ * ENOENT where there is no such program.
+ */
 export function commandLine(): Daemon {
   async function run(args: string[], limitMs: number): Promise<string> {
     for (const program of PROGRAMS) {
@@ -15,7 +18,8 @@ export function commandLine(): Daemon {
     throw Object.assign(new Error('there is no tailscale command'), { code: 'ENOENT' })
   }
   return {
-    status: async () => parseJson(await run(['status', '--json'], STATUS_LIMIT_MS)),
+    // Without its daemon it prints a sentence, which is none.
+    status: async () => JSON.parse(await run(['status', '--json'], STATUS_LIMIT_MS)),
     ping: async ip => {
       const text = await run(['ping', '--c=1', `--timeout=${PING_LIMIT_MS / 1000}s`, ip], PING_LIMIT_MS + 1_000)
       const { ok, rttMs, direct, relay, endpoint, error } = readPong(text)
