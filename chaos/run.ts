@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { REPO_DIR } from '@sc/shared/config.ts'
 import { joinSamples } from '../test/audio.ts'
 import { startCluster } from '../test/cluster.ts'
+import { writeFaults } from './faults-page.ts'
 import { SCENARIOS } from './scenarios.ts'
 
 /** `pnpm chaos [times]`: each fault several times on two workers; writes `docs/faults.md` with what was measured. */
@@ -41,9 +41,8 @@ try {
   await rm(folder, { recursive: true, force: true })
 }
 
-await writeFile(
-  join(REPO_DIR, 'docs/faults.md'),
-  `# What happens when something breaks
+await writeFaults({
+  machine: `# What happens when something breaks
 
 \`pnpm chaos\` does each of these to a running cluster (one master, two workers of one thread each, ${cpus().length} cores) while it
 transcribes two minutes of speech, and compares the text with that of an undisturbed run. The times
@@ -54,7 +53,7 @@ are from its restart to its being ready.
 |---|---|---|---|---|
 ${rows.join('\n')}
 `
-)
+})
 process.exit(broken === 0 ? 0 : 1)
 
 function quantile(values: number[], part: number): string {

@@ -13,6 +13,8 @@ import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { startRoom } from './cluster/room.ts'
 import { slotsOn } from './cluster/slots-for.ts'
+import { openTailnet } from './cluster/tailnet.ts'
+import { watchKeyExpiry } from './cluster/tailscale/key-expiry.ts'
 import { createTaskRegistry } from './cluster/task-registry.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate } from './database/migrate.ts'
@@ -113,6 +115,10 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer })
   releasers.add('enrolling', () => enrolling.stop())
 
+  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
+  const keyExpiry = watchKeyExpiry({ tailnet, log })
+  releasers.add('key expiry', () => keyExpiry.stop())
+
   const keys = await createKeys({ db, dataDir: dir, adminKey: config.adminKey })
   const app = await buildApp({
     config,
@@ -123,6 +129,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     presence,
     room,
     tasks,
+    tailnet,
     metrics,
     keys,
     ffmpegPath,

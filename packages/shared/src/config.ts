@@ -51,6 +51,7 @@ const VARIABLES = {
   SC_TASKS_DIR: z.string().optional(),
   SC_BROKER: url('redis', 'rediss').optional(),
   SC_MASTER_URL: url('http', 'https').optional(),
+  TS_SOCKET: z.string().optional(),
   LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info')
 } as const
 
@@ -84,6 +85,8 @@ export interface Config {
   readonly tasksDir: string | undefined
   readonly broker: string | undefined
   readonly masterUrl: string | undefined
+  /** Where tailscaled listens; undefined: where it does by default. */
+  readonly tailscaleSocket: string | undefined
   readonly logLevel: z.infer<typeof VARIABLES.LOG_LEVEL>
 }
 
@@ -125,6 +128,7 @@ export function parseConfig(
     tasksDir: value.SC_TASKS_DIR ? resolve(folder, value.SC_TASKS_DIR) : undefined,
     broker: value.SC_BROKER,
     masterUrl: value.SC_MASTER_URL,
+    tailscaleSocket: value.TS_SOCKET,
     logLevel: value.LOG_LEVEL
   })
 }

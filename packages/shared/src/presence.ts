@@ -51,6 +51,10 @@ export const presenceSchema = z.object({
   gpus: z.array(gpuSchema),
   libraries: z.record(z.string(), z.string()),
   tailscale: z.object({ ip: z.string(), hostname: z.string() }).nullable(),
+  /** Its own address, on the way by which it reaches Redis. */
+  address: z.string().nullable().default(null),
+  /** From the worker to Redis and back, as it took last. */
+  brokerRttMs: z.number().nullable().default(null),
   queues: z.array(z.string()),
   slots: z.array(slotStateSchema),
   tasks: z.array(z.string()),

@@ -1,73 +1,93 @@
-import { execa } from 'execa'
-import { z } from 'zod'
+import { ScError } from '@sc/shared/errors.ts'
+import type { Logger } from 'pino'
+import { commandLine } from './tailscale/command-line.ts'
+import type { Daemon } from './tailscale/daemon.ts'
+import { isMissing, isRefused, localApi, usualSockets } from './tailscale/local-api.ts'
+import { failedPing, type TailnetPing, toPing } from './tailscale/ping.ts'
+import { findPeer, NO_TAILNET, type TailnetPeer, type TailnetStatus, toStatus } from './tailscale/status.ts'
+import { type TailnetIdentity, toIdentity } from './tailscale/whois.ts'
 
-/** The one file that asks tailscale, by its command line. */
+/**
+ * The tailnet as this machine sees it: asked by tailscaled's socket, else by the `tailscale` command. Without
+ * Tailscale it says so; nothing here throws for that.
+ */
 export interface Tailnet {
-  readonly installed: boolean
-  readonly running: boolean
-  readonly enabled: boolean
-  readonly tailnet: string | null
-  readonly selfIp: string | null
-  readonly selfHostname: string | null
-  readonly peerCount: number
-  readonly onlinePeers: number
+  /** At most KEPT_MS old. */
+  status(): Promise<TailnetStatus>
+  peers(): Promise<TailnetPeer[]>
+  /** `host` is a name, address or id of a machine of this tailnet; anything else is SC_NOT_FOUND. */
+  ping(host: string): Promise<TailnetPing & { peer: TailnetPeer }>
+  /** Null: nobody of this tailnet has that address, or Tailscale is not running. */
+  whois(address: string): Promise<TailnetIdentity | null>
 }
 
-const NOTHING = {
-  running: false,
-  enabled: false,
-  tailnet: null,
-  selfIp: null,
-  selfHostname: null,
-  peerCount: 0,
-  onlinePeers: 0
-}
-const LIMIT_MS = 2_000
-/** Asked by each look at the dashboard: a process every time would be too many. */
-const KEPT_MS = 5_000
+/** Asked by each look at the dashboard: a question every time would be too many. */
+const KEPT_MS = 2_000
 
-const machine = z.object({
-  HostName: z.string(),
-  TailscaleIPs: z.array(z.string()).nullish(),
-  Online: z.boolean().optional()
-})
-const statusSchema = z.object({
-  BackendState: z.string(),
-  Self: machine.nullish(),
-  Peer: z.record(z.string(), machine).nullish(),
-  CurrentTailnet: z.object({ Name: z.string() }).nullish()
-})
+/** `socket` is the only way then; else `sockets` are tried, and the command after them. */
+export function openTailnet(deps: { socket?: string | undefined; sockets?: string[]; log: Logger }): Tailnet {
+  const { socket, sockets = usualSockets(), log } = deps
+  const daemons = socket ? [localApi(socket)] : [...sockets.map(localApi), commandLine()]
+  let kept: { status: Promise<TailnetStatus>; untilMs: number } | undefined
 
-let kept: { tailnet: Promise<Tailnet>; untilMs: number } | undefined
-
-export function readTailnet(): Promise<Tailnet> {
-  if (!kept || kept.untilMs < performance.now()) kept = { tailnet: ask(), untilMs: performance.now() + KEPT_MS }
-  return kept.tailnet
-}
-
-async function ask(): Promise<Tailnet> {
-  const answer = await execa('tailscale', ['status', '--json'], { timeout: LIMIT_MS, reject: false, stdin: 'ignore' })
-  if (answer.code === 'ENOENT') return { ...NOTHING, installed: false }
-  const status = statusSchema.safeParse(parseJson(answer.stdout))
-  if (!status.success || status.data.BackendState !== 'Running') return { ...NOTHING, installed: true }
-  const { Self, Peer, CurrentTailnet } = status.data
-  const peers = Object.values(Peer ?? {})
-  return {
-    installed: true,
-    running: true,
-    enabled: true,
-    tailnet: CurrentTailnet?.Name ?? null,
-    selfIp: Self?.TailscaleIPs?.[0] ?? null,
-    selfHostname: Self?.HostName ?? null,
-    peerCount: peers.length,
-    onlinePeers: peers.filter(({ Online }) => Online).length
-  }
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return JSON.parse(text ?? '')
-  } catch {
+  /** The answer of the first way that leads to a daemon; undefined: this machine has no Tailscale. */
+  async function ask<T>(question: (daemon: Daemon) => Promise<T>): Promise<T | undefined> {
+    let refused: unknown
+    for (const daemon of daemons) {
+      try {
+        return await question(daemon)
+      } catch (error) {
+        if (isRefused(error)) refused = error
+        else if (!isMissing(error)) throw error
+      }
+    }
+    if (refused) throw refused
     return undefined
   }
+
+  async function read(): Promise<TailnetStatus> {
+    try {
+      const answer = await ask(daemon => daemon.status())
+      return answer === undefined ? NO_TAILNET : toStatus(answer)
+    } catch (error) {
+      log.debug({ err: error }, 'tailscaled gave no status')
+      return { ...NO_TAILNET, installed: true }
+    }
+  }
+
+  const status = (): Promise<TailnetStatus> => {
+    if (!kept || kept.untilMs < performance.now()) kept = { status: read(), untilMs: performance.now() + KEPT_MS }
+    return kept.status
+  }
+
+  return {
+    status,
+    peers: async () => (await status()).peers,
+    ping: async host => {
+      const { running, peers, selfIp, selfHostname } = await status()
+      if (!running) throw new ScError('SC_UNAVAILABLE', 'Tailscale is not running on the machine of the master.')
+      const peer = findPeer(peers, host)
+      if (!peer?.ip) {
+        const isSelf = host === selfIp || host === selfHostname || host === selfHostname?.split('.')[0]
+        throw new ScError(
+          'SC_NOT_FOUND',
+          isSelf ? `"${host}" is the machine of the master itself.` : `There is no "${host}" in this tailnet.`
+        )
+      }
+      const { ip } = peer
+      const answer = await ask(daemon => daemon.ping(ip)).then(
+        found => (found ? toPing(found) : failedPing('tailscaled does not answer')),
+        error => failedPing(isTimeout(error) ? 'no answer within 3 s' : (error as Error).message)
+      )
+      return { ...answer, peer }
+    },
+    whois: async address => {
+      if (!/^[\da-f.:[\]]+$/i.test(address)) return null
+      return toIdentity(await ask(daemon => daemon.whois(address)).catch(() => null))
+    }
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')
 }

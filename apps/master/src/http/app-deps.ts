@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { WorkerPresence } from '../cluster/presence.ts'
 import type { Room } from '../cluster/room.ts'
+import type { Tailnet } from '../cluster/tailnet.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { JobFeed } from '../jobs/feed.ts'
@@ -26,6 +27,7 @@ export interface AppDeps {
   presence: Pick<WorkerPresence, 'workers'>
   room: Pick<Room, 'check'>
   tasks: TaskRegistry
+  tailnet: Tailnet
   metrics: Metrics
   keys: Keys
   ffmpegPath: string

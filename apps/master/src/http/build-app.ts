@@ -24,7 +24,9 @@ import { addSchedules } from './routes/schedules.ts'
 import { addStats } from './routes/stats.ts'
 import { addSubmitTask } from './routes/submit-task.ts'
 import { addSubmitTranscription } from './routes/submit-transcription.ts'
+import { addTailscale } from './routes/tailscale.ts'
 import { addTasks } from './routes/tasks.ts'
+import { addTopology } from './routes/topology.ts'
 import { addTranscriptions } from './routes/transcriptions.ts'
 import { addUnits } from './routes/units.ts'
 import { addWorkers } from './routes/workers.ts'
@@ -61,6 +63,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addDrain(app, deps)
   addStats(app, deps)
   addCluster(app, deps)
+  addTailscale(app, deps)
+  addTopology(app, deps)
   addBlobs(app, deps)
 
   await app.ready()

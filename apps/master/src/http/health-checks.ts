@@ -2,7 +2,7 @@ import { toScError } from '@sc/shared/errors.ts'
 import { withoutSecrets } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
-import { readTailnet } from '../cluster/tailnet.ts'
+import { keyWarning } from '../cluster/tailscale/key-expiry.ts'
 import type { AppDeps } from './app-deps.ts'
 
 export interface Check {
@@ -11,12 +11,16 @@ export interface Check {
   latencyMs: number | null
 }
 
-type Parts = Pick<AppDeps, 'redis' | 'db' | 'blobs' | 'presence'>
+type Parts = Pick<AppDeps, 'redis' | 'db' | 'blobs' | 'presence' | 'tailnet' | 'config'>
 
 const LIMIT_MS = 3_000
 
 /** What the master cannot work without. */
-export async function checkCore({ redis, db, blobs }: Parts): Promise<Record<'redis' | 'postgres' | 'blobs', Check>> {
+export async function checkCore({
+  redis,
+  db,
+  blobs
+}: Pick<Parts, 'redis' | 'db' | 'blobs'>): Promise<Record<'redis' | 'postgres' | 'blobs', Check>> {
   const [redisCheck, postgres, blobsCheck] = await Promise.all([
     ask('Redis', async () => await redis.ping()),
     ask('PostgreSQL', async () => await sql`select 1`.execute(db)),
@@ -28,15 +32,30 @@ export async function checkCore({ redis, db, blobs }: Parts): Promise<Record<'re
 export async function checkAll(
   parts: Parts
 ): Promise<Record<'redis' | 'postgres' | 'blobs' | 'tailscale' | 'workers', Check>> {
-  const [core, tailnet] = await Promise.all([checkCore(parts), readTailnet()])
-  const tailscale: Check = tailnet.running
-    ? {
-        status: 'ok',
-        detail: `${tailnet.onlinePeers} of ${tailnet.peerCount} other machines are online`,
-        latencyMs: null
-      }
-    : { status: 'off', detail: tailnet.installed ? 'installed, not running' : 'not installed', latencyMs: null }
+  const [core, tailscale] = await Promise.all([checkCore(parts), checkTailscale(parts)])
   return { ...core, tailscale, workers: checkWorkers(parts) }
+}
+
+/** Away, it is a fault only where the cluster was told to be on it. */
+async function checkTailscale({ tailnet, config }: Parts): Promise<Check> {
+  const startedMs = performance.now()
+  const status = await tailnet.status()
+  const warning = keyWarning(status)
+  if (!status.running) {
+    const state = status.installed ? `installed, not running (${status.backendState ?? 'no answer'})` : 'not installed'
+    return {
+      status: config.mode === 'tailscale' ? 'failing' : 'off',
+      detail: warning ? `${state}; ${warning}` : state,
+      latencyMs: null
+    }
+  }
+  const online = status.peers.filter(peer => peer.online).length
+  const detail = `${online} of ${status.peers.length} other machines are online`
+  return {
+    status: 'ok',
+    detail: [detail, warning, ...status.problems].filter(Boolean).join('; '),
+    latencyMs: Math.round((performance.now() - startedMs) * 10) / 10
+  }
 }
 
 function checkWorkers({ presence }: Parts): Check {

@@ -118,6 +118,8 @@ const PRESENCE: Presence = {
   ],
   libraries: { 'faster-whisper': '1.2.1' },
   tailscale: null,
+  address: null,
+  brokerRttMs: null,
   queues: ['gpu', 'cpu'],
   slots: [{ id: 'gpu-0', device: 'GPU-1', state: 'idle', unitId: null, reason: null }],
   tasks: ['transcribe.chunk'],

@@ -8,6 +8,7 @@ import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
 import { startPresence } from '../../src/cluster/presence.ts'
 import { type Room, startRoom } from '../../src/cluster/room.ts'
+import { openTailnet } from '../../src/cluster/tailnet.ts'
 import { createTaskRegistry } from '../../src/cluster/task-registry.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import type { AppDeps } from '../../src/http/app-deps.ts'
@@ -65,6 +66,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     presence,
     room,
     tasks: createTaskRegistry({ db, presence, jobs: [] }),
+    tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),
     metrics,
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),
     ffmpegPath: await findFfmpeg(),

@@ -60,6 +60,8 @@ const PRESENCE: Presence = {
   gpus: [],
   libraries: {},
   tailscale: null,
+  address: null,
+  brokerRttMs: null,
   queues: ['cpu'],
   slots: [{ id: 'cpu0', device: 'cpu', state: 'idle', unitId: null, reason: null }],
   tasks: [],

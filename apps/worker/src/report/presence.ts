@@ -3,6 +3,9 @@ import { PRESENCE_EVERY_MS, PRESENCE_TTL_MS, type Presence } from '@sc/shared/pr
 import type { Redis } from '@sc/shared/redis.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 
+/** What a worker knows of itself; what the way to Redis is like is found out by saying it. */
+export type OwnPresence = Omit<Presence, 'address' | 'brokerRttMs'>
+
 export interface PresenceReport {
   /** Nothing is said before: half of what a worker is would count as all of it. */
   start(): void
@@ -15,17 +18,22 @@ export interface PresenceReport {
 const SOON_MS = 500
 
 /** Says every PRESENCE_EVERY_MS what the worker is and does; it counts as offline PRESENCE_TTL_MS after its last word. */
-export function reportPresence(redis: Redis, workerId: string, row: () => Presence, log: Logger): PresenceReport {
+export function reportPresence(redis: Redis, workerId: string, row: () => OwnPresence, log: Logger): PresenceReport {
   const key = presenceKey(workerId)
 
   let asked: NodeJS.Timeout | undefined
   let timer: NodeJS.Timeout | undefined
+  let brokerRttMs: number | null = null
 
   async function say(): Promise<void> {
     // Old words would pile up in the client and be said late.
     if (redis.status !== 'ready') return
+    const address = 'localAddress' in redis.stream ? (redis.stream.localAddress ?? null) : null
+    const presence: Presence = { ...row(), address, brokerRttMs }
+    const saidAtMs = performance.now()
     try {
-      await redis.set(key, JSON.stringify(row()), 'PX', PRESENCE_TTL_MS)
+      await redis.set(key, JSON.stringify(presence), 'PX', PRESENCE_TTL_MS)
+      brokerRttMs = Math.round((performance.now() - saidAtMs) * 100) / 100
     } catch (error) {
       log.debug({ err: error }, 'Presence could not be written')
     }

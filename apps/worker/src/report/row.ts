@@ -1,16 +1,19 @@
-import type { Gpu, Presence } from '@sc/shared/presence.ts'
+import { networkInterfaces } from 'node:os'
+import type { Gpu } from '@sc/shared/presence.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { probeLoad, probeMachine } from '../probe/machine.ts'
+import { tailnetAddress } from '../probe/tailnet-address.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
 import type { Outcome } from '../slots/attempt.ts'
 import type { SlotSet } from '../slots/slot-set.ts'
 import type { Ready } from '../tasks/task-process.ts'
+import type { OwnPresence } from './presence.ts'
 
 /** Costs a pass over /proc: less often than presence is written. */
 const LOAD_EVERY_MS = 5_000
 
 export interface Row {
-  read(slots: SlotSet): Presence
+  read(slots: SlotSet): OwnPresence
   setGpus(gpus: Gpu[]): void
   onReady(ready: Ready): void
   onOutcome(outcome: Outcome): void
@@ -39,7 +42,7 @@ export async function createRow(who: { id: string; name: string; hostname: strin
   }
   const timer = setInterval(() => void probe().catch(() => {}), LOAD_EVERY_MS)
 
-  const read = (slots: SlotSet): Presence => ({
+  const read = (slots: SlotSet): OwnPresence => ({
     ...who,
     status: slots.held() === null ? 'online' : 'draining',
     reason: slots.held(),
@@ -50,7 +53,7 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     ram: { ...machine.ram, availableGb: load.availableGb },
     gpus,
     libraries,
-    tailscale: null,
+    tailscale: tailnetAddress(networkInterfaces()),
     queues: slots.queueNames(),
     slots: slots.slots().map(slot => slot.state),
     tasks,

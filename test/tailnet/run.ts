@@ -1,0 +1,148 @@
+import { execFile } from 'node:child_process'
+import { cpSync, rmSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs, promisify } from 'node:util'
+import { REPO_DIR } from '@sc/shared/config.ts'
+import { writeFaults } from '../../chaos/faults-page.ts'
+import { joinSamples } from '../audio.ts'
+import { until } from '../cluster.ts'
+import { HTTP_PORT, MASTER, REDIS_PORT, startTailnetCluster, type TailnetCluster } from './cluster.ts'
+import { TAILNET_FAULTS } from './faults.ts'
+import { netnsOf, removeNamespaces } from './namespaces.ts'
+import { buildPrograms, whyNoTailnet } from './programs.ts'
+import { startTailnet, type TestTailnet } from './tailnet.ts'
+
+/**
+ * `pnpm test:tailnet`: a master and two workers on a tailnet of their own in network namespaces of this machine; a third
+ * joins; ports are scanned; links and daemons fail. `--write` puts the times into `docs/faults.md`, `--require` makes a
+ * machine that cannot do it a failure, `--keep FOLDER` keeps the logs of a failure.
+ */
+const { values } = parseArgs({
+  options: { write: { type: 'boolean' }, require: { type: 'boolean' }, keep: { type: 'string' } }
+})
+const JOIN_LIMIT_S = 60
+const AUDIO_SECONDS = 240
+const WORKERS = ['worker1', 'worker2']
+const NEWCOMER = 'worker3'
+
+const reason = whyNoTailnet()
+if (reason) {
+  console.log(`the tests on a tailnet were skipped: ${reason}`)
+  process.exit(values.require ? 1 : 0)
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'sct-'))
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    // Every process in them ends, too.
+    removeNamespaces()
+    rmSync(folder, { recursive: true, force: true })
+    process.exit(130)
+  })
+const broken: string[] = []
+const rows: string[] = []
+const joins: string[] = []
+let tailnet: TestTailnet | undefined
+let cluster: TailnetCluster | undefined
+try {
+  const programs = buildPrograms()
+  tailnet = await startTailnet([MASTER, ...WORKERS, NEWCOMER], programs, folder)
+  say('the tailnet is up')
+  cluster = await startTailnetCluster(tailnet, folder)
+  for (const name of WORKERS) cluster.startWorker(name)
+  await cluster.online(WORKERS)
+  say('the cluster is up')
+  const { path } = await joinSamples(AUDIO_SECONDS, folder)
+  const expected = await transcribe(cluster, path)
+  await joinAnother(cluster, path, expected)
+  for (const name of [...WORKERS, NEWCOMER]) await checkPorts(tailnet, name, [])
+  await checkPorts(tailnet, MASTER, [HTTP_PORT, REDIS_PORT])
+  await doFaults(tailnet, cluster, path, expected)
+} catch (error) {
+  broken.push(String((error as Error).stack))
+} finally {
+  await cluster?.stop()
+  await tailnet?.stop()
+  if (values.keep && broken.length > 0)
+    cpSync(folder, values.keep, { recursive: true, filter: path => !path.endsWith('.sock') })
+  await rm(folder, { recursive: true, force: true })
+}
+
+for (const line of broken) console.error(`BROKEN: ${line}`)
+if (values.write && broken.length === 0) await writeFaults({ tailnet: page() })
+process.exit(broken.length === 0 ? 0 : 1)
+
+function say(line: string): void {
+  console.log(`${performance.now().toFixed(0).padStart(7)} ms  ${line}`)
+}
+
+async function transcribe({ submit, finished, json }: TailnetCluster, path: string, jobId?: string): Promise<string> {
+  const job = await finished(jobId ?? (await submit(path, { chunk_seconds: '30', reuse: 'false' })))
+  if (job.status !== 'COMPLETED') throw new Error(`${job.status} ${JSON.stringify(job.error)}`)
+  return (await json<{ transcription: string }>(`/transcribe/${job.jobId}/result`)).transcription
+}
+
+/** From the line that starts a worker to its first unit done. */
+async function joinAnother(cluster: TailnetCluster, path: string, expected: string): Promise<void> {
+  const jobId = await cluster.submit(path, { chunk_seconds: '30', reuse: 'false' })
+  const pastedMs = performance.now()
+  cluster.startWorker(NEWCOMER)
+  await until('the new worker has done a unit', JOIN_LIMIT_S * 1000, async () => {
+    const workerId = await cluster.workerIdOf(NEWCOMER)
+    const units = await cluster.units(jobId)
+    return workerId !== '' && units.some(unit => unit.workerId === workerId && unit.status === 'DONE')
+  })
+  const seconds = ((performance.now() - pastedMs) / 1000).toFixed(1)
+  joins.push(seconds)
+  say(`a new worker had done its first unit ${seconds} s after its line was pasted`)
+  if ((await transcribe(cluster, path, jobId)) !== expected) broken.push('joining: another text')
+}
+
+/** What another machine of the tailnet finds open, but for the port that tailscaled itself has there. */
+async function checkPorts(tailnet: TestTailnet, name: string, expected: number[]): Promise<void> {
+  const { Self } = JSON.parse(await tailnet.tailscale(name, 'status', '--json', '--peers=false'))
+  const own = (Self.PeerAPIURL as string[] | null)?.map(url => Number(new URL(url).port)) ?? []
+  const from = name === MASTER ? 'worker1' : MASTER
+  for (const address of [tailnet.ip(name), tailnet.underlayIp(name)]) {
+    const command = ['netns', 'exec', netnsOf(from), process.execPath, 'test/tailnet/scan.ts', address]
+    const { stdout } = await promisify(execFile)('ip', command, { cwd: REPO_DIR })
+    const open = (JSON.parse(stdout) as number[]).filter(port => !own.includes(port))
+    const allowed = address === tailnet.ip(name) ? expected : []
+    say(`open ports of ${name} at ${address}: ${open.join(', ') || 'none'}`)
+    if (open.join() !== allowed.join()) broken.push(`ports of ${name} at ${address}: ${open}, expected ${allowed}`)
+  }
+}
+
+async function doFaults(tailnet: TestTailnet, cluster: TailnetCluster, path: string, expected: string): Promise<void> {
+  for (const { name, mustHold, run } of TAILNET_FAULTS) {
+    const jobId = await cluster.submit(path, { chunk_seconds: '30', reuse: 'false' })
+    const victim = await cluster.workerIdOf('worker1')
+    await until('a unit runs on worker1', 60_000, async () =>
+      (await cluster.units(jobId)).some(unit => unit.status === 'RUNNING' && unit.workerId === victim)
+    )
+    const { heardMs, unitMs } = await run({ tailnet, cluster, jobId })
+    const [heard, unit] = [heardMs, unitMs].map(ms => (ms === null ? '' : (ms / 1000).toFixed(1)))
+    const same = (await transcribe(cluster, path, jobId)) === expected
+    say(`${name}: ${same ? 'same text' : 'ANOTHER TEXT'}, heard after ${heard || '?'} s, a unit after ${unit || '?'} s`)
+    if (!same) broken.push(`${name}: another text`)
+    rows.push(`| ${name} | ${mustHold} | ${same ? 'yes' : 'NO'} | ${heard} | ${unit} |`)
+    await cluster.online([...WORKERS, NEWCOMER])
+  }
+}
+
+function page(): string {
+  return `## On a tailnet
+
+\`pnpm test:tailnet\` has a master and three workers of one thread each on a real tailnet of its own (tailscaled with tun
+devices in network namespaces of one machine, ${cpus().length} cores), transcribes ${AUDIO_SECONDS / 60} minutes of speech, and compares the text.
+The times are from the end of the fault (the daemon is started, the link is whole, the way is another) to the next word of every
+worker that was away (looked at every 4 s at the most), and to the next unit that begins or ends there. A worker that joined by its master's MagicDNS name had done
+its first unit ${joins.join(', ')} s after its line was pasted (model on disk); a scan from the master's machine found no open port on any worker.
+
+| fault | must hold | same text | heard again s | next unit s |
+|---|---|---|---|---|
+${rows.join('\n')}
+`
+}
