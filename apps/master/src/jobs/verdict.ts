@@ -16,6 +16,8 @@ export interface Verdict {
   stop: Array<{ id: string; worker_id: string }>
   done: Array<{ unit: SettledUnit; timings: Timings }>
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
+  /** Workers that may use other queues than before. */
+  registered: Set<string>
   /** Jobs that ended with their only unit. */
   ended: string[]
   /** The highest rank that was started. */
@@ -30,7 +32,16 @@ const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 5 * 60_000
 
 export function emptyVerdict(): Verdict {
-  return { changed: new Set(), waiting: new Set(), stop: [], done: [], failed: [], ended: [], startedRank: 0 }
+  return {
+    changed: new Set(),
+    waiting: new Set(),
+    stop: [],
+    done: [],
+    failed: [],
+    registered: new Set(),
+    ended: [],
+    startedRank: 0
+  }
 }
 
 /** Pause after the n-th failed attempt, in ms: 1 s, 2 s, 4 s … 5 min, less up to half of it, so that units part. */
