@@ -2,6 +2,7 @@ import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
+import { queuesOfWorker } from '../cluster/rights.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
@@ -45,7 +46,7 @@ export async function acceptMessage(
     case 'log':
       return await keepLog(trx, message)
     case 'registered':
-      return await acceptRegistered(trx, workerId, message)
+      return await acceptRegistered(trx, workerId, message, verdict)
   }
 }
 
@@ -54,13 +55,19 @@ type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T
 async function acceptRegistered(
   trx: DatabaseTransaction,
   workerId: string,
-  { tasks }: Message<'registered'>
+  { tasks, classes }: Message<'registered'>,
+  verdict: Verdict
 ): Promise<void> {
+  const queues = queuesOfWorker(classes, tasks)
+  const values = { tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` }
+  // What it runs just now may be of a queue that it leaves: rights only grow until it is enrolled anew.
+  const grown = sql<string[]>`(select array_agg(distinct name) from unnest(queues || ${queues}::text[]) as name)`
   await trx
     .updateTable('workers')
-    .set({ tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` })
+    .set({ ...values, ...(queues.length > 0 && { queues: grown }) })
     .where('id', '=', workerId)
     .execute()
+  verdict.registered.add(workerId)
 }
 
 async function acceptProgress(

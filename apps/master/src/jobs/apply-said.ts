@@ -18,6 +18,8 @@ export interface ApplyDeps extends SettleDeps {
   pace: Pace
   /** Looks which of the jobs are complete. */
   onSettled(jobIds: string[]): Promise<void>
+  /** The rights of these workers may have grown. */
+  onRegistered?(workerIds: string[]): void
 }
 
 /**
@@ -89,6 +91,7 @@ async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Prom
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
   for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
+  if (verdict.registered.size > 0) deps.onRegistered?.([...verdict.registered])
   deps.dispatch.wake(verdict.waiting)
   deps.dispatch.refill(new Set(verdict.done.map(({ unit }) => unit.queue)))
   await stopUnits(deps.redis, verdict.stop)

@@ -18,6 +18,8 @@ export interface Verdict {
   stop: Array<{ id: string; worker_id: string }>
   done: Array<{ unit: SettledUnit; timings: Timings }>
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
+  /** Workers that may use other queues than before. */
+  registered: Set<string>
   /** Jobs that ended with their only unit. */
   ended: string[]
   /** The highest rank that was started. */
@@ -39,6 +41,7 @@ export function emptyVerdict(): Verdict {
     stop: [],
     done: [],
     failed: [],
+    registered: new Set(),
     ended: [],
     startedRank: 0
   }
