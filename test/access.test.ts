@@ -114,6 +114,7 @@ test('a code lets one worker in, which keeps its identity and needs no flag any 
   const second = await worker('other', broker).ended
   expect([second.exitCode, second.stderr]).toEqual([1, expect.stringMatching(/This join code was used already/)])
   await first.stop()
+  await until('it is off', 20_000, async () => (await rowOf('code'))?.status === 'offline')
   for (const again of [undefined, broker]) {
     const later = worker('code', again)
     await online('code')
@@ -141,7 +142,8 @@ test('a join code may ask to be enrolled, and nothing else', async () => {
   const refused = [...EVERYBODY, ['XRANGE', 'sc:enrol', '-', '+'], ['XADD', 'sc:out:w', '*', 'm', '[]']]
   refused.push(['RPUSH', own, 'x'], ['INFO'], ['GET', own], ['HGETALL', 'sc:master'], ['BLPOP', 'sc:enrol:ask:x', '1'])
   refused.push(['BLPOP', 'sc:enrol:join-other-x', '1'], ['SUBSCRIBE', 'sc:ctl:w'], ['EVAL', 'return 1', '0'])
-  for (const words of refused) expect(await ask(redis, ...words), words.join(' ')).toMatch(/^NOPERM/)
+  for (const words of refused)
+    expect(await ask(redis, ...words), words.join(' ')).toMatch(/^NOPERM|command not allowed/)
 })
 
 /** Of commands that nobody but the master may give, with or without a key. */
@@ -219,7 +221,7 @@ test('a worker reaches what is its own, and nothing else', async () => {
     ['EVAL', 'return redis.call("PUBLISH", "sc:ctl:x", "y")', '0']
   ]
   for (const words of refused)
-    expect(await ask(redis, ...words), words.join(' ')).toMatch(/NOPERM|ACL failure|can't access/)
+    expect(await ask(redis, ...words), words.join(' ')).toMatch(/NOPERM|ACL failure|can't access|command not allowed/)
   await process.stop()
 })
 
@@ -261,15 +263,14 @@ test('revoking ends a worker that is connected, at once and for good', async () 
   const thief = open(url)
   await waitForRedis(thief)
   const id = identity.workerId
-  const startedMs = performance.now()
   expect((await cluster.api(`/api/workers/${id}`, { method: 'DELETE' })).status).toBe(200)
   await expect(waitForRedis(open(url), { timeoutMs: 5_000 })).rejects.toThrow(/WRONGPASS/)
   await until('its connection is gone', 5_000, async () => thief.status !== 'ready')
   const blob = await fetch(`${cluster.url}/blobs/units/x`, { headers: { authorization: `Bearer ${identity.key}` } })
   expect(blob.status).toBe(401)
-  expect(await rowOf('stolen')).toBeUndefined()
+  await expect.poll(async () => await rowOf('stolen')).toBeUndefined()
+  await until('its process is gone', 5_000, async () => process.child.exitCode !== null)
   const ended = await process.ended
-  expect(performance.now() - startedMs).toBeLessThan(5_000)
   expect([ended.exitCode, ended.stderr]).toEqual([1, expect.stringMatching(/This worker was revoked/)])
   const again = await worker('stolen').ended
   expect([again.exitCode, again.stderr]).toEqual([1, expect.stringMatching(/This worker was revoked/)])

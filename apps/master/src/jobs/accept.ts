@@ -9,8 +9,8 @@ import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of a worker: what it registers is kept with it; a message of an attempt is applied to its unit. This is
- * where it is decided what an attempt's outcome means:
+ * One message of a worker: what it registers is kept with it; a message of an attempt, of those that `credible.ts` let
+ * through, is applied to its unit. This is where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
@@ -36,11 +36,11 @@ export async function acceptMessage(
     case 'started':
       return await acceptStarts(trx, [{ workerId, ...message }], verdict)
     case 'progress':
-      return await acceptProgress(trx, message, verdict)
+      return await acceptProgress(trx, workerId, message, verdict)
     case 'result':
       return await acceptResults(trx, [{ workerId, ...message }], verdict)
     case 'error':
-      return await acceptError(trx, message, verdict)
+      return await acceptError(trx, workerId, message, verdict)
     case 'returned':
       return await acceptReturns(trx, [{ workerId, ...message }], verdict)
     case 'log':
@@ -72,6 +72,7 @@ async function acceptRegistered(
 
 async function acceptProgress(
   trx: DatabaseTransaction,
+  workerId: string,
   { unitId, attemptId, fraction, partial }: Message<'progress'>,
   verdict: Verdict
 ): Promise<void> {
@@ -84,14 +85,20 @@ async function acceptProgress(
     })
     .where('id', '=', unitId)
     .where('attempt_id', '=', attemptId)
+    .where('worker_id', '=', workerId)
     .where('status', '=', 'RUNNING')
     .returning('job_id')
     .executeTakeFirst()
   if (unit) verdict.changed.add(unit.job_id)
 }
 
-async function acceptError(trx: DatabaseTransaction, message: Message<'error'>, verdict: Verdict): Promise<void> {
-  const unit = await openAttempt(trx, message)
+async function acceptError(
+  trx: DatabaseTransaction,
+  workerId: string,
+  message: Message<'error'>,
+  verdict: Verdict
+): Promise<void> {
+  const unit = await openAttempt(trx, workerId, message)
   if (!unit) return
   const { error, retryable } = message
   if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)
@@ -120,6 +127,7 @@ async function moveUp(trx: DatabaseTransaction, unit: UnitRow, error: ErrorRepor
 /** The unit that this attempt runs, locked; undefined: it is over, another took over, or the unit is settled. */
 async function openAttempt(
   trx: DatabaseTransaction,
+  workerId: string,
   { unitId, attemptId }: { unitId: string; attemptId: string }
 ): Promise<UnitRow | undefined> {
   return await trx
@@ -128,6 +136,7 @@ async function openAttempt(
     .where('id', '=', unitId)
     .where('status', '=', 'RUNNING')
     .where('attempt_id', '=', attemptId)
+    .where('worker_id', '=', workerId)
     .forUpdate()
     .executeTakeFirst()
 }
