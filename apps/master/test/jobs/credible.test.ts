@@ -25,7 +25,7 @@ describe('what a worker says of units that it cannot have been given', () => {
       { type: 'started', ...one, waitedMs: 0 },
       { type: 'progress', ...one, fraction: 0.5 },
       { type: 'log', ...one, level: 'info', message: 'made up' },
-      { type: 'returned', ...one, entry: `${unitId}-0` },
+      { type: 'returned', ...one, entry: `${unitId}-0`, hasBegun: false },
       { type: 'error', ...one, error, retryable: false, timings: TIMINGS },
       { type: 'result', ...one, output: 'made up', timings: TIMINGS }
     ]
