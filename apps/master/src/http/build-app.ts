@@ -19,6 +19,7 @@ import { addJobResult } from './routes/job-result.ts'
 import { addJobs } from './routes/jobs.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
+import { addModels } from './routes/models.ts'
 import { addRetry } from './routes/retry.ts'
 import { addSchedules } from './routes/schedules.ts'
 import { addStats } from './routes/stats.ts'
@@ -60,6 +61,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addWorkers(app, deps)
   addDrain(app, deps)
   addStats(app, deps)
+  addModels(app, deps)
   addCluster(app, deps)
   addBlobs(app, deps)
 
