@@ -8,6 +8,7 @@ import { createReleasers } from '@sc/shared/releasers.ts'
 import { enrol } from '../enrol/enrol.ts'
 import { findBroker } from '../enrol/find-broker.ts'
 import { readIdentity, writeIdentity } from '../enrol/identity.ts'
+import { followMaster } from '../enrol/master-version.ts'
 import { lockName } from '../enrol/name-lock.ts'
 import { probeGpus } from '../probe/gpus.ts'
 import { createSlotPlanner } from '../probe/slot-plan.ts'
@@ -61,9 +62,16 @@ export async function run(flags: Flags): Promise<number> {
     releasers.add('worker', worker.stop)
     log.info({ workerId }, `Worker ${name} is enrolled and takes units`)
 
-    await aborted(stop.first)
+    const master = followMaster(redis, log)
+    releasers.add('version of the master', master.stop)
+    await aborted(AbortSignal.any([stop.first, master.signal]))
     log.info('Stopping: the units that run may finish; stop again to give them back now')
     worker.takeNoMore()
+    if (master.signal.aborted) {
+      // Nobody waits for its end: what runs has the time that it needs.
+      await Promise.race([worker.idle(Number.POSITIVE_INFINITY), aborted(stop.first)])
+      if (!stop.first.aborted) throw master.signal.reason
+    }
     await Promise.race([worker.idle(DRAIN_MS), aborted(stop.second)])
   } catch (error) {
     // Stopped while it was still on its way in: no error.
