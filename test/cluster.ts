@@ -16,8 +16,9 @@ export interface Cluster {
   readonly url: string
   readonly master: ChildProcess
   readonly workers: Map<string, ChildProcess>
-  startMaster(): Promise<void>
-  startWorker(name: string, args?: string[], env?: Record<string, string>): Promise<ChildProcess>
+  /** `nodeArgs`: for Node itself. */
+  startMaster(nodeArgs?: string[]): Promise<void>
+  startWorker(name: string, args?: string[], env?: Record<string, string>, nodeArgs?: string[]): Promise<ChildProcess>
   stopWorker(name: string, signal?: NodeJS.Signals): Promise<void>
   api(path: string, init?: RequestInit): Promise<Response>
   json<T = Record<string, unknown>>(path: string, init?: RequestInit): Promise<T>
@@ -108,9 +109,9 @@ export async function startCluster({
       return master
     },
     workers: running,
-    startMaster: async () => {
+    startMaster: async (nodeArgs = []) => {
       await rm(dir.master, { force: true })
-      master = start('master', ['apps/master/src/main.ts', '--exit-with-parent'], {})
+      master = start('master', [...nodeArgs, 'apps/master/src/main.ts', '--exit-with-parent'], {})
       const { pid } = master
       await until('the master is ready', START_TIMEOUT_MS, async () => {
         if (cluster.master.exitCode !== null) throw new Error(`the master ended: ${await tail(dir.logs, 'master')}`)
@@ -121,11 +122,11 @@ export async function startCluster({
       })
       key = (await readFile(dir.adminKey, 'utf8')).trim()
     },
-    startWorker: async (name, args = [], extra = {}) => {
+    startWorker: async (name, args = [], extra = {}, nodeArgs = []) => {
       const more = { ...workerEnv, ...extra }
       const worker = start(
         name,
-        ['apps/worker/src/main.ts', 'run', '--exit-with-parent', '--name', name, ...args],
+        [...nodeArgs, 'apps/worker/src/main.ts', 'run', '--exit-with-parent', '--name', name, ...args],
         more
       )
       running.set(name, worker)

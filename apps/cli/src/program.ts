@@ -2,6 +2,7 @@
 import { type Config, loadConfig } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { doctor } from './commands/doctor.ts'
 import { listJobs } from './commands/jobs.ts'
 import { showJoin } from './commands/join.ts'
 import { transcribe } from './commands/transcribe.ts'
@@ -92,14 +93,25 @@ export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number)
       await showJoin(connect(flags), { json: flags.json ?? false, signal })
       onExitCode(EXIT.done)
     })
+
+  program
+    .command('doctor')
+    .description('check the way to the master and the cluster behind it, and say what to do about what is wrong')
+    .action(async (_flags: unknown, command: Command) => {
+      const { json = false, ...flags } = command.optsWithGlobals<GlobalFlags>()
+      onExitCode(await doctor({ config: configOf(flags), keyFile: flags.keyFile, json, signal }))
+    })
   return program
 }
 
 function connect(flags: GlobalFlags): MasterClient {
+  return createMasterClient(findMaster(configOf(flags), flags.keyFile))
+}
+
+function configOf(flags: GlobalFlags): Config {
   if (flags.master !== undefined && !/^https?:\/\//.test(flags.master))
     throw new ScError('SC_CONFIG', `--master ${flags.master}: expected an address that starts with http:// or https://`)
-  const config: Config = loadConfig({ SC_MASTER_URL: flags.master, SC_DATA_DIR: flags.dataDir })
-  return createMasterClient(findMaster(config, flags.keyFile))
+  return loadConfig({ SC_MASTER_URL: flags.master, SC_DATA_DIR: flags.dataDir })
 }
 
 function fieldsOf({ language, model, prompt, chunkSeconds, channel, task, reuse }: TranscribeFlags): TranscribeFields {

@@ -25,9 +25,11 @@ withFlags(program.command('probe').description('print what this machine can do, 
     exitCode = await probe(flags)
   }
 )
-withFlags(program.command('doctor').description('check what the worker needs')).action(async (flags: Flags) => {
-  exitCode = await doctor(flags)
-})
+withFlags(program.command('doctor').description('check what the worker needs, and say what to do about it'))
+  .option('--json', 'print the findings as JSON')
+  .action(async (flags: Flags & { json?: boolean }) => {
+    exitCode = await doctor(flags)
+  })
 const task = program.command('task').description('tasks of this machine')
 withFlags(task.command('run').description('run a task with no cluster and print its output'))
   .argument('<name>', 'one that `task list` shows')

@@ -12,6 +12,7 @@ import { openBlobCache } from './inputs/blob-cache.ts'
 import { fetchBlob } from './inputs/fetch-blob.ts'
 import { prefetchNext } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
+import { openModels } from './models/models.ts'
 import { watchLlmServer } from './probe/llm-server.ts'
 import { RAM_BYTES } from './probe/machine.ts'
 import { classesOf, queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
@@ -86,8 +87,9 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     if (!deps.masterUrl) knownUrl = (await readMasterUrl(redis, isLoopback(brokerUrl))) ?? knownUrl
     return knownUrl
   }
+  const source = { httpUrl, key: identity.key }
   const cache = await openBlobCache(join(deps.workerDir, 'cache'), (key, path, signal) =>
-    fetchBlob({ httpUrl, key: identity.key }, key, path, signal)
+    fetchBlob(source, key, path, signal)
   )
   releasers.add('blob cache', cache.close)
   const plain = connect('reports')
@@ -95,8 +97,10 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const registration = createRegistration(outbox)
   const locks = startLockKeeper(log)
   releasers.add('locks', locks.stop)
-  const row = await createRow({ id: identity.workerId, name, hostname: hostname() })
+  const row = await createRow({ id: identity.workerId, name, hostname: hostname() }, deps.modelsDir)
   releasers.add('load figures', row.stop)
+  const models = openModels({ modelsDir: deps.modelsDir, source, onChange: row.look, log })
+  releasers.add('models', models.close)
   const cancelled = createCancelled()
   const served = createServedQueues({ redis, plain, log })
   const llm = watchLlmServer()
@@ -128,7 +132,10 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       wait: createUnitWait(blocking, deps.lookAgainMs),
       locks,
       outbox,
-      fetchFiles: (unit, signal) => fetchUnitFiles(cache, unit, signal),
+      fetchFiles: async (unit, signal) => {
+        await models.bring(unit, signal)
+        return fetchUnitFiles(cache, unit, signal)
+      },
       besideUnit: (open, signal) => prefetchNext(cache, open, signal, log),
       startChild: tasks.start,
       maxChildBytes,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { modelSchema } from './models.ts'
 
 /** What a worker says of itself every 2.5 s; gone 10 s after its last word. Row of `GET /api/workers`. */
 export const gpuSchema = z.object({
@@ -58,6 +59,8 @@ export const presenceSchema = z.object({
   queues: z.array(z.string()),
   slots: z.array(slotStateSchema),
   tasks: z.array(z.string()),
+  /** Speech models on its disk. */
+  models: z.array(modelSchema).default([]),
   /** Units finished and failed since the worker's start, and the memory of its processes. */
   figures: z.object({
     unitsDone: z.number(),

@@ -1,4 +1,7 @@
-"""From a model's name to the folder with its files: the models folder, then packages, then the hub."""
+"""
+From a model's name to the folder with its files: the models folder, then packages, then the hub.
+What the master has, the worker has put into the models folder by then.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

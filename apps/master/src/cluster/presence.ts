@@ -45,7 +45,9 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
       const live = parse(texts[at])
       if (live && missed(live, draining)) deaf.push(live.id)
       if (live) return [{ ...live, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
-      return presence && last_seen ? [{ ...presence, status: 'offline', lastSeen: last_seen.toISOString() }] : []
+      if (!presence || !last_seen) return []
+      // What an earlier version kept says less.
+      return [{ ...presence, models: presence.models ?? [], status: 'offline', lastSeen: last_seen.toISOString() }]
     })
     for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
@@ -59,7 +61,14 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
 
   async function save(live: Presence): Promise<void> {
     // Live figures change at every look: what a switched-off worker is remembered by does not.
-    const lasting = JSON.stringify([live.name, live.status, live.queues, live.tasks, live.gpus.map(gpu => gpu.uuid)])
+    const lasting = JSON.stringify([
+      live.name,
+      live.status,
+      live.queues,
+      live.tasks,
+      live.models,
+      live.gpus.map(gpu => gpu.uuid)
+    ])
     const changed = saved.get(live.id) !== lasting
     saved.set(live.id, lasting)
     await deps.db

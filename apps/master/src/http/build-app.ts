@@ -20,6 +20,7 @@ import { addJobs } from './routes/jobs.ts'
 import { addJoin } from './routes/join.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
+import { addModels } from './routes/models.ts'
 import { addRetry } from './routes/retry.ts'
 import { addRevoke } from './routes/revoke.ts'
 import { addSchedules } from './routes/schedules.ts'
@@ -66,6 +67,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addRevoke(app, deps)
   addJoin(app, deps)
   addStats(app, deps)
+  addModels(app, deps)
   addCluster(app, deps)
   addTailscale(app, deps)
   addTopology(app, deps)

@@ -1,4 +1,5 @@
 import { ERRORS, type ErrorCode } from '@sc/shared/errors.ts'
+import { modelSchema } from '@sc/shared/models.ts'
 import { presenceSchema } from '@sc/shared/presence.ts'
 import { timingsSchema } from '@sc/shared/unit.ts'
 import { z } from 'zod'
@@ -107,6 +108,25 @@ export const workerSchema = named(
 )
 
 export const workerListSchema = z.object({ items: z.array(workerSchema), nextCursor: z.null() })
+
+export const modelListSchema = z.object({
+  items: z.array(
+    named(
+      'Model',
+      modelSchema.extend({
+        nodes: z.array(
+          z.object({
+            id: z.string().describe('Of the worker, or "master"'),
+            name: z.string(),
+            type: z.enum(['master', 'worker']),
+            status: z.enum(['online', 'draining', 'offline'])
+          })
+        )
+      })
+    )
+  ),
+  nextCursor: z.null()
+})
 
 const checkSchema = z.object({
   status: z.enum(['ok', 'failing', 'off']),

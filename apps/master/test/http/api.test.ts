@@ -123,6 +123,7 @@ const PRESENCE: Presence = {
   queues: ['gpu', 'cpu'],
   slots: [{ id: 'gpu-0', device: 'GPU-1', state: 'idle', unitId: null, reason: null }],
   tasks: ['transcribe.chunk'],
+  models: [],
   figures: { unitsDone: 3, unitsFailed: 1, rssBytes: 100, pythonRssBytes: 200 }
 }
 

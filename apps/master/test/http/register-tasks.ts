@@ -65,5 +65,6 @@ const PRESENCE: Presence = {
   queues: ['cpu'],
   slots: [{ id: 'cpu0', device: 'cpu', state: 'idle', unitId: null, reason: null }],
   tasks: [],
+  models: [],
   figures: { unitsDone: 3, unitsFailed: 1, rssBytes: 100, pythonRssBytes: 200 }
 }

@@ -19,6 +19,7 @@ const PRESENCE: Presence = {
   ram: { totalGb: 16, availableGb: 8 },
   gpus: [],
   libraries: {},
+  models: [],
   tailscale: { ip: '100.64.0.2', hostname: 'desk' },
   address: '100.64.0.2',
   brokerRttMs: 2.5,

@@ -1,70 +1,56 @@
-import { dataDir } from '@sc/shared/data-dir.ts'
+import { dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
+import { failed, type Report, startReport } from '@sc/shared/doctor/finding.ts'
 import { createLog } from '@sc/shared/log.ts'
-import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
-import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import { closeRedis } from '@sc/shared/redis.ts'
+import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
+import { checkBlobs } from '../doctor/blobs.ts'
+import { checkBroker, checkMaster, connectToBroker } from '../doctor/broker.ts'
+import { checkDisk, checkGpus } from '../doctor/machine.ts'
+import { checkRights } from '../doctor/rights.ts'
+import { checkModels, checkTasks } from '../doctor/tasks.ts'
 import { findBroker } from '../enrol/find-broker.ts'
 import { readIdentity } from '../enrol/identity.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { wholeMachine, withSlotTasks } from '../tasks/with-slot-tasks.ts'
-import { type Flags, readSettings } from './flags.ts'
+import { createSlotPlanner, queuesOf } from '../probe/slot-plan.ts'
+import { type Flags, readSettings, type Settings } from './flags.ts'
 
-const ANSWER_MS = 5_000
+/** `sc-worker doctor`: what a worker needs, one finding each, with the next step. Answers 1 when something failed. */
+export async function doctor(flags: Flags & { json?: boolean }): Promise<number> {
+  const settings = readSettings(flags)
+  const { config, name } = settings
+  const report = startReport({ json: flags.json ?? false, write: text => void process.stdout.write(text) })
+  await report.run(checkTasks(config, createLog(`worker ${name}`, 'silent')))
+  await report.run(checkModels(config))
+  await report.run(checkGpus())
+  await report.run(checkDisk(config))
+  await checkCluster(settings, report)
+  return report.end()
+}
 
-/** `sc-worker doctor`: one line for each thing the worker needs. Answers 1 when one is missing. */
-export async function doctor(flags: Flags): Promise<number> {
-  const { config, name } = readSettings(flags)
-  const { modelsDir, tasksDir } = config
-  const log = createLog(`worker ${name}`, 'silent')
-  let failures = 0
-
-  async function check(what: string, look: () => Promise<string>): Promise<void> {
-    const line = await look().then(
-      found => `ok      ${what}: ${found}`,
-      (error: Error) => {
-        failures++
-        return `failed  ${what}: ${error.message}`
-      }
-    )
-    process.stdout.write(`${line}\n`)
+async function checkCluster({ config, name, wishes }: Settings, report: Report): Promise<void> {
+  const dir = dataDir(config.dataDir)
+  const identity = readIdentity(dir.worker(name))
+  let url: string
+  try {
+    url = findBroker(config, dir, identity)
+  } catch (error) {
+    const next = 'Start the master on this machine, or give --broker as the master told you.'
+    await report.run([{ name: 'broker', look: async () => failed((error as Error).message, next), next }])
+    return
   }
-
-  await check('python', () =>
-    withSlotTasks({ slot: wholeMachine([]), modelsDir, log }, async (_tasks, ready) => {
-      const versions = Object.entries(ready.versions).map(pair => pair.join(' '))
-      return `${versions.join(', ')}; tasks ${ready.tasks.map(task => task.name).join(', ')}`
-    })
-  )
-  if (tasksDir)
-    await check('tasks folder', () =>
-      withSlotTasks(
-        { slot: wholeMachine([]), modelsDir, tasksDir, log },
-        async ({ notOffered }, { tasks, leftOut }) => {
-          if (leftOut.length > 0) throw new Error(leftOut.map(({ file, reason }) => `${file}: ${reason}`).join('; '))
-          const own = [...tasks, ...notOffered.map(({ task }) => task)].filter(task => !task.builtIn)
-          return own.map(task => task.name).join(', ') || 'no tasks'
-        }
-      )
-    )
-  await check(
-    'gpus',
-    async () => (await probeGpus()).map(gpu => `${gpu.name} ${gpu.vramTotalGb} GB`).join(', ') || 'none'
-  )
-  await check('broker and master', async () => {
-    const dir = dataDir(config.dataDir)
-    const redis = connectRedis(findBroker(config, dir, readIdentity(dir.worker(name))), { name: 'worker-doctor' })
-    try {
-      await waitForRedis(redis, { timeoutMs: ANSWER_MS })
-      const { protocol, httpUrl } = await redis.hgetall(MASTER_KEY)
-      if (!protocol) throw new Error('Redis answers, but no master has published itself there')
-      if (Number(protocol) !== PROTOCOL_VERSION)
-        throw new Error(`the master speaks protocol ${protocol}, this worker ${PROTOCOL_VERSION}`)
-      const health = new URL('healthz', `${config.masterUrl ?? httpUrl}/`)
-      const answer = await fetch(health, { signal: AbortSignal.timeout(ANSWER_MS) })
-      if (!answer.ok) throw new Error(`${health} answers ${answer.status}`)
-      return `${redis.options.host}:${redis.options.port}, ${health.origin}`
-    } finally {
-      await closeRedis(redis)
-    }
-  })
-  return failures === 0 ? 0 : 1
+  const broker = connectToBroker(url)
+  const { redis } = broker
+  try {
+    await report.run(checkBroker(broker))
+    await report.run(await checkMaster(broker, config.masterUrl))
+    if (redis.status !== 'ready') return
+    const gpus = await probeGpus()
+    const queues = [...new Set(createSlotPlanner(gpus, wishes)(gpus).flatMap(plan => queuesOf(plan, [])))]
+    const isOfThisMachine = url === readMasterFile(dir)?.redisUrl
+    await report.run(checkRights({ redis, workerId: identity?.workerId, queues, isOfThisMachine }))
+    const httpUrl = config.masterUrl ?? (await redis.hget(MASTER_KEY, 'httpUrl').catch(() => null)) ?? undefined
+    await report.run(checkBlobs(httpUrl, identity?.key))
+  } finally {
+    await closeRedis(redis)
+  }
 }

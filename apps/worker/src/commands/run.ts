@@ -5,6 +5,7 @@ import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, isRefusal, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { joinCluster, REFUSED_MS, revokedError } from '../enrol/join.ts'
+import { followMaster } from '../enrol/master-version.ts'
 import { lockName } from '../enrol/name-lock.ts'
 import { probeGpus } from '../probe/gpus.ts'
 import { classesOf, createSlotPlanner } from '../probe/slot-plan.ts'
@@ -58,10 +59,17 @@ export async function run(flags: Flags): Promise<number> {
     releasers.add('worker', worker.stop)
     log.info({ workerId: identity.workerId }, `Worker ${name} is enrolled and takes units`)
 
-    await aborted(AbortSignal.any([stop.first, revoked.signal]))
+    const master = followMaster(redis, log)
+    releasers.add('version of the master', master.stop)
+    await aborted(AbortSignal.any([stop.first, revoked.signal, master.signal]))
     if (revoked.signal.aborted) throw revokedError({ dir, name })
     log.info('Stopping: the units that run may finish; stop again to give them back now')
     worker.takeNoMore()
+    if (master.signal.aborted) {
+      // Nobody waits for its end: what runs has the time that it needs.
+      await Promise.race([worker.idle(Number.POSITIVE_INFINITY), aborted(stop.first)])
+      if (!stop.first.aborted) throw master.signal.reason
+    }
     await Promise.race([worker.idle(DRAIN_MS), aborted(stop.second)])
   } catch (error) {
     // Redis answers nothing more that would be waited for.

@@ -5,6 +5,7 @@ import type { Logger } from '@sc/shared/log.ts'
 import { MAX_BLOCK_MS, type Redis } from '@sc/shared/redis.ts'
 import { ENROL_STREAM, enrolAskKey, enrolReplyKey, MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { untilAborted } from '../until-aborted.ts'
+import { protocolError } from './master-version.ts'
 
 /** An unanswered request is made anew after so long: a master that was killed may have read it. */
 const ASK_AGAIN_MS = 15_000
@@ -90,10 +91,6 @@ async function waitForMaster({ redis, log, signal }: EnrolDeps): Promise<void> {
     signal.throwIfAborted()
     protocol = await redis.hget(MASTER_KEY, 'protocol')
   }
-  if (Number(protocol) === PROTOCOL_VERSION) return
-  const older = Number(protocol) > PROTOCOL_VERSION ? 'this worker' : 'the master'
-  throw new ScError(
-    'SC_PROTOCOL_VERSION',
-    `The master speaks protocol ${protocol} and this worker ${PROTOCOL_VERSION}: update ${older}.`
-  )
+  const error = protocolError(protocol)
+  if (error) throw error
 }

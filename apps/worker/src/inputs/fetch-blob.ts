@@ -18,17 +18,30 @@ export interface BlobSource {
   key: string
 }
 
+export interface FetchOptions {
+  /** What came stays beside the file when the blob is given up: the next call goes on with it. */
+  keepPart?: boolean
+  /** So many bytes came. */
+  onBytes?: (count: number) => void
+}
+
 /**
- * Downloads one blob into a file, going on where a broken connection stopped. Rejects with SC_INPUT_UNREADABLE.
- * The file appears under its name only when it is whole.
+ * Downloads one blob into a file, going on where a broken connection stopped. Rejects with SC_INPUT_UNREADABLE, whose
+ * cause is SC_NOT_FOUND when the master has no such blob. The file appears under its name only when it is whole.
  */
-export async function fetchBlob(source: BlobSource, blobKey: string, path: string, signal: AbortSignal): Promise<void> {
+export async function fetchBlob(
+  source: BlobSource,
+  blobKey: string,
+  path: string,
+  signal: AbortSignal,
+  { keepPart = false, onBytes = () => {} }: FetchOptions = {}
+): Promise<void> {
   const part = `${path}.part`
   let lastByteAtMs = performance.now()
   let receivedBytes = 0
   for (let attempt = 0; ; attempt++) {
     try {
-      await fetchRest(source, blobKey, part, signal)
+      await fetchRest(source, blobKey, part, signal, onBytes)
       return await rename(part, path)
     } catch (error) {
       signal.throwIfAborted()
@@ -39,7 +52,7 @@ export async function fetchBlob(source: BlobSource, blobKey: string, path: strin
       }
       receivedBytes = size
       if (error instanceof ScError || performance.now() - lastByteAtMs > GIVE_UP_MS) {
-        await rm(part, { force: true })
+        if (!keepPart || error instanceof ScError) await rm(part, { force: true })
         throw unreadable(blobKey, error)
       }
       await sleep(Math.min(200 * 2 ** attempt, LONGEST_BACKOFF_MS), undefined, { signal })
@@ -47,7 +60,13 @@ export async function fetchBlob(source: BlobSource, blobKey: string, path: strin
   }
 }
 
-async function fetchRest(source: BlobSource, blobKey: string, part: string, signal: AbortSignal): Promise<void> {
+async function fetchRest(
+  source: BlobSource,
+  blobKey: string,
+  part: string,
+  signal: AbortSignal,
+  onBytes: (count: number) => void
+): Promise<void> {
   const from = await sizeOf(part)
   const silence = new AbortController()
   const timer = setTimeout(() => silence.abort(new Error('the connection went silent')), SILENCE_MS)
@@ -60,9 +79,16 @@ async function fetchRest(source: BlobSource, blobKey: string, part: string, sign
     // The whole blob was here already, and only its end was not heard of.
     if (answer.status === 416 && from > 0 && answer.headers.get('content-range') === `bytes */${from}`) return
     if (answer.status >= 500 || answer.status === 429) throw new Error(`the answer was ${answer.status}`)
-    if (!answer.ok || !answer.body) throw new ScError('SC_INPUT_UNREADABLE', `the answer was ${answer.status}`)
+    if (!answer.ok || !answer.body)
+      throw new ScError(
+        answer.status === 404 ? 'SC_NOT_FOUND' : 'SC_INPUT_UNREADABLE',
+        `the answer was ${answer.status}`
+      )
     const resumed = answer.status === 206 && answer.headers.get('content-range')?.startsWith(`bytes ${from}-`)
-    const body = Readable.fromWeb(answer.body).on('data', () => timer.refresh())
+    const body = Readable.fromWeb(answer.body).on('data', (bytes: Uint8Array) => {
+      timer.refresh()
+      onBytes(bytes.length)
+    })
     await pipeline(body, createWriteStream(part, { flags: resumed ? 'a' : 'w', mode: 0o600 }), { signal })
   } finally {
     clearTimeout(timer)

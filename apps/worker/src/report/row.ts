@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os'
+import { type Model, modelsIn } from '@sc/shared/models.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { probeLoad, probeMachine } from '../probe/machine.ts'
@@ -15,18 +16,21 @@ const LOAD_EVERY_MS = 5_000
 export interface Row {
   read(slots: SlotSet): OwnPresence
   setGpus(gpus: Gpu[]): void
+  /** Something on the machine is another than at the last look. */
+  look(): void
   onReady(ready: Ready): void
   onOutcome(outcome: Outcome): void
   stop(): void
 }
 
 /** Keeps what presence says of this worker. */
-export async function createRow(who: { id: string; name: string; hostname: string }): Promise<Row> {
+export async function createRow(who: { id: string; name: string; hostname: string }, modelsDir: string): Promise<Row> {
   const machine = await probeMachine()
   let gpus: Gpu[] = []
   let load = await probeLoad()
   let libraries: Record<string, string> = { node: process.versions.node }
   let tasks: string[] = []
+  let models: Model[] = await modelsIn(modelsDir)
   let unitsDone = 0
   let unitsFailed = 0
   let probing = false
@@ -36,11 +40,13 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     probing = true
     try {
       load = await probeLoad()
+      models = await modelsIn(modelsDir)
     } finally {
       probing = false
     }
   }
-  const timer = setInterval(() => void probe().catch(() => {}), LOAD_EVERY_MS)
+  const look = (): void => void probe().catch(() => {})
+  const timer = setInterval(look, LOAD_EVERY_MS)
 
   const read = (slots: SlotSet): OwnPresence => ({
     ...who,
@@ -57,6 +63,7 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     queues: slots.queueNames(),
     slots: slots.slots().map(slot => slot.state),
     tasks,
+    models,
     figures: {
       unitsDone,
       unitsFailed,
@@ -70,6 +77,7 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     setGpus: found => {
       gpus = found
     },
+    look,
     onReady: ready => {
       libraries = { node: process.versions.node, ...ready.versions }
       tasks = ready.tasks.map(task => task.name)

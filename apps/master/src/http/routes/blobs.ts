@@ -1,16 +1,20 @@
 import { Readable } from 'node:stream'
 import { ScError } from '@sc/shared/errors.ts'
+import { MODELS } from '@sc/shared/models.ts'
 import { z } from 'zod'
+import { openModelBlobs } from '../../cluster/model-blobs.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { problems } from '../problem.ts'
 
-/** `GET /blobs/{key}`: the inputs of units, for enrolled workers and nobody else. */
-export function addBlobs(app: App, { blobs }: AppDeps): void {
+/** `GET /blobs/{key}`: the inputs of units, and speech models, for enrolled workers and nobody else. */
+export function addBlobs(app: App, { blobs, config }: AppDeps): void {
+  const models = openModelBlobs(config.modelsDir)
+
   app.get('/blobs/*', {
     config: { scope: 'worker' },
     schema: {
-      summary: 'Bytes of a unit’s input',
+      summary: 'Bytes of a unit’s input, or of a speech model',
       description: 'One range of bytes may be asked for.',
       tags: ['blobs'],
       params: z.object({ '*': z.string().max(600) }),
@@ -23,8 +27,9 @@ export function addBlobs(app: App, { blobs }: AppDeps): void {
     },
     handler: async (request, reply) => {
       const key = request.params['*']
-      if (!key.startsWith('units/')) throw new ScError('SC_NOT_FOUND', 'Only inputs of units are given out here.')
-      const size = await blobs.size(key)
+      const store = key.startsWith('units/') ? blobs : key.startsWith(MODELS) ? models : undefined
+      if (!store) throw new ScError('SC_NOT_FOUND', 'Only inputs of units and models are given out here.')
+      const size = await store.size(key)
       reply.header('accept-ranges', 'bytes').type('application/octet-stream')
       const range = parseRange(request.headers.range, size)
       if (range === 'none') {
@@ -36,7 +41,7 @@ export function addBlobs(app: App, { blobs }: AppDeps): void {
       reply.header('content-length', `${end - start}`)
       // An empty stream: anything else would set a length of its own.
       if (request.method === 'HEAD') return reply.send(Readable.from([]))
-      return reply.send(await blobs.get(key, { start, end, signal: untilDisconnect(reply) }))
+      return reply.send(await store.get(key, { start, end, signal: untilDisconnect(reply) }))
     }
   })
 }

@@ -1,0 +1,42 @@
+/** `sc doctor`: the way from here to the master, and the cluster behind it, one finding each with the next step. */
+import type { Config } from '@sc/shared/config.ts'
+import { type Check, failed, startReport } from '@sc/shared/doctor/finding.ts'
+import { checkPath, checkReach, targetOf } from '@sc/shared/doctor/network.ts'
+import { findMaster, type MasterAddress } from '../connect/find-master.ts'
+import { createMasterClient } from '../connect/master-client.ts'
+import { checkAccess, checkHealth, checkModels, checkWorkers } from '../doctor/cluster.ts'
+import { EXIT } from '../show/failure.ts'
+
+export interface DoctorOptions {
+  config: Config
+  keyFile: string | undefined
+  json: boolean
+  signal: AbortSignal
+}
+
+function unanswered(error: Error): Check {
+  return { name: 'master', look: () => Promise.reject(error), next: 'Look at the log of the master.' }
+}
+
+export async function doctor({ config, keyFile, json, signal }: DoctorOptions): Promise<number> {
+  const report = startReport({ json, write: text => void process.stdout.write(text) })
+  let address: MasterAddress
+  try {
+    address = findMaster(config, keyFile)
+  } catch (error) {
+    const next = 'Start it, or say where it is, as the sentence says.'
+    await report.run([{ name: 'master', look: async () => failed((error as Error).message, next), next }])
+    return report.end()
+  }
+  const { url } = address
+  const target = targetOf('master', url)
+  const client = createMasterClient(address)
+  await report.run([...checkReach(target), ...checkPath(target, url)])
+  const access = await checkAccess(client, signal)
+  await report.run(access.checks)
+  if (access.isIn)
+    for (const check of [checkHealth, checkWorkers, checkModels])
+      await report.run(await check(client, signal).catch(error => [unanswered(error)]))
+  signal.throwIfAborted()
+  return report.end() === 0 ? EXIT.done : EXIT.failed
+}

@@ -1,0 +1,123 @@
+import { readdir, readFile, stat, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type Config, childEnv } from '@sc/shared/config.ts'
+import { type Check, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
+import type { Gpu } from '@sc/shared/presence.ts'
+import { execa } from 'execa'
+import { probeGpus } from '../probe/gpus.ts'
+import { pythonCommand } from '../python/command.ts'
+
+/** What this machine brings: GPUs with their driver and libraries, disk space. */
+const GIB = 1024 ** 3
+const LITTLE_BYTES = 5 * GIB
+const LEAST_BYTES = GIB
+const CUDA_LIMIT_MS = 60_000
+const INSTALL = 'Run `node bootstrap/install.mjs` in the folder of this project.'
+
+/** Asked of the environment's own Python, which finds libraries as a slot's process does. */
+const CUDA_PROGRAM = `
+import ctypes, json
+import ctranslate2
+answer = {"version": ctranslate2.__version__, "devices": ctranslate2.get_cuda_device_count(), "types": [], "missing": None}
+if answer["devices"]:
+    answer["types"] = sorted(ctranslate2.get_supported_compute_types("cuda"))
+    try:
+        ctypes.CDLL("cublas64_12.dll" if __import__("os").name == "nt" else "libcublas.so.12")
+    except OSError as error:
+        answer["missing"] = str(error)
+print(json.dumps(answer))
+`
+
+export function checkGpus(): Check[] {
+  let gpus: Gpu[] = []
+  return [
+    {
+      name: 'gpus',
+      look: async () => {
+        gpus = await probeGpus()
+        if (gpus.length > 0) return ok(gpus.map(gpu => `${gpu.name} ${gpu.vramTotalGb} GB`).join(', '))
+        if (await hasNvidiaCard())
+          return warning(
+            'there is an NVIDIA card, and nvidia-smi does not answer',
+            "Install NVIDIA's driver, or repair it: `nvidia-smi` must list the card. Until then this machine works on its CPU."
+          )
+        return ok('none: this machine works on its CPU')
+      },
+      next: 'Look whether `nvidia-smi` answers.'
+    },
+    {
+      name: 'driver',
+      look: async () => {
+        const drivers = [...new Set(gpus.map(gpu => gpu.driver))]
+        return ok(drivers.length > 0 ? drivers.join(', ') : 'none needed')
+      },
+      next: 'Look whether `nvidia-smi` answers.'
+    },
+    {
+      name: 'cuda libraries',
+      look: async () => (gpus.length > 0 ? cudaOutcome(await askCuda()) : ok('none needed')),
+      next: INSTALL
+    }
+  ]
+}
+
+const cudaSays = (text: string): { version: string; devices: number; types: string[]; missing: string | null } =>
+  JSON.parse(text)
+
+async function askCuda(): Promise<string> {
+  const options = { timeout: CUDA_LIMIT_MS, env: childEnv(), extendEnv: false, stdin: 'ignore' } as const
+  return (await execa(pythonCommand().file, ['-c', CUDA_PROGRAM], options)).stdout
+}
+
+export function cudaOutcome(text: string): Outcome {
+  const { version, devices, types, missing } = cudaSays(text)
+  if (devices === 0)
+    return failed(
+      `CTranslate2 ${version} sees no CUDA device, though nvidia-smi does`,
+      'Update the driver: CTranslate2 needs one for CUDA 12 (525 or later). In a container, start it with its GPUs.'
+    )
+  if (missing !== null)
+    return failed(
+      `cuBLAS cannot be loaded: ${missing}`,
+      'Install the CUDA 12 libraries of the system (Debian, Ubuntu: libcublas12), or name the folder nvidia/cublas/lib of the packages in .venv in LD_LIBRARY_PATH when the worker starts.'
+    )
+  return ok(`CTranslate2 ${version} with ${devices} device${devices > 1 ? 's' : ''} and ${types.join(', ')}`)
+}
+
+async function hasNvidiaCard(): Promise<boolean> {
+  const folder = '/sys/bus/pci/devices'
+  for (const device of await readdir(folder).catch(() => [])) {
+    const read = (name: string) => readFile(join(folder, device, name), 'utf8').catch(() => '')
+    if ((await read('vendor')).trim() === '0x10de' && (await read('class')).startsWith('0x03')) return true
+  }
+  return false
+}
+
+/** Of the data folder and of the models folder, which may be on other disks. */
+export function checkDisk({ dataDir, modelsDir }: Config): Check[] {
+  const folders = [...new Map([dataDir, modelsDir].map(folder => [folder, folder])).values()]
+  return folders.map(folder => ({
+    name: `disk of ${folder}`,
+    look: async () => {
+      const { bavail, bsize } = await statfs(await nearestThere(folder))
+      return diskOutcome(bavail * bsize)
+    },
+    next: `Look whether ${folder} can be read.`
+  }))
+}
+
+export function diskOutcome(freeBytes: number): Outcome {
+  const found = `${(freeBytes / GIB).toFixed(1)} GB free`
+  const next = 'Make room there, or name other folders by SC_DATA_DIR and SC_MODELS_DIR: a large model takes 3 GB.'
+  if (freeBytes < LEAST_BYTES) return failed(found, next)
+  return freeBytes < LITTLE_BYTES ? warning(found, next) : ok(found)
+}
+
+/** A folder that is made at the first start is on the disk of the one above it. */
+async function nearestThere(folder: string): Promise<string> {
+  const isThere = await stat(folder).then(
+    () => true,
+    () => false
+  )
+  return isThere || dirname(folder) === folder ? folder : nearestThere(dirname(folder))
+}

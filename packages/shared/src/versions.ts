@@ -1,0 +1,15 @@
+/** Which of two versions (`1.2.3`) is newer. */
+export function isNewer(version: string, than: string): boolean {
+  const [one, other] = [numbersOf(version), numbersOf(than)]
+  const at = one.findIndex((number, place) => number !== other[place])
+  return at >= 0 && (one[at] as number) > (other[at] as number)
+}
+
+/** What to do on the machine whose side is the older. */
+export const HOW_TO_UPDATE =
+  'in its folder `git pull`, then `node bootstrap/install.mjs`; then stop it with Ctrl-C (what runs may finish) and start it again'
+
+function numbersOf(version: string): number[] {
+  const parts = version.split(/[.+-]/).slice(0, 3)
+  return [0, 1, 2].map(at => Number.parseInt(parts[at] ?? '', 10) || 0)
+}

@@ -1,0 +1,120 @@
+import { once } from 'node:events'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { type Check, type Finding, startReport } from '../../src/doctor/finding.ts'
+import { checkPath, checkReach, clockOutcome, targetOf } from '../../src/doctor/network.ts'
+import { isTailnetAddress, readPing } from '../../src/doctor/tailnet-path.ts'
+import { freePort } from '../../src/free-port.ts'
+import { isNewer } from '../../src/versions.ts'
+
+const servers: Server[] = []
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  servers.push(server)
+  await once(server, 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+async function findings(checks: Check[]): Promise<Finding[]> {
+  let text = ''
+  const report = startReport({ json: true, write: more => (text += more) })
+  await report.run(checks)
+  report.end()
+  return JSON.parse(text).findings
+}
+
+test('the way to a master that answers', async () => {
+  const url = await serve((_, response) => response.end('{}'))
+  const target = targetOf('master', url)
+  const found = await findings([...checkReach(target), ...checkPath(target, url)])
+  expect(found.map(({ check, status }) => [check, status])).toEqual([
+    ['master: name', 'ok'],
+    ['master: round trip', 'ok'],
+    ['master: path', 'ok'],
+    ['master: packet size', 'ok'],
+    ['master: clock', 'ok']
+  ])
+  expect(found[2]?.found).toBe('127.0.0.1 is this machine')
+  expect(found[3]?.found).toMatch(/^lo\w* (has MTU|: its MTU)/)
+})
+
+test('nobody there, and a name that means nothing, are failures with a next step', async () => {
+  const port = await freePort()
+  const away = { what: 'broker', host: '127.0.0.1', port }
+  const [name, trip] = await findings(checkReach(away))
+  expect(name?.status).toBe('ok')
+  expect(trip).toMatchObject({ status: 'failed', found: expect.stringContaining('ECONNREFUSED') })
+  expect(trip?.next).toContain(`Nothing answers at 127.0.0.1:${port}`)
+  const [unknown] = await findings(checkReach({ what: 'master', host: 'nobody.invalid', port: 1 }))
+  expect(unknown).toMatchObject({ status: 'failed', next: expect.stringContaining('spelled right') })
+  const [tailnet] = await findings(checkReach({ what: 'master', host: 'nobody.invalid.ts.net', port: 1 }))
+  if (tailnet?.status === 'failed') expect(tailnet.next).toContain('tailscale status')
+})
+
+test('large packets that get lost, and a wrong clock', async () => {
+  const url = await serve((request, response) => {
+    if (request.headers['x-padding']) return void request.socket.destroy()
+    response.setHeader('date', new Date(Date.now() - 600_000).toUTCString()).end('{}')
+  })
+  const [, size, clock] = await findings(checkPath(targetOf('master', url), url))
+  expect(size).toMatchObject({ status: 'failed', next: expect.stringContaining('lower the MTU') })
+  expect(clock).toMatchObject({ status: 'warning', found: expect.stringMatching(/(599|600) s ahead of the master/) })
+  expect(clockOutcome(new Date(60_000).toUTCString(), 0).found).toMatch(/60 s behind the master|61 s behind/)
+  expect(clockOutcome(null, 0).status).toBe('ok')
+})
+
+test('ports of addresses without one', () => {
+  expect(targetOf('broker', 'redis://u:p@[fd7a:115c:a1e0::1]')).toEqual({
+    what: 'broker',
+    host: 'fd7a:115c:a1e0::1',
+    port: 6379
+  })
+  expect(targetOf('master', 'https://desk.lan/').port).toBe(443)
+})
+
+test('what `tailscale ping` says', () => {
+  const direct =
+    'pong from desk (100.64.0.1) via DERP(fra) in 31ms\npong from desk (100.64.0.1) via 10.0.0.2:41641 in 2ms\n'
+  expect(readPing(direct, '100.64.0.1')).toEqual({
+    status: 'ok',
+    found: 'direct over the tailnet, by 10.0.0.2:41641 in 2ms',
+    next: null
+  })
+  const relayed = 'pong from desk (100.64.0.1) via DERP(fra) in 31ms\ndirect connection not established\n'
+  expect(readPing(relayed, '100.64.0.1')).toMatchObject({ status: 'warning', found: 'relayed by fra, 31ms' })
+  expect(readPing('', '100.64.0.1')).toMatchObject({ status: 'warning', next: expect.stringContaining('status') })
+  const all = ['100.64.0.1', '100.127.255.1', 'fd7a:115c:a1e0::1', '100.63.0.1', '100.128.0.1', '10.0.0.1', 'fd00::1']
+  expect(all.map(isTailnetAddress)).toEqual([true, true, true, false, false, false, false])
+})
+
+test('the report: lines with the next step, no secrets, exit code', async () => {
+  let text = ''
+  const report = startReport({ json: false, write: more => (text += more) })
+  const fine: Check = { name: 'a', look: async () => ({ status: 'ok', found: 'good', next: null }), next: '' }
+  const broken: Check = {
+    name: 'b',
+    look: () => Promise.reject(new Error('redis://u:secret@h is away')),
+    next: 'Do this.'
+  }
+  await report.run([fine, broken])
+  expect(report.end()).toBe(1)
+  expect(text).toBe(
+    'ok       a: good\nfailed   b: redis://u:***@h is away\n         -> Do this.\n\n1 ok, 0 to look at, 1 failed\n'
+  )
+})
+
+test('which version is newer', () => {
+  expect(isNewer('0.2.0', '0.1.9')).toBe(true)
+  expect(isNewer('0.10.0', '0.9.0')).toBe(true)
+  expect(isNewer('1.0.0', '1.0.0')).toBe(false)
+  expect(isNewer('0.9.9', '1.0.0')).toBe(false)
+  expect(isNewer('unknown', '0.1.0')).toBe(false)
+})
