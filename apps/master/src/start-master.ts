@@ -45,6 +45,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   await mkdir(dir.spool, { recursive: true, mode: 0o700 })
   await removeStaleUploads(dir.spool)
   const ffmpegPath = await findFfmpeg()
+  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
   const [redisUrl, databaseUrl] = await Promise.all([
     config.redisUrl ?? startEmbedded(startEmbeddedRedis, 'redis'),
@@ -115,7 +116,6 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer })
   releasers.add('enrolling', () => enrolling.stop())
 
-  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
   const keyExpiry = watchKeyExpiry({ tailnet, log })
   releasers.add('key expiry', () => keyExpiry.stop())
 
