@@ -5,6 +5,7 @@ import { request } from 'node:http'
 import { basename, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import { dataDir } from '@sc/shared/data-dir.ts'
 import { findProgram } from '@sc/shared/processes.ts'
@@ -85,7 +86,8 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
       method,
       path,
       headers: type ? { ...headers, 'content-type': type } : headers,
-      agent: false
+      agent: false,
+      signal: AbortSignal.timeout(body ? START_LIMIT_MS : 5_000)
     })
       .on('response', answer => text(answer).then(body => resolve({ status: answer.statusCode ?? 0, body }), reject))
       .on('error', reject)
@@ -94,8 +96,22 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     return await promise
   }
 
+  async function askAgainAndAgain(path: string, method: string): Promise<{ status: number; body: string }> {
+    const giveUpMs = performance.now() + START_LIMIT_MS
+    for (;;) {
+      try {
+        const answer = await ask(path, method)
+        if (answer.status !== 503 || performance.now() > giveUpMs) return answer
+      } catch (error) {
+        if (performance.now() > giveUpMs) throw error
+      }
+      await sleep(100)
+    }
+  }
+
   async function json<T>(path: string, method = 'GET', body?: FormData): Promise<T> {
-    const answer = await ask(path, method, body)
+    // Without its tailscaled the master's own machine has no such address either.
+    const answer = body ? await ask(path, method, body) : await askAgainAndAgain(path, method)
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.body}`)
     return JSON.parse(answer.body) as T
   }

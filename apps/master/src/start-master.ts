@@ -50,6 +50,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   await mkdir(dir.spool, { recursive: true, mode: 0o700 })
   await removeStaleUploads(dir.spool)
   const ffmpegPath = await findFfmpeg()
+  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
   const reach = resolveMode(config, await tailnet.status(), networkInterfaces())
