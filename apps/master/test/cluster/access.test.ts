@@ -30,7 +30,9 @@ describe('the line for another machine', () => {
       'masterAddress',
       'expiresAt'
     ])
-    expect(got.json().command).toMatch(/^pnpm start:worker --broker redis:\/\/join-[\w-]+:[\w-]+@127\.0\.0\.1:\d+$/)
+    expect(got.json().command).toMatch(
+      /^npm run start:worker -- --broker redis:\/\/join-[\w-]+:[\w-]+@127\.0\.0\.1:\d+$/
+    )
     expect(got.json().command).not.toBe(made.json().command)
     expect(Math.round((Date.parse(got.json().expiresAt) - Date.now()) / 60_000)).toBe(15)
     expect((await ask('submit', 'GET', '/api/cluster/join')).statusCode).toBe(403)
@@ -65,7 +67,7 @@ describe('a login that may not make users', () => {
       expect(access.hasUsers).toBe(false)
       await expect(access.createJoinCode()).rejects.toMatchObject({ code: 'SC_CONFIG' })
       expect(joinAnswer(place, null)).toMatchObject({
-        command: 'pnpm start:worker --broker redis://USER:SECRET@192.0.2.1:6379',
+        command: 'npm run start:worker -- --broker redis://USER:SECRET@192.0.2.1:6379',
         expiresAt: null
       })
     } finally {
