@@ -22,10 +22,14 @@ export interface Place {
 export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode | null): JoinAnswer {
   const broker = brokerUrl.replace('://', code ? `://${code.user}:${code.secret}@` : '://USER:SECRET@')
   return {
-    command: `pnpm start:worker --broker ${broker}`,
+    // npm comes with Node; pnpm need not be there.
+    command: `npm run start:worker -- --broker ${broker}`,
     alternatives: [
-      { title: 'With npm', command: `npm run start:worker -- --broker ${broker}` },
-      { title: 'A second worker of the same machine', command: `pnpm start:worker --name second --broker ${broker}` }
+      { title: 'With pnpm', command: `pnpm start:worker --broker ${broker}` },
+      {
+        title: 'As a second worker of that machine',
+        command: `npm run start:worker -- --name second --broker ${broker}`
+      }
     ],
     prerequisites: [
       'Node 20 or later and Python 3.10 or later',

@@ -52,9 +52,10 @@ export function createServedQueues({ redis, plain, log }: ServedQueuesDeps): { f
           return open
         },
         serve: async names => {
-          await untilLetIn(plain ?? redis, names, log)
+          const refused = await untilLetIn(plain ?? redis, names, log)
           const before = open
-          open = names.map(use)
+          // One of them among the keys that a slot waits on would fail the wait for all.
+          open = names.filter(name => !refused.includes(name)).map(use)
           await Promise.all(before.map(leave))
         }
       }
@@ -62,14 +63,16 @@ export function createServedQueues({ redis, plain, log }: ServedQueuesDeps): { f
   }
 }
 
-/** The master lets a worker into the queues of what it registered: a moment later. */
-async function untilLetIn(redis: Redis, names: string[], log: Logger): Promise<void> {
+/** The master lets a worker into the queues of what it registered: a moment later. Answers those that it does not. */
+async function untilLetIn(redis: Redis, names: string[], log: Logger): Promise<string[]> {
   const endMs = performance.now() + LET_IN_MS
   for (;;) {
     const outside = await refusedOf(redis, names)
-    if (outside.length === 0) return
-    if (performance.now() > endMs)
-      return log.warn({ queues: outside }, 'The master has not let this worker into queues that it could serve')
+    if (outside.length === 0) return []
+    if (performance.now() > endMs) {
+      log.warn({ queues: outside }, 'The master does not let this worker into these queues: it has no task for them')
+      return outside
+    }
     await pause(LOOK_AGAIN_MS, NEVER)
   }
 }
