@@ -52,7 +52,6 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const ffmpegPath = await findFfmpeg()
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
-  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
   const reach = resolveMode(config, await tailnet.status(), networkInterfaces())
   const [redisUrl, databaseUrl] = await Promise.all([
     config.redisUrl ?? startEmbedded(startEmbeddedRedis, 'redis'),
