@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -19,7 +19,9 @@ const elsewhere = mkdtempSync(join(tmpdir(), 'sc-elsewhere-'))
 const opened: Redis[] = []
 
 beforeAll(async () => {
-  cluster = await startCluster({ workers: 1 })
+  cluster = await startCluster({ workers: 0, tasksDir: true })
+  copyFileSync(join(import.meta.dirname, 'fixtures/waits.py'), join(cluster.folder, 'tasks/waits.py'))
+  await cluster.startWorker('worker-1')
   master = open(masterUrl())
 })
 afterAll(async () => {
@@ -50,7 +52,7 @@ const identityOf = (name: string) =>
 /** A worker of another machine: all it is given is the broker. */
 function worker(name: string, broker?: string) {
   const args = ['apps/worker/src/main.ts', 'run', '--name', name, ...(broker ? ['--broker', broker] : [])]
-  const env = childEnv({ SC_DATA_DIR: elsewhere, LOG_LEVEL: 'info' })
+  const env = childEnv({ SC_DATA_DIR: elsewhere, LOG_LEVEL: 'info', SC_TASKS_DIR: join(cluster.folder, 'tasks') })
   const child = spawn(process.execPath, args, { cwd: REPO_DIR, env, stdio: ['ignore', 'ignore', 'pipe'] })
   const stderr = text(child.stderr)
   const ended = once(child, 'exit').then(async ([exitCode]) => ({ exitCode: exitCode as number, stderr: await stderr }))
@@ -256,6 +258,27 @@ test('users outlive the end of Redis', async () => {
   await online('lasting')
   expect(process.child.exitCode).toBeNull()
   await process.stop()
+})
+
+test('what a revoked worker ran runs elsewhere', async () => {
+  const { process, identity } = await joined('runner')
+  const other = (await rowOf('worker-1'))?.id as string
+  const tell = (order: string) => cluster.json(`/api/workers/${other}/${order}`, { method: 'POST' })
+  const unit = async (jobId: string) =>
+    (await cluster.json<{ items: Array<{ status: string; workerId: string }> }>(`/api/jobs/${jobId}/units`)).items[0]
+  await tell('drain')
+  const { jobId } = await cluster.json<{ jobId: string }>('/api/tasks/wait-none', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ input: { ms: 5_000 } })
+  })
+  // In a queue that follows from a task which the worker registered.
+  await until('it runs there', 20_000, async () => (await unit(jobId))?.workerId === identity.workerId)
+  await tell('resume')
+  await cluster.api(`/api/workers/${identity.workerId}`, { method: 'DELETE' })
+  await until('it is done', 60_000, async () => (await unit(jobId))?.status === 'DONE')
+  expect((await unit(jobId))?.workerId).toBe(other)
+  expect((await process.ended).exitCode).toBe(1)
 })
 
 test('revoking ends a worker that is connected, at once and for good', async () => {
