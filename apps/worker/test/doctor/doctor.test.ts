@@ -8,11 +8,15 @@ import { type Finding, findingSchema } from '@sc/shared/doctor/finding.ts'
 import { closeRedis, connectRedis, type Redis } from '@sc/shared/redis.ts'
 import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { execa } from 'execa'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import { speedOutcome } from '../../src/doctor/blobs.ts'
 import { versionOutcome } from '../../src/doctor/broker.ts'
 import { cudaOutcome, diskOutcome } from '../../src/doctor/machine.ts'
+import { checkRights } from '../../src/doctor/rights.ts'
+
+// Each run of the command starts Python.
+vi.setConfig({ testTimeout: 120_000 })
 
 /** A real Redis, and in the master's place a server with a model of 8 MB. */
 const MODEL = Buffer.alloc(8 * 1024 ** 2)
@@ -94,18 +98,24 @@ test('a login of its own, one with too few rights, and one with too many', async
   await redis.call('ACL', 'SETUSER', 'w-1', 'reset', 'on', '>pw', ...own, ...words)
   await redis.call('ACL', 'SETUSER', 'few', 'reset', 'on', '>pw', ...own.slice(1), ...words)
   await redis.call('ACL', 'SETUSER', 'all', 'reset', 'on', '>pw', '~*', '&*', '+@all')
-  enrolled('good')
-  const rights = async (user: string) => of((await doctor({ SC_BROKER: withUser(user) })).findings, 'broker: rights')
+  const rights = async (user: string) => {
+    const login = connectRedis(withUser(user), { name: 'test' })
+    const [check] = checkRights({ redis: login, workerId: 'w-1', queues: ['cpu'], isOfThisMachine: false })
+    return await check?.look().finally(() => closeRedis(login))
+  }
   expect(await rights('w-1')).toMatchObject({ status: 'ok', found: 'what it needs, and nothing else that was tried' })
   expect(await rights('few')).toMatchObject({ status: 'failed', found: 'it may not use the queue cpu' })
   expect(await rights('all')).toMatchObject({
     status: 'warning',
     found: expect.stringContaining('also to read the outbox')
   })
-  const wrong = await doctor({ SC_BROKER: server.url.replace('redis://', 'redis://w-1:wrong-password@') })
-  expect(of(wrong.findings, 'broker: login')).toMatchObject({ status: 'failed', found: /refuses the login/ })
-  expect(JSON.stringify(wrong.findings)).not.toContain('wrong-password')
-  expect(wrong.exitCode).toBe(1)
+})
+
+test('a login that is refused', async () => {
+  const { exitCode, findings } = await doctor({ SC_BROKER: server.url.replace('redis://', 'redis://w-2:wrong-word@') })
+  expect(of(findings, 'broker: login')).toMatchObject({ status: 'failed', found: /refuses the login/ })
+  expect(JSON.stringify(findings)).not.toContain('wrong-word')
+  expect(exitCode).toBe(1)
 })
 
 test('no master, a master of another protocol, a key that was revoked, an unfinished model', async () => {
