@@ -1,8 +1,9 @@
 import type { Presence } from '@sc/shared/presence.ts'
-import { PROTOCOL_VERSION, presenceKey } from '@sc/shared/redis-keys.ts'
+import { presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Scope } from '../../src/database/schema.ts'
 import { form, tone } from './recordings.ts'
+import { PRESENCE } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
 import { insertChunk, insertTranscription } from './transcription-rows.ts'
 
@@ -91,17 +92,10 @@ describe('lists of jobs', () => {
   })
 })
 
-const PRESENCE: Presence = {
+const WITH_GPU: Presence = {
+  ...PRESENCE,
   id: 'w-1',
   name: 'desk-1',
-  hostname: 'desk',
-  status: 'online',
-  reason: null,
-  version: '0.1.0',
-  protocol: PROTOCOL_VERSION,
-  os: 'Linux',
-  cpu: { model: 'a CPU', cores: 4, threads: 8, ghz: 3.5, load: 0.5 },
-  ram: { totalGb: 16, availableGb: 8 },
   gpus: [
     {
       index: 0,
@@ -117,9 +111,6 @@ const PRESENCE: Presence = {
     }
   ],
   libraries: { 'faster-whisper': '1.2.1' },
-  tailscale: null,
-  address: null,
-  brokerRttMs: null,
   queues: ['gpu', 'cpu'],
   slots: [{ id: 'gpu-0', device: 'GPU-1', state: 'idle', unitId: null, reason: null }],
   tasks: ['transcribe.chunk'],
@@ -143,10 +134,10 @@ describe('the cluster', () => {
 
   it('shows a worker as it describes itself', async () => {
     await one.deps.db.insertInto('workers').values({ id: 'w-1', name: 'desk-1', hostname: 'desk' }).execute()
-    await one.deps.redis.set(presenceKey('w-1'), JSON.stringify(PRESENCE))
+    await one.deps.redis.set(presenceKey('w-1'), JSON.stringify(WITH_GPU))
     await expect.poll(async () => (await get('/api/workers')).json().items).toHaveLength(1)
     const row = (await get('/api/workers/w-1')).json()
-    expect(row).toEqual({ ...PRESENCE, lastSeen: expect.stringMatching(/^\d{4}-.*Z$/) })
+    expect(row).toEqual({ ...WITH_GPU, lastSeen: expect.stringMatching(/^\d{4}-.*Z$/) })
     expect((await get('/api/cluster/health')).json().status).toBe('healthy')
     expect((await get('/api/workers/w-2')).statusCode).toBe(404)
   })

@@ -46,7 +46,8 @@ export async function registerTasks(
   }
 }
 
-const PRESENCE: Presence = {
+/** What a worker without a GPU says of itself. */
+export const PRESENCE: Presence = {
   id: '',
   name: '',
   hostname: 'desk',

@@ -1,32 +1,19 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Presence } from '@sc/shared/presence.ts'
-import { PROTOCOL_VERSION, presenceKey } from '@sc/shared/redis-keys.ts'
+import { presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { RUNNING, startLocalApi } from '../cluster/local-api-server.ts'
+import { PRESENCE } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
-const PRESENCE: Presence = {
+const ON_TAILNET: Presence = {
+  ...PRESENCE,
   id: 'w-1',
   name: 'desk-1',
-  hostname: 'desk',
-  status: 'online',
-  reason: null,
-  version: '0.1.0',
-  protocol: PROTOCOL_VERSION,
-  os: 'Linux',
-  cpu: { model: 'a CPU', cores: 4, threads: 8, ghz: 3.5, load: 0.5 },
-  ram: { totalGb: 16, availableGb: 8 },
-  gpus: [],
-  libraries: {},
-  models: [],
   tailscale: { ip: '100.64.0.2', hostname: 'desk' },
   address: '100.64.0.2',
-  brokerRttMs: 2.5,
-  queues: ['cpu'],
-  slots: [],
-  tasks: [],
-  figures: { unitsDone: 0, unitsFailed: 0, rssBytes: 0, pythonRssBytes: 0 }
+  brokerRttMs: 2.5
 }
 
 let one: TestApp
@@ -109,9 +96,9 @@ describe('/api/cluster/tailscale', () => {
 
 describe('GET /api/cluster/topology', () => {
   it('has the master, workers, other machines, and the ways between them', async () => {
-    await addWorker(PRESENCE)
+    await addWorker(ON_TAILNET)
     const address = '127.0.0.1'
-    await addWorker({ ...PRESENCE, id: 'w-2', name: 'here', hostname: hostname(), tailscale: null, address })
+    await addWorker({ ...ON_TAILNET, id: 'w-2', name: 'here', hostname: hostname(), tailscale: null, address })
     const { nodes, edges, stats } = (await get('/api/cluster/topology')).json()
     expect(nodes).toMatchObject([
       { id: 'master', type: 'master', hostname: 'home.tailnet.example', ip: '100.64.0.1', online: true },
