@@ -3,6 +3,7 @@ import { type Config, loadConfig } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { listJobs } from './commands/jobs.ts'
+import { showJoin } from './commands/join.ts'
 import { transcribe } from './commands/transcribe.ts'
 import { listWorkers } from './commands/workers.ts'
 import { findMaster } from './connect/find-master.ts'
@@ -80,6 +81,15 @@ export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number)
     .action(async (_flags: unknown, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags>()
       await listWorkers(connect(flags), { json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+
+  program
+    .command('join')
+    .description('print the line that makes another machine a worker')
+    .action(async (_flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await showJoin(connect(flags), { json: flags.json ?? false, signal })
       onExitCode(EXIT.done)
     })
   return program

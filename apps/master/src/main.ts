@@ -9,7 +9,7 @@ import { startMaster } from './start-master.ts'
 const HELP = `Usage: pnpm start:master [options]
 
   --port N             HTTP port (SC_PORT, 5080)
-  --host ADDRESS       address to listen on (SC_HOST, 127.0.0.1)
+  --host ADDRESS       address to listen on, instead of those of the mode (SC_HOST)
   --mode MODE          auto, local, lan or tailscale (SC_MODE)
   --data-dir FOLDER    where everything is kept (SC_DATA_DIR, ./data)
   --log-level LEVEL    trace, debug, info, warn, error (LOG_LEVEL, info)

@@ -12,6 +12,8 @@ export interface Metrics {
   unitFinished(task: string, timings: Timings): void
   unitFailed(task: string, code: ErrorCode): void
   jobFinished(task: string, status: JobStatus): void
+  /** A worker said something of a unit that it cannot have been given. */
+  messageRefused(type: string): void
   requestFinished(method: string, route: string, status: number, seconds: number): void
   /** Where counts and workers are looked up whenever the figures are read. */
   watch(sources: MetricSources): void
@@ -44,6 +46,12 @@ export function createMetrics(): Metrics {
     help: 'Units that failed for good, by the code of their error.',
     labelNames: ['task', 'code']
   })
+  const refused = new Counter({
+    ...shared,
+    name: 'sc_messages_refused_total',
+    help: 'What workers said of units that they cannot have been given.',
+    labelNames: ['type']
+  })
   const ended = new Counter({
     ...shared,
     name: 'sc_jobs_finished_total',
@@ -65,6 +73,7 @@ export function createMetrics(): Metrics {
       for (const phase of PHASES) phases.observe({ task, phase }, timings[phase] / 1000)
     },
     unitFailed: (task, code) => failed.inc({ task, code }),
+    messageRefused: type => refused.inc({ type }),
     jobFinished: (task, status) => ended.inc({ task, status }),
     requestFinished: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
     watch: sources => {

@@ -1,14 +1,18 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { hostname } from 'node:os'
+import { hostname, networkInterfaces } from 'node:os'
 import { openBlobs } from '@sc/shared/blobs/open-blobs.ts'
 import type { Config } from '@sc/shared/config.ts'
 import { dataDir, removeMasterFile, writeMasterFile } from '@sc/shared/data-dir.ts'
+import { ScError } from '@sc/shared/errors.ts'
 import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
+import { startAccess } from './cluster/access.ts'
 import { startEnrolling } from './cluster/enrol.ts'
+import type { Place } from './cluster/join-command.ts'
+import { httpUrlOf, isEverywhere, placeOf, resolveMode } from './cluster/modes.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { startRoom } from './cluster/room.ts'
@@ -22,6 +26,7 @@ import { startEmbeddedPostgres } from './embedded/postgres.ts'
 import { startEmbeddedRedis } from './embedded/redis.ts'
 import { buildApp } from './http/build-app.ts'
 import { createKeys } from './http/keys.ts'
+import { listen } from './http/listen.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
 import { toDefinition } from './jobs/defined-job.ts'
 import { startEngine } from './jobs/engine.ts'
@@ -47,13 +52,14 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const ffmpegPath = await findFfmpeg()
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
+  const reach = resolveMode(config, await tailnet.status(), networkInterfaces())
   const [redisUrl, databaseUrl] = await Promise.all([
     config.redisUrl ?? startEmbedded(startEmbeddedRedis, 'redis'),
     config.databaseUrl ?? startEmbedded(startEmbeddedPostgres, 'postgres')
   ])
 
   async function startEmbedded(start: typeof startEmbeddedRedis, name: string): Promise<string> {
-    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }) })
+    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.bind })
     releasers.add(name, () => server.stop())
     return server.url
   }
@@ -72,6 +78,8 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   }
   const redis = open('main')
   await waitForRedis(redis)
+  const access = await startAccess({ db, redis, log, isOurs: config.redisUrl === undefined })
+  releasers.add('access', () => access.stop())
   const blobs = await openBlobs({ azureConnectionString: config.azureConnectionString, folder: dir.blobs })
 
   const metrics = createMetrics()
@@ -105,6 +113,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     consumer,
     workerIds: () => presence.workerIds(),
     slotsOf: queue => slotsOn(presence.workers(), queue),
+    onRegistered: access.wake,
     tasks,
     room,
     definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
@@ -113,15 +122,21 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const { retentionDays: days, retentionBytes: bytes } = config
   const retention = startRetention({ db, blobs, log, days, bytes })
   releasers.add('retention', () => retention.stop())
-  const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer })
+  const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer, access })
   releasers.add('enrolling', () => enrolling.stop())
 
   const keyExpiry = watchKeyExpiry({ tailnet, log })
   releasers.add('key expiry', () => keyExpiry.stop())
 
   const keys = await createKeys({ db, dataDir: dir, adminKey: config.adminKey })
+  let place: Place | undefined
   const app = await buildApp({
     config,
+    access,
+    place: () => {
+      if (!place) throw new ScError('SC_UNAVAILABLE', 'The master does not listen yet.')
+      return place
+    },
     db,
     redis,
     blobs,
@@ -140,19 +155,15 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     cancel: engine.cancel,
     retry: engine.retry
   })
-  await app.listen({ host: config.host, port: config.port })
-  releasers.add('http', () => app.close())
-  const httpUrl = addressOf(app.server.address(), config.host)
+  const port = await listen(app, reach.httpBind, config.port, releasers)
+  place = placeOf(reach, redisUrl, port, config.redisUrl === undefined)
+  const localHost = reach.httpBind.some(isEverywhere) ? '127.0.0.1' : (reach.httpBind[0] as string)
+  const httpUrl = httpUrlOf(localHost, port)
 
-  const publishing = startPublishing({ redis, httpUrl, version: VERSION, log })
+  const publishing = startPublishing({ redis, httpUrl: place.masterUrl, localUrl: httpUrl, version: VERSION, log })
   releasers.add('publishing', () => publishing.stop())
   const loginUrl = keys.createLoginLink(httpUrl)
   writeMasterFile(dir, { redisUrl, httpUrl, pid: process.pid, loginUrl })
   releasers.add('master file', () => removeMasterFile(dir))
   return { httpUrl, loginUrl }
-}
-
-function addressOf(address: ReturnType<import('node:net').Server['address']>, host: string): string {
-  if (address === null || typeof address === 'string') throw new Error('the HTTP server has no port')
-  return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
 }

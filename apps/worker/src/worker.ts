@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { LLM_SLOT } from '@sc/shared/capability.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { DRAINED_REASON } from '@sc/shared/presence.ts'
-import { closeRedis, connectRedis, type Redis } from '@sc/shared/redis.ts'
+import { closeRedis, connectRedis, isLoopback, type Redis } from '@sc/shared/redis.ts'
 import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import type { ControlMessage } from '@sc/shared/unit.ts'
@@ -14,7 +14,7 @@ import { prefetchNext } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
 import { watchLlmServer } from './probe/llm-server.ts'
 import { RAM_BYTES } from './probe/machine.ts'
-import { queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
+import { classesOf, queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
 import { pythonEnv } from './python/command.ts'
 import { createCancelled } from './report/cancelled.ts'
 import { listenToControl } from './report/control.ts'
@@ -54,6 +54,8 @@ export interface WorkerDeps {
   masterUrl: string | undefined
   /** Why no units are to be taken at this time of day; null: they are. Default: never. */
   quietReason?: () => string | null
+  /** The master has thrown this worker out. */
+  onRevoked?: () => void
   lookAtGpusEveryMs?: number
   /** A slot that nobody wakes looks for units after so long. */
   lookAgainMs?: number
@@ -81,7 +83,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   let knownUrl = deps.masterUrl ?? ''
   const httpUrl = async (): Promise<string> => {
     // Redis may have been emptied, and the master not yet have published itself again.
-    if (!deps.masterUrl) knownUrl = (await redis.hget(MASTER_KEY, 'httpUrl')) ?? knownUrl
+    if (!deps.masterUrl) knownUrl = (await readMasterUrl(redis, isLoopback(brokerUrl))) ?? knownUrl
     return knownUrl
   }
   const cache = await openBlobCache(join(deps.workerDir, 'cache'), (key, path, signal) =>
@@ -131,7 +133,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       startChild: tasks.start,
       maxChildBytes,
       wasCancelled: cancelled.has,
-      onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks) }),
+      onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks, classesOf(plan)) }),
       onChange: () => presence.soon(),
       onOutcome: row.onOutcome,
       log
@@ -162,6 +164,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const onControl = (message: ControlMessage): void => {
     if (message.type === 'drain') slots.hold('drained', DRAINED_REASON)
     else if (message.type === 'resume') slots.free('drained')
+    else if (message.type === 'revoked') deps.onRevoked?.()
     else {
       cancelled.add(message.unitIds)
       for (const slot of slots.slots()) slot.cancel(message.unitIds)
@@ -186,6 +189,12 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     idle: timeoutMs => untilIdle(slots, timeoutMs),
     stop: releasers.release
   }
+}
+
+/** A worker on the master's own machine need not go by the name that others know it by. */
+async function readMasterUrl(redis: Redis, isLocal: boolean): Promise<string | null> {
+  const [localUrl, httpUrl] = await redis.hmget(MASTER_KEY, 'localUrl', 'httpUrl')
+  return (isLocal ? localUrl : null) ?? httpUrl ?? null
 }
 
 async function untilIdle(slots: SlotSet, timeoutMs: number): Promise<void> {

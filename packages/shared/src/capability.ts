@@ -68,6 +68,11 @@ export function serves(base: string, needed: string | null): boolean {
   return base === needed || (isGpuClass(base) && isGpuClass(needed) && vramOf(base) >= vramOf(needed))
 }
 
+/** Whether a name is one of a capability class. */
+export function isClass(name: string): boolean {
+  return ['cpu', LLM, 'gpu'].includes(name) || VRAM_CLASSES_GB.some(gigabytes => name === `gpu.vram${gigabytes}`)
+}
+
 export function queueName(base: string, feature: string | null): string {
   return feature === null ? base : `${base}+${feature}`
 }

@@ -34,7 +34,7 @@ const connectionString = z.string().regex(/UseDevelopmentStorage=true|AccountNam
 
 const VARIABLES = {
   SC_DATA_DIR: z.string().default('./data'),
-  SC_HOST: z.string().default('127.0.0.1'),
+  SC_HOST: z.string().optional(),
   SC_PORT: wholeNumber(0, 65_535).default(5080),
   SC_MODE: oneOf('auto', 'local', 'lan', 'tailscale').default('auto'),
   SC_ADMIN_KEY: z.string().min(16, 'expected at least 16 characters').optional(),
@@ -62,7 +62,8 @@ const schema = z.object(VARIABLES)
 /** Every setting of a process. Folders are absolute paths. */
 export interface Config {
   readonly dataDir: string
-  readonly host: string
+  /** HTTP listens there alone; undefined: where the mode says. */
+  readonly host: string | undefined
   /** 0: any free port. */
   readonly port: number
   readonly mode: 'auto' | 'local' | 'lan' | 'tailscale'

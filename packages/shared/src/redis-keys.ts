@@ -3,15 +3,17 @@ export const PREFIX = 'sc'
 export const QUEUE_PREFIX = `${PREFIX}:q`
 
 /** Version of what master and worker say to each other: a worker of another version does not start. */
-export const PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 4
 
-/** Hash the master publishes: `httpUrl`, `protocol`, `version`. */
+/** Hash the master publishes: `httpUrl`, `localUrl` (for workers on its own machine), `protocol`, `version`. */
 export const MASTER_KEY = `${PREFIX}:master`
-/** Stream on which a worker asks to be enrolled: fields `replyTo`, `name`, `hostname`, `workerId` (of an earlier time, or empty). */
+/** Stream on which a worker asks to be enrolled; `enrol-request.ts` has the fields. */
 export const ENROL_STREAM = `${PREFIX}:enrol`
 
-/** List on which one enrolment is answered, once: JSON `{workerId, key}` or `{error}`. */
+/** List on which one enrolment is answered, once. */
 export const enrolReplyKey = (token: string): string => `${PREFIX}:enrol:${token}`
+/** Set by who asks with an ordinary login, before it asks: nobody with fewer rights can. */
+export const enrolAskKey = (token: string): string => `${PREFIX}:enrol:ask:${token}`
 export const outboxKey = (workerId: string): string => `${PREFIX}:out:${workerId}`
 export const controlChannel = (workerId: string): string => `${PREFIX}:ctl:${workerId}`
 export const presenceKey = (workerId: string): string => `${PREFIX}:presence:${workerId}`

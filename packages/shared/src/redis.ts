@@ -18,6 +18,8 @@ export interface RedisConnectOptions {
   name: string
   /** For XREAD BLOCK and its like (at most MAX_BLOCK_MS each), which no ping can overtake. */
   blocking?: boolean
+  /** For a login that may do one thing only: sends nothing by itself. */
+  bare?: boolean
   log?: Logger
 }
 
@@ -26,9 +28,9 @@ export interface RedisConnectOptions {
  * that only receives would stay silent after an outage for as long again, so it pings, with a deadline. Commands wait
  * while it is away. Does not throw; `waitForRedis` says whether it works.
  */
-export function connectRedis(url: string, { name, blocking = false, log }: RedisConnectOptions): Redis {
+export function connectRedis(url: string, { name, blocking = false, bare = false, log }: RedisConnectOptions): Redis {
   const redis = new Redis(url, {
-    connectionName: name,
+    ...(bare ? { enableReadyCheck: false, disableClientInfo: true } : { connectionName: name }),
     maxRetriesPerRequest: null,
     keepAlive: PING_EVERY_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -40,14 +42,18 @@ export function connectRedis(url: string, { name, blocking = false, log }: Redis
   let lastError = ''
   redis.on('error', (error: Error) => {
     const text = describe(error)
-    if (text !== lastError) log?.warn({ redis: address(url), connection: name }, `Redis is away: ${text}`)
+    if (text !== lastError)
+      log?.warn(
+        { redis: address(url), connection: name },
+        `Redis ${isRefusal(error) ? 'refuses the login' : 'is away'}: ${text}`
+      )
     lastError = text
   })
   redis.on('ready', () => {
     if (lastError) log?.info({ redis: address(url), connection: name }, 'Redis is back')
     lastError = ''
   })
-  if (!blocking) keepPinging(redis)
+  if (!blocking && !bare) keepPinging(redis)
   return redis
 }
 
@@ -69,7 +75,7 @@ export function waitForRedis(
     const onAbort = () => end(new ScError('SC_CANCELLED', `stopped while waiting for Redis at ${where}`))
     const onError = (error: Error) => {
       last = describe(error)
-      if (/^(WRONGPASS|NOAUTH|NOPERM|ERR .*(password|AUTH))/i.test(last))
+      if (isRefusal(error))
         end(new ScError('SC_CONFIG', `Redis at ${where} refuses the login: ${last}`, { cause: error }))
     }
     function end(error?: ScError): void {
@@ -85,6 +91,11 @@ export function waitForRedis(
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted) onAbort()
   })
+}
+
+/** Whether Redis does not let this login in. */
+export function isRefusal(error: Error): boolean {
+  return /^(WRONGPASS|NOAUTH|NOPERM|ERR .*(password|AUTH))/i.test(describe(error))
 }
 
 /** Ends a connection; the server's answer is waited for only when there is one. */
@@ -113,4 +124,9 @@ function describe(error: Error): string {
 
 function address(url: string): string {
   return new URL(url).host
+}
+
+/** Whether the address is of this machine alone. */
+export function isLoopback(url: string): boolean {
+  return /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname)
 }

@@ -86,9 +86,14 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('returned'), ...attempt, slot: z.string(), entry: z.string() }),
   /**
    * Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. The worker has
-   * left out and logged what is over the limits; from one that has not, the master takes the rest.
+   * left out and logged what is over the limits; from one that has not, the master takes the rest. `classes` are the
+   * capability classes of its slots: the master lets it into their queues.
    */
-  z.object({ type: z.literal('registered'), tasks: z.array(taskDescriptionSchema).transform(withinLimits) })
+  z.object({
+    type: z.literal('registered'),
+    tasks: z.array(taskDescriptionSchema).transform(withinLimits),
+    classes: z.array(z.string().max(100)).max(50).default([])
+  })
 ])
 export type OutboxMessage = z.infer<typeof outboxMessageSchema>
 /** What is said of one attempt. */
@@ -98,6 +103,8 @@ export type AttemptMessage = Exclude<OutboxMessage, { type: 'registered' }>
 export const controlMessageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('cancel'), unitIds: z.array(z.string()) }),
   z.object({ type: z.literal('drain') }),
-  z.object({ type: z.literal('resume') })
+  z.object({ type: z.literal('resume') }),
+  /** Its last word: the worker may not log in any more. */
+  z.object({ type: z.literal('revoked') })
 ])
 export type ControlMessage = z.infer<typeof controlMessageSchema>

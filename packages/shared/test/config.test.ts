@@ -55,7 +55,7 @@ test('a misspelt SC_ name is an error that names the nearest one; other names ar
 test('flags win over the environment and empty values count as not set', () => {
   expect(parseConfig({ SC_PORT: '6000', SC_HOST: '' }, { SC_PORT: '7000' })).toMatchObject({
     port: 7000,
-    host: '127.0.0.1'
+    host: undefined
   })
   expect(parseConfig({ SC_PORT: '6000' }, { SC_PORT: undefined }).port).toBe(6000)
 })

@@ -52,6 +52,20 @@ export interface WorkersTable {
   tasks_at: Time
   /** Told to take no units; kept over its restart. */
   draining: Generated<boolean>
+  /** Those whose units it may be given; null: it was enrolled before this was kept. */
+  queues: string[] | null
+  /** Of the secret of its Redis user, as Redis keeps it; null: it has none. */
+  redis_hash: string | null
+}
+
+export interface JoinCodesTable {
+  /** Its Redis user. */
+  id: string
+  hash: string
+  created_at: Generated<Date>
+  expires_at: Date
+  used_at: Time
+  worker_id: string | null
 }
 
 export interface JobsTable {
@@ -196,6 +210,7 @@ export interface SchedulesTable {
 export interface Tables {
   api_keys: ApiKeysTable
   workers: WorkersTable
+  join_codes: JoinCodesTable
   jobs: JobsTable
   units: UnitsTable
   fair_clock: FairClockTable

@@ -9,11 +9,12 @@ import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { findProgram, isProgram } from '@sc/shared/processes.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
+import { MASTER_USER, usersFile, writeUsers } from './redis-users.ts'
 import { keepSettings, loadSettings, type Settings, withNewPort } from './settings.ts'
 import { superviseServer } from './supervise.ts'
 
-/** What BullMQ recommends at least. */
-const OLDEST = [6, 2] as const
+/** The first whose users can be let read a key and not write it. */
+const OLDEST = [7, 0] as const
 
 export interface EmbeddedServer {
   url: string
@@ -21,14 +22,17 @@ export interface EmbeddedServer {
 }
 
 /**
- * A real Redis or Valkey of our own, on loopback, with a password; its port and data outlive restarts. Rejects with
- * SC_UNAVAILABLE when there is no server program or it does not start, SC_CONFIG when the data folder is in use.
+ * A real Redis or Valkey of our own, on loopback and the addresses of `bind`, where nobody but the master and those whom
+ * it lets in may log in; its port and data outlive restarts. Rejects with SC_UNAVAILABLE when there is no server program
+ * or it does not start, SC_CONFIG when the data folder is in use.
  */
 export async function startEmbeddedRedis(options: {
   dataDir: string
   log: Logger
+  bind?: string[]
   signal?: AbortSignal
 }): Promise<EmbeddedServer> {
+  const addresses = new Set(['127.0.0.1', ...(options.bind ?? [])])
   const folder = dataDir(options.dataDir).redis
   const data = join(folder, 'data')
   const configFile = join(folder, 'redis.conf')
@@ -44,10 +48,11 @@ export async function startEmbeddedRedis(options: {
         settings = await loadSettings(folder)
         const program = await findServer(settings.program)
         if (program !== settings.program) settings = keepSettings(folder, { ...settings, program })
+        writeUsers(folder, settings)
       },
       async command() {
         // In a file, not in the arguments: every user of the machine can read those.
-        writePrivateFile(configFile, configuration(settings, data))
+        writePrivateFile(configFile, configuration(settings, data, usersFile(folder), [...addresses]))
         return { program: settings.program ?? '', args: [configFile], env: childEnv(), cwd: folder }
       },
       answers: (pid, signal) => answersAs(pid, urlOf(settings), signal),
@@ -69,20 +74,21 @@ export async function startEmbeddedRedis(options: {
 }
 
 function urlOf({ port, password }: Settings): string {
-  return `redis://:${password}@127.0.0.1:${port}/0`
+  return `redis://${MASTER_USER}:${password}@127.0.0.1:${port}/0`
 }
 
 /** A quarter of the memory, within reason: units are references, so 256 MB already hold some 100,000 of them. */
-function configuration({ port, password }: Settings, data: string): string {
+function configuration({ port }: Settings, data: string, users: string, addresses: string[]): string {
+  const quoted = (path: string): string => `"${path.replace(/["\\]/g, '\\$&')}"`
   const megabyte = 1024 * 1024
   const maxMemory = Math.round(Math.min(Math.max(totalmem() / 4, 256 * megabyte), 2048 * megabyte))
   return [
-    'bind 127.0.0.1',
+    `bind ${addresses.join(' ')}`,
     `port ${port}`,
-    `requirepass ${password}`,
+    `aclfile ${quoted(users)}`,
     'protected-mode yes',
     'daemonize no',
-    `dir "${data.replace(/["\\]/g, '\\$&')}"`,
+    `dir ${quoted(data)}`,
     'appendonly yes',
     'appendfsync everysec',
     'save ""',

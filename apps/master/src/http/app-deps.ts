@@ -5,6 +5,8 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import type { Access } from '../cluster/access.ts'
+import type { Place } from '../cluster/join-command.ts'
 import type { WorkerPresence } from '../cluster/presence.ts'
 import type { Room } from '../cluster/room.ts'
 import type { Tailnet } from '../cluster/tailnet.ts'
@@ -25,6 +27,9 @@ export interface AppDeps {
   blobs: BlobStore
   feed: JobFeed
   presence: Pick<WorkerPresence, 'workers'>
+  access: Pick<Access, 'hasUsers' | 'createJoinCode' | 'revokeWorker'>
+  /** How others reach this master; known once it listens. */
+  place(): Place
   room: Pick<Room, 'check'>
   tasks: TaskRegistry
   tailnet: Tailnet

@@ -17,9 +17,11 @@ import { addJobEvents } from './routes/job-events.ts'
 import { addJobLogs } from './routes/job-logs.ts'
 import { addJobResult } from './routes/job-result.ts'
 import { addJobs } from './routes/jobs.ts'
+import { addJoin } from './routes/join.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
 import { addRetry } from './routes/retry.ts'
+import { addRevoke } from './routes/revoke.ts'
 import { addSchedules } from './routes/schedules.ts'
 import { addStats } from './routes/stats.ts'
 import { addSubmitTask } from './routes/submit-task.ts'
@@ -61,6 +63,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addRetry(app, deps)
   addWorkers(app, deps)
   addDrain(app, deps)
+  addRevoke(app, deps)
+  addJoin(app, deps)
   addStats(app, deps)
   addCluster(app, deps)
   addTailscale(app, deps)

@@ -131,7 +131,7 @@ export const healthSchema = named(
 export const clusterInfoSchema = named(
   'ClusterInfo',
   z.object({
-    mode: z.enum(['auto', 'local', 'lan', 'tailscale']),
+    mode: z.enum(['local', 'lan', 'tailscale']).describe('`auto` is told as what it became'),
     role: z.literal('master'),
     masterUrl: z.string(),
     brokerUrl: z.string().describe('Without the login'),
@@ -146,5 +146,17 @@ export const clusterInfoSchema = named(
     }),
     local: z.object({ hostname: z.string(), ip: z.string() }),
     version: z.string()
+  })
+)
+
+export const joinSchema = named(
+  'Join',
+  z.object({
+    command: z.string(),
+    alternatives: z.array(z.object({ title: z.string(), command: z.string() })),
+    prerequisites: z.array(z.string()),
+    mode: z.enum(['local', 'lan', 'tailscale']),
+    masterAddress: z.string(),
+    expiresAt: time.nullable().describe('Null: no code could be made, put an ordinary login of Redis into the command')
   })
 )

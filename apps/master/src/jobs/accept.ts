@@ -2,13 +2,15 @@ import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
+import { queuesOfWorker } from '../cluster/rights.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of a worker: what it registers is kept with it; a message of an attempt is applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of a worker: what it registers is kept with it; a message of an attempt, of those that `credible.ts` let
+ * through, is applied to its unit. This is where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
@@ -34,17 +36,17 @@ export async function acceptMessage(
     case 'started':
       return await acceptStarts(trx, [{ workerId, ...message }], verdict)
     case 'progress':
-      return await acceptProgress(trx, message, verdict)
+      return await acceptProgress(trx, workerId, message, verdict)
     case 'result':
       return await acceptResults(trx, [{ workerId, ...message }], verdict)
     case 'error':
-      return await acceptError(trx, message, verdict)
+      return await acceptError(trx, workerId, message, verdict)
     case 'returned':
       return await acceptReturns(trx, [{ workerId, ...message }], verdict)
     case 'log':
       return await keepLog(trx, message)
     case 'registered':
-      return await acceptRegistered(trx, workerId, message)
+      return await acceptRegistered(trx, workerId, message, verdict)
   }
 }
 
@@ -53,17 +55,24 @@ type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T
 async function acceptRegistered(
   trx: DatabaseTransaction,
   workerId: string,
-  { tasks }: Message<'registered'>
+  { tasks, classes }: Message<'registered'>,
+  verdict: Verdict
 ): Promise<void> {
+  const queues = queuesOfWorker(classes, tasks)
+  const values = { tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` }
+  // What it runs just now may be of a queue that it leaves: rights only grow until it is enrolled anew.
+  const grown = sql<string[]>`(select array_agg(distinct name) from unnest(queues || ${queues}::text[]) as name)`
   await trx
     .updateTable('workers')
-    .set({ tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` })
+    .set({ ...values, ...(queues.length > 0 && { queues: grown }) })
     .where('id', '=', workerId)
     .execute()
+  verdict.registered.add(workerId)
 }
 
 async function acceptProgress(
   trx: DatabaseTransaction,
+  workerId: string,
   { unitId, attemptId, fraction, partial }: Message<'progress'>,
   verdict: Verdict
 ): Promise<void> {
@@ -76,14 +85,20 @@ async function acceptProgress(
     })
     .where('id', '=', unitId)
     .where('attempt_id', '=', attemptId)
+    .where('worker_id', '=', workerId)
     .where('status', '=', 'RUNNING')
     .returning('job_id')
     .executeTakeFirst()
   if (unit) verdict.changed.add(unit.job_id)
 }
 
-async function acceptError(trx: DatabaseTransaction, message: Message<'error'>, verdict: Verdict): Promise<void> {
-  const unit = await openAttempt(trx, message)
+async function acceptError(
+  trx: DatabaseTransaction,
+  workerId: string,
+  message: Message<'error'>,
+  verdict: Verdict
+): Promise<void> {
+  const unit = await openAttempt(trx, workerId, message)
   if (!unit) return
   const { error, retryable } = message
   if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)
@@ -112,6 +127,7 @@ async function moveUp(trx: DatabaseTransaction, unit: UnitRow, error: ErrorRepor
 /** The unit that this attempt runs, locked; undefined: it is over, another took over, or the unit is settled. */
 async function openAttempt(
   trx: DatabaseTransaction,
+  workerId: string,
   { unitId, attemptId }: { unitId: string; attemptId: string }
 ): Promise<UnitRow | undefined> {
   return await trx
@@ -120,6 +136,7 @@ async function openAttempt(
     .where('id', '=', unitId)
     .where('status', '=', 'RUNNING')
     .where('attempt_id', '=', attemptId)
+    .where('worker_id', '=', workerId)
     .forUpdate()
     .executeTakeFirst()
 }

@@ -38,6 +38,7 @@ export interface EngineDeps {
   workerIds(): Promise<string[]>
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  onRegistered?(workerIds: string[]): void
   tasks: TaskRegistry
   room: Pick<Room, 'check'>
   definitions: JobDefinition[]

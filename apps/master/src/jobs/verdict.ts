@@ -1,5 +1,5 @@
 import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
-import type { Timings } from '@sc/shared/unit.ts'
+import type { OutboxMessage, Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 
@@ -16,6 +16,10 @@ export interface Verdict {
   stop: Array<{ id: string; worker_id: string }>
   done: Array<{ unit: SettledUnit; timings: Timings }>
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
+  /** Workers that may use other queues than before. */
+  registered: Set<string>
+  /** What was said of units that its worker cannot have been given. */
+  forged: Array<{ workerId: string; message: OutboxMessage }>
   /** Jobs that ended with their only unit. */
   ended: string[]
   /** The highest rank that was started. */
@@ -30,7 +34,17 @@ const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 5 * 60_000
 
 export function emptyVerdict(): Verdict {
-  return { changed: new Set(), waiting: new Set(), stop: [], done: [], failed: [], ended: [], startedRank: 0 }
+  return {
+    changed: new Set(),
+    waiting: new Set(),
+    stop: [],
+    done: [],
+    failed: [],
+    registered: new Set(),
+    forged: [],
+    ended: [],
+    startedRank: 0
+  }
 }
 
 /** Pause after the n-th failed attempt, in ms: 1 s, 2 s, 4 s … 5 min, less up to half of it, so that units part. */

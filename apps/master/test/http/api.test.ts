@@ -175,9 +175,9 @@ describe('the cluster', () => {
   it('says what it is, without secrets', async () => {
     const answer = await get('/api/cluster/info')
     expect(answer.json()).toMatchObject({
-      mode: 'auto',
+      mode: 'local',
       role: 'master',
-      masterUrl: 'http://localhost:80',
+      masterUrl: 'http://127.0.0.1:5080',
       brokerUrl: expect.stringMatching(/^redis:\/\/127\.0\.0\.1:\d+$/),
       tailscale: { enabled: false, peerCount: 0 },
       local: { hostname: expect.any(String), ip: expect.stringMatching(/^\d+\.\d+\.\d+\.\d+$/) },

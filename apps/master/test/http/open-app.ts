@@ -6,6 +6,7 @@ import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
+import { type Access, startAccess } from '../../src/cluster/access.ts'
 import { startPresence } from '../../src/cluster/presence.ts'
 import { type Room, startRoom } from '../../src/cluster/room.ts'
 import { openTailnet } from '../../src/cluster/tailnet.ts'
@@ -48,6 +49,8 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('feed', () => feed.stop())
   const presence = await startPresence({ db, redis, log })
   releasers.add('presence', () => presence.stop())
+  const access = await startAccess({ db, redis, log, isOurs: true })
+  releasers.add('access', () => access.stop())
   const room = await startRoom({ redis, folder: root, log })
   releasers.add('room', () => room.stop())
   const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0, pace: createPace() })
@@ -57,13 +60,19 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   const metrics = createMetrics()
   const blobs = await openFolder(dir.blobs)
   const afterEnd = createAfterEnd({ db, blobs, metrics, queueWebhook: async () => {} })
-  const deps: AppDeps & { room: Room } = {
+  const deps: AppDeps & { room: Room; access: Access } = {
     config: { ...parseConfig({ SC_DATA_DIR: root, SC_MODELS_DIR: join(root, 'models') }), ...overrides },
     db,
     redis,
     blobs,
     feed,
     presence,
+    access,
+    place: () => ({
+      mode: 'local',
+      brokerUrl: `redis://${new URL(redisUrl).host}`,
+      masterUrl: 'http://127.0.0.1:5080'
+    }),
     room,
     tasks: createTaskRegistry({ db, presence, jobs: [] }),
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),

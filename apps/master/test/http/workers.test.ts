@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence } from '@sc/shared/presence.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { controlChannel, ENROL_STREAM, enrolReplyKey, presenceKey } from '@sc/shared/redis-keys.ts'
+import {
+  controlChannel,
+  ENROL_STREAM,
+  enrolAskKey,
+  enrolReplyKey,
+  PROTOCOL_VERSION,
+  presenceKey
+} from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { startEnrolling } from '../../src/cluster/enrol.ts'
 import type { Scope } from '../../src/database/schema.ts'
@@ -158,12 +165,20 @@ describe('draining', () => {
   })
 
   it('is told again to a worker that enrols anew', async () => {
-    const { redis, db, log } = one.deps
+    const { redis, db, log, access } = one.deps
     const blockingRedis = connectRedis(one.servers.redisUrl, { name: 'enrol', blocking: true })
-    const enrolling = startEnrolling({ db, redis, blockingRedis, log, consumer: 'one' })
+    const enrolling = startEnrolling({ db, redis, blockingRedis, log, consumer: 'one', access })
     const enrol = async (workerId: string) => {
       const token = randomUUID()
-      const fields = { replyTo: token, name: 'desk-1', hostname: 'desk', workerId }
+      const fields = {
+        replyTo: token,
+        name: 'desk-1',
+        hostname: 'desk',
+        workerId,
+        protocol: PROTOCOL_VERSION,
+        classes: 'cpu'
+      }
+      await redis.set(enrolAskKey(token), '1')
       await redis.xadd(ENROL_STREAM, '*', ...Object.entries(fields).flat())
       return await vi.waitFor(
         async () => JSON.parse((await redis.lindex(enrolReplyKey(token), 0)) as string).draining,

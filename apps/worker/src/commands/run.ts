@@ -1,22 +1,21 @@
-import { hostname } from 'node:os'
 import { dataDir } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
-import { createLog, type Logger } from '@sc/shared/log.ts'
-import { closeRedis, connectRedis, type Redis, waitForRedis } from '@sc/shared/redis.ts'
+import { createLog } from '@sc/shared/log.ts'
+import { closeRedis, isRefusal, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
-import { enrol } from '../enrol/enrol.ts'
-import { findBroker } from '../enrol/find-broker.ts'
-import { readIdentity, writeIdentity } from '../enrol/identity.ts'
+import { joinCluster, REFUSED_MS, revokedError } from '../enrol/join.ts'
 import { lockName } from '../enrol/name-lock.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { createSlotPlanner } from '../probe/slot-plan.ts'
+import { classesOf, createSlotPlanner } from '../probe/slot-plan.ts'
 import { pythonCommand } from '../python/command.ts'
 import { quietReason } from '../slots/quiet-hours.ts'
 import { startWorker } from '../worker.ts'
 import { type Flags, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
 
+/** A revoked worker ends after so long at the latest. */
+const LAST_WORDS_MS = 3_000
 /** Units that run when the worker is stopped have so long to finish; then they are given back. */
 const DRAIN_MS = 30_000
 
@@ -32,17 +31,14 @@ export async function run(flags: Flags): Promise<number> {
   releasers.add('signals', stop.unlisten)
   try {
     releasers.add('name lock', lockName(workerDir, name))
-    const known = readIdentity(workerDir)
-    const { brokerUrl, redis } = await connectToBroker(() => findBroker(config, dir, known), name, stop.first, log)
+    const gpus = await probeGpus()
+    const planner = createSlotPlanner(gpus, wishes)
+    const classes = [...new Set(planner(gpus).flatMap(classesOf))]
+    const joined = await joinCluster({ config, dir, name, classes, log, signal: stop.first })
+    const { identity, brokerUrl, redis } = joined
     releasers.add('Redis', () => closeRedis(redis))
-
-    const blocking = connectRedis(brokerUrl, { name: `worker-${name}-enrol`, blocking: true, log })
-    releasers.add('Redis for enrolling', () => closeRedis(blocking))
-    const who = { name, hostname: hostname(), workerId: known?.workerId }
-    const identity = await enrol({ redis, blocking, log, signal: stop.first }, who)
-    const { workerId, key } = identity
-    writeIdentity(workerDir, { workerId, key, ...(config.broker ? { broker: config.broker } : {}) })
-    await closeRedis(blocking)
+    const revoked = watchForRefusal(redis)
+    releasers.add('refusals', revoked.stop)
 
     const worker = await startWorker({
       name,
@@ -50,22 +46,26 @@ export async function run(flags: Flags): Promise<number> {
       brokerUrl,
       redis,
       workerDir,
-      planner: createSlotPlanner(await probeGpus(), wishes),
+      planner,
       quietReason: () => quietReason(quietHours, new Date()),
       python: pythonCommand(),
       modelsDir: config.modelsDir,
       tasksDir: config.tasksDir ?? null,
       masterUrl: config.masterUrl,
+      onRevoked: revoked.now,
       log
     })
     releasers.add('worker', worker.stop)
-    log.info({ workerId }, `Worker ${name} is enrolled and takes units`)
+    log.info({ workerId: identity.workerId }, `Worker ${name} is enrolled and takes units`)
 
-    await aborted(stop.first)
+    await aborted(AbortSignal.any([stop.first, revoked.signal]))
+    if (revoked.signal.aborted) throw revokedError({ dir, name })
     log.info('Stopping: the units that run may finish; stop again to give them back now')
     worker.takeNoMore()
     await Promise.race([worker.idle(DRAIN_MS), aborted(stop.second)])
   } catch (error) {
+    // Redis answers nothing more that would be waited for.
+    if (error instanceof ScError && error.code === 'SC_REVOKED') setTimeout(() => endRevoked(error), LAST_WORDS_MS)
     // Stopped while it was still on its way in: no error.
     if (!stop.first.aborted) throw error
   } finally {
@@ -74,25 +74,24 @@ export async function run(flags: Flags): Promise<number> {
   return stop.exitCode()
 }
 
-/** Looks the address up again for each try: a master of this machine that starts anew may have another. */
-async function connectToBroker(
-  find: () => string,
-  name: string,
-  signal: AbortSignal,
-  log: Logger
-): Promise<{ brokerUrl: string; redis: Redis }> {
-  for (;;) {
-    const brokerUrl = find()
-    const redis = connectRedis(brokerUrl, { name: `worker-${name}`, log })
-    try {
-      await waitForRedis(redis, { signal })
-      return { brokerUrl, redis }
-    } catch (error) {
-      await closeRedis(redis)
-      if (!(error instanceof ScError) || error.code !== 'SC_UNAVAILABLE') throw error
-      log.warn(error.message)
-    }
+function endRevoked(error: ScError): never {
+  process.stderr.write(`${error.message}\n`)
+  process.exit(1)
+}
+
+/** Revoked, and no word of it came: the login is refused for REFUSED_MS. */
+function watchForRefusal(redis: Redis): { signal: AbortSignal; now(): void; stop(): void } {
+  const revoked = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const onReady = (): void => {
+    clearTimeout(timer)
+    timer = undefined
   }
+  redis.on('error', (error: Error) => {
+    if (isRefusal(error)) timer ??= setTimeout(() => revoked.abort(), REFUSED_MS)
+  })
+  redis.on('ready', onReady)
+  return { signal: revoked.signal, now: () => revoked.abort(), stop: onReady }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,19 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { ScError } from '@sc/shared/errors.ts'
+import { type EnrolReply, enrolReplySchema, JOIN_USER, proofOf, secretHash } from '@sc/shared/enrol-request.ts'
+import { isErrorCode, ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { MAX_BLOCK_MS, type Redis } from '@sc/shared/redis.ts'
-import { ENROL_STREAM, enrolReplyKey, MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
-import { z } from 'zod'
+import { ENROL_STREAM, enrolAskKey, enrolReplyKey, MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { untilAborted } from '../until-aborted.ts'
 
 /** An unanswered request is made anew after so long: a master that was killed may have read it. */
 const ASK_AGAIN_MS = 15_000
 const LOOK_FOR_MASTER_MS = 500
-
-const replySchema = z.union([
-  z.object({ workerId: z.string(), key: z.string(), draining: z.boolean().optional() }),
-  z.object({ error: z.union([z.string(), z.object({ detail: z.string() }).loose()]) })
-])
 
 export interface EnrolDeps {
   redis: Redis
@@ -25,27 +20,47 @@ export interface EnrolDeps {
 
 export interface Enrolment {
   workerId: string
+  /** Opens the master's blob route. */
   key: string
   /** It was drained before its restart, and still is. */
   draining?: boolean | undefined
 }
 
+export interface Who {
+  name: string
+  hostname: string
+  /** Of an earlier time. */
+  workerId: string | undefined
+  /** Capability classes of its slots. */
+  classes: string[]
+}
+
+type Accepted = Exclude<EnrolReply, { error: unknown }>
+const ASK_TTL_MS = 60_000
+
 /**
  * Asks the master who this worker is; waits for a master for ever. A worker that the master knows from an earlier time
- * keeps its id. SC_PROTOCOL_VERSION when the two speak different versions, SC_FORBIDDEN when the master refuses.
+ * keeps its id. `as`: the user by whose secret it shows who it is; without: an ordinary login. SC_PROTOCOL_VERSION when
+ * the two speak different versions, SC_REVOKED, SC_JOIN_CODE_USED, SC_FORBIDDEN when the master refuses.
  */
-export async function enrol(
-  deps: EnrolDeps,
-  who: { name: string; hostname: string; workerId: string | undefined }
-): Promise<Enrolment> {
-  await waitForMaster(deps)
+export async function enrol(deps: EnrolDeps, who: Who, as?: { user: string; secret: string }): Promise<Accepted> {
+  // A join code may not look: the master does.
+  if (as === undefined || !JOIN_USER.test(as.user)) await waitForMaster(deps)
   for (;;) {
-    const token = randomUUID()
-    const fields = { replyTo: token, name: who.name, hostname: who.hostname, workerId: who.workerId ?? '' }
-    const requestId = await deps.redis.xadd(ENROL_STREAM, '*', ...Object.entries(fields).flat())
-    const answer = await waitForAnswer(deps, token)
+    const replyTo = as ? `${as.user}-${randomUUID()}` : randomUUID()
+    if (!as) await deps.redis.set(enrolAskKey(replyTo), '1', 'PX', ASK_TTL_MS)
+    const fields = {
+      replyTo,
+      name: who.name,
+      hostname: who.hostname,
+      workerId: who.workerId ?? '',
+      protocol: PROTOCOL_VERSION,
+      classes: who.classes.join(','),
+      proof: as ? proofOf(secretHash(as.secret), replyTo) : ''
+    }
+    await untilAborted(deps.redis.xadd(ENROL_STREAM, '*', ...Object.entries(fields).flat()), deps.signal)
+    const answer = await waitForAnswer(deps, replyTo)
     if (answer) return parseReply(answer)
-    await deps.redis.xdel(ENROL_STREAM, requestId as string)
     deps.log.info('The master has not answered yet; this worker asks again')
   }
 }
@@ -59,11 +74,11 @@ async function waitForAnswer({ blocking, signal }: EnrolDeps, token: string): Pr
   return undefined
 }
 
-function parseReply(text: string): Enrolment {
-  const reply = replySchema.parse(JSON.parse(text))
+function parseReply(text: string): Accepted {
+  const reply = enrolReplySchema.parse(JSON.parse(text))
   if (!('error' in reply)) return reply
-  const reason = typeof reply.error === 'string' ? reply.error : reply.error.detail
-  throw new ScError('SC_FORBIDDEN', `The master did not enrol this worker: ${reason}`)
+  const { code, detail } = typeof reply.error === 'string' ? { code: '', detail: reply.error } : reply.error
+  throw new ScError(isErrorCode(code) ? code : 'SC_FORBIDDEN', `The master did not enrol this worker: ${detail}`)
 }
 
 /** Waits until a master has published itself, and checks that it speaks this worker's protocol. */

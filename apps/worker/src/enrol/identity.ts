@@ -7,7 +7,9 @@ const identitySchema = z.object({
   /** Opens the master's blob route. */
   key: z.string(),
   /** The broker that was given by flag or environment; absent for the master of this machine. */
-  broker: z.string().optional()
+  broker: z.string().optional(),
+  /** Of its own Redis user, named as `workerId`; absent: the login is in `broker`. */
+  secret: z.string().optional()
 })
 export type Identity = z.infer<typeof identitySchema>
 

@@ -1,4 +1,4 @@
-import { classesOfGpu, isGpuClass, LLM, LLM_SLOT, queuesOfSlot } from '@sc/shared/capability.ts'
+import { classesOfGpu, isGpuClass, LLM, LLM_SLOT, parseQueue, queuesOfSlot } from '@sc/shared/capability.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
@@ -30,6 +30,11 @@ export type SlotPlanner = (found: Gpu[], hasLlm?: boolean) => SlotPlan[]
 export function queuesOf(plan: SlotPlan, tasks: TaskDescription[]): string[] {
   const own = tasks.filter(task => !task.builtIn)
   return plan.queues ?? queuesOfSlot(plan.classes, own)
+}
+
+/** The capability classes whose queues it serves. */
+export function classesOf(plan: SlotPlan): string[] {
+  return [...new Set(plan.queues?.map(name => parseQueue(name).base) ?? plan.classes)]
 }
 
 /**

@@ -176,8 +176,9 @@ export class Slot {
     this.#reason = null
     this.#unitsOfChild = 0
     this.#ranOut = false
-    await this.#serve(this.#ready.tasks)
+    // The master is told first: it lets the worker into queues of tasks that it registered.
     this.#deps.onReady(this.#ready)
+    await this.#serve(this.#ready.tasks)
   }
 
   async #serve(tasks: TaskDescription[]): Promise<void> {

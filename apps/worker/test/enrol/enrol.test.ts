@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { ENROL_STREAM, enrolReplyKey, MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import { ENROL_STREAM, enrolAskKey, enrolReplyKey, MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import { type EnrolDeps, enrol } from '../../src/enrol/enrol.ts'
@@ -21,7 +21,7 @@ afterAll(async () => {
 beforeEach(async () => void (await redis.flushall()))
 
 const deps = (): EnrolDeps => ({ redis, blocking, log: quiet, signal: new AbortController().signal })
-const who = { name: 'desk', hostname: 'desk.local', workerId: 'w-1' }
+const who = { name: 'desk', hostname: 'desk.local', workerId: 'w-1', classes: ['gpu', 'cpu'] }
 
 async function nextRequest(): Promise<Record<string, string>> {
   await until(async () => (await redis.xlen(ENROL_STREAM)) > 0)
@@ -33,7 +33,8 @@ test('waits for a master, asks with the id of an earlier time, and takes the ans
   const enrolling = enrol(deps(), who)
   await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), httpUrl: 'http://m' })
   const { replyTo, ...said } = await nextRequest()
-  expect(said).toEqual(who)
+  expect(said).toEqual({ ...who, classes: 'gpu,cpu', protocol: String(PROTOCOL_VERSION), proof: '' })
+  expect(await redis.exists(enrolAskKey(replyTo as string))).toBe(1)
   await redis.rpush(enrolReplyKey(replyTo as string), JSON.stringify({ workerId: 'w-1', key: 'sc_k' }))
   expect(await enrolling).toEqual({ workerId: 'w-1', key: 'sc_k' })
 })

@@ -23,8 +23,8 @@ afterEach(async () => {
 
 const queuesAre = (queues: string) => seen(presence => presence.queues.join(' ') === queues)
 const own = async () => {
-  const messages = (await redis.xrange(outboxKey('w'), '-', '+')).map(
-    ([, fields]): OutboxMessage => JSON.parse(fields[1] as string)
+  const messages = (await redis.xrange(outboxKey('w'), '-', '+')).flatMap(([, fields]): OutboxMessage[] =>
+    JSON.parse(fields[1] as string)
   )
   const last = messages.findLast(message => message.type === 'registered')
   return last?.tasks.filter(task => !task.builtIn).map(task => task.name)

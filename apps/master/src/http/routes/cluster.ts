@@ -9,19 +9,18 @@ const tags = ['cluster']
 
 /** What the cluster is, and whether its parts answer. */
 export function addCluster(app: App, deps: AppDeps): void {
-  const { config, redis, tailnet, version } = deps
+  const { config, place, tailnet, version } = deps
 
   app.get('/api/cluster/info', {
     config: { scope: 'read' },
     schema: { summary: 'What this cluster is', tags, response: { 200: clusterInfoSchema, ...problems() } },
-    handler: async request => {
+    handler: async () => {
       const { running, installed, tailnet: name, selfIp, selfHostname, peers } = await tailnet.status()
       return {
-        mode: config.mode,
+        mode: place().mode,
         role: 'master' as const,
-        masterUrl: config.masterUrl ?? `${request.protocol}://${request.host}`,
-        // Put together from its parts, so that no login can be in it.
-        brokerUrl: `${redis.options.tls ? 'rediss' : 'redis'}://${redis.options.host}:${redis.options.port}`,
+        masterUrl: config.masterUrl ?? place().masterUrl,
+        brokerUrl: place().brokerUrl,
         tailscale: {
           enabled: running,
           installed,

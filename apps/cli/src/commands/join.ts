@@ -1,0 +1,23 @@
+/** `sc join`: the line that makes another machine a worker. */
+import { z } from 'zod'
+import type { MasterClient } from '../connect/master-client.ts'
+
+const joinSchema = z.object({
+  command: z.string(),
+  alternatives: z.array(z.object({ title: z.string(), command: z.string() })),
+  prerequisites: z.array(z.string()),
+  mode: z.string(),
+  masterAddress: z.string(),
+  expiresAt: z.string().nullable()
+})
+
+export async function showJoin(client: MasterClient, { json, signal }: { json: boolean; signal: AbortSignal }) {
+  const join = await client.get('/api/cluster/join', joinSchema, signal)
+  if (json) return void process.stdout.write(`${JSON.stringify(join, null, 2)}\n`)
+  const until = join.expiresAt
+    ? ` within ${Math.round((Date.parse(join.expiresAt) - Date.now()) / 60_000)} minutes, for one worker`
+    : ''
+  process.stdout.write(`On the other machine${until}:\n\n  ${join.command}\n\n`)
+  for (const { title, command } of join.alternatives) process.stdout.write(`${title}:\n  ${command}\n`)
+  process.stdout.write(`\nIt needs:\n${join.prerequisites.map(line => `  ${line}\n`).join('')}`)
+}

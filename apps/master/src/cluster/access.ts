@@ -1,0 +1,203 @@
+import { pause } from '@sc/shared/pause.ts'
+import { enrolReplyKey, presenceKey } from '@sc/shared/redis-keys.ts'
+import type { Redis } from 'ioredis'
+import { sql } from 'kysely'
+import type { Logger } from 'pino'
+import type { Database } from '../database/schema.ts'
+import { sendControl } from './control.ts'
+import { createJoinCode, type JoinCode } from './join-codes.ts'
+import { joinRights, TOO_WIDE, workerRights } from './rights.ts'
+
+/**
+ * DESIGN: who may log in to Redis, and to what. PostgreSQL knows the workers and the join codes, with hashed secrets;
+ * `round` makes Redis's users so, again and again: a Redis that is new, or another one, has them a moment after it
+ * answers. The Redis that a master starts itself also keeps them over its own restart.
+ *
+ *   worker enrolled, rights grown, code made  --wake--> round: SETUSER of those that are not so yet
+ *   worker revoked, code used or too old                round: DELUSER, which ends their connections
+ *
+ * Where the masters' own login may not make users there are none, and workers share an ordinary login.
+ */
+export interface Access {
+  /** Whether users can be made here. */
+  readonly hasUsers: boolean
+  /** Lets a worker into the queues that PostgreSQL says are its own, now. */
+  grantWorker(workerId: string): Promise<void>
+  /** Ends a worker, also while it is connected. False: there is none of that id. */
+  revokeWorker(workerId: string): Promise<boolean>
+  /** SC_CONFIG where no users can be made. */
+  createJoinCode(): Promise<JoinCode>
+  /** The code's user goes once its answer was read. */
+  dropJoinCode(user: string, replyTo: string): Promise<void>
+  /** Somebody's rights may have grown. */
+  wake(): void
+  stop(): Promise<void>
+}
+
+export interface AccessDeps {
+  db: Database
+  redis: Redis
+  log: Logger
+  /** Redis is the master's own: it keeps users in a file. */
+  isOurs: boolean
+}
+
+const EVERY_MS = 2_000
+const REPLY_READ_MS = 5_000
+const TEST_USER = 'sc-test'
+
+export async function startAccess(deps: AccessDeps): Promise<Access> {
+  const { db, redis, log, isOurs } = deps
+  const known = await knownCommands(redis)
+  const hasUsers = await mayMakeUsers(redis)
+  if (!hasUsers)
+    log.warn(
+      'the login of REDIS_URL may not make users in Redis (ACL): workers share an ordinary login, with all its rights'
+    )
+  const stopping = new AbortController()
+  let woken = new AbortController()
+  /** What each user was made. */
+  const made = new Map<string, string>()
+  const onReady = (): void => {
+    made.clear()
+    wake()
+  }
+  redis.on('ready', onReady)
+
+  async function set(user: string, rights: string[]): Promise<boolean> {
+    const text = rights.join(' ')
+    if (made.get(user) === text) return false
+    await redis.call('ACL', 'SETUSER', user, ...rights)
+    made.set(user, text)
+    return true
+  }
+
+  async function remove(users: string[]): Promise<boolean> {
+    if (users.length === 0) return false
+    for (const user of users) made.delete(user)
+    return Number(await redis.call('ACL', 'DELUSER', ...users)) > 0
+  }
+
+  async function save(changed: boolean): Promise<void> {
+    if (changed && isOurs) await redis.call('ACL', 'SAVE')
+  }
+
+  async function grant(workerId?: string): Promise<void> {
+    if (!hasUsers) return
+    let query = db.selectFrom('workers').select(['id', 'redis_hash', 'queues']).where('revoked_at', 'is', null)
+    if (workerId !== undefined) query = query.where('id', '=', workerId)
+    let changed = false
+    for (const { id, redis_hash: hash, queues } of await query.where('redis_hash', 'is not', null).execute())
+      changed = (await set(id, workerRights({ id, hash: hash as string, queues: queues ?? [] }, known))) || changed
+    await save(changed)
+  }
+
+  async function round(): Promise<void> {
+    if (!hasUsers || redis.status !== 'ready') return
+    await grant()
+    const revoked = await db
+      .selectFrom('workers')
+      .select('id')
+      .where('revoked_at', 'is not', null)
+      .where('redis_hash', 'is not', null)
+      .execute()
+    for (const { id } of revoked) await end(id)
+    const codes = await db
+      .selectFrom('join_codes')
+      .select(['id', 'hash', sql<boolean>`used_at is null and expires_at > now()`.as('good')])
+      .where(sql<boolean>`coalesce(used_at, expires_at) > now() - interval '1 day'`)
+      .where(sql<boolean>`used_at is null or used_at < now() - make_interval(secs => ${REPLY_READ_MS / 1000})`)
+      .execute()
+    for (const { id, hash } of codes.filter(({ good }) => good)) await set(id, joinRights(id, hash))
+    await remove(codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id))
+    for (const { id } of codes.filter(({ good }) => !good)) made.set(id, GONE)
+  }
+
+  /** What can be undone only in Redis. Once it is, the hash goes too. */
+  async function end(workerId: string): Promise<void> {
+    await sendControl(redis, workerId, { type: 'revoked' })
+    await save(hasUsers && (await remove([workerId])))
+    await redis.del(presenceKey(workerId))
+    await db.updateTable('workers').set({ redis_hash: null }).where('id', '=', workerId).execute()
+  }
+
+  function wake(): void {
+    woken.abort()
+  }
+
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      woken = new AbortController()
+      await round().catch(error => log.debug({ err: error }, 'making users of Redis failed; trying again'))
+      await pause(EVERY_MS, AbortSignal.any([stopping.signal, woken.signal]))
+    }
+  })()
+
+  return {
+    hasUsers,
+    grantWorker: grant,
+    revokeWorker: async workerId => {
+      if (!(await revoke(db, workerId))) return false
+      log.info({ workerId }, 'worker revoked')
+      // Redis away: a later round does it.
+      if (redis.status === 'ready') await end(workerId)
+      return true
+    },
+    createJoinCode: async () => {
+      const code = await createJoinCode(db, hasUsers)
+      await set(code.user, joinRights(code.user, code.hash))
+      return code
+    },
+    dropJoinCode: async (user, replyTo) => {
+      const endMs = performance.now() + REPLY_READ_MS
+      while ((await redis.exists(enrolReplyKey(replyTo))) > 0 && performance.now() < endMs)
+        await pause(20, stopping.signal)
+      await redis.del(enrolReplyKey(replyTo))
+      await remove([user])
+    },
+    wake,
+    stop: async () => {
+      stopping.abort()
+      redis.off('ready', onReady)
+      await running
+    }
+  }
+}
+
+/** In place of a user's rights: it was removed. */
+const GONE = ''
+
+/** Its key for blobs ends with it. */
+async function revoke(db: Database, workerId: string): Promise<boolean> {
+  return await db.transaction().execute(async trx => {
+    const worker = await trx
+      .updateTable('workers')
+      .set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` })
+      .where('id', '=', workerId)
+      .returning('id')
+      .executeTakeFirst()
+    await trx
+      .updateTable('api_keys')
+      .set({ revoked_at: sql<Date>`now()` })
+      .where('worker_id', '=', workerId)
+      .where('revoked_at', 'is', null)
+      .execute()
+    return worker !== undefined
+  })
+}
+
+async function knownCommands(redis: Redis): Promise<string[]> {
+  const found = (await redis.call('COMMAND', 'INFO', ...TOO_WIDE).catch(() => [])) as unknown[]
+  return TOO_WIDE.filter((_, at) => found[at] !== null && found[at] !== undefined)
+}
+
+/** Whether this login may, and the server knows keys that can be read and not written. */
+async function mayMakeUsers(redis: Redis): Promise<boolean> {
+  try {
+    await redis.call('ACL', 'SETUSER', TEST_USER, 'reset', '%R~sc-test', '-@all')
+    await redis.call('ACL', 'DELUSER', TEST_USER)
+    return true
+  } catch {
+    return false
+  }
+}
