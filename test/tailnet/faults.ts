@@ -71,8 +71,8 @@ type Parts = Parameters<TailnetFault['run']>[0]
 async function restartDaemon({ tailnet, cluster, jobId }: Parts, name: string): Promise<Recovery> {
   await tailnet.stopDaemon(name, 'SIGKILL')
   await sleep(DAEMON_AWAY_MS)
-  const [atMs, before] = [Date.now(), await wordsOf(cluster)]
-  await tailnet.startDaemon(name)
+  const atMs = Date.now()
+  const [before] = await Promise.all([wordsOf(cluster), tailnet.startDaemon(name)])
   return await untilGoesOn(cluster, jobId, { atMs, before, name })
 }
 
