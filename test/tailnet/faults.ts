@@ -6,6 +6,7 @@ import type { TestTailnet } from './tailnet.ts'
 export interface TailnetFault {
   name: string
   mustHold: string
+  isLong?: boolean
   /** Does it to a cluster whose job has a running unit. */
   run(parts: { tailnet: TestTailnet; cluster: TailnetCluster; jobId: string }): Promise<Recovery>
 }
@@ -35,6 +36,7 @@ export const TAILNET_FAULTS: TailnetFault[] = [
     (seconds): TailnetFault => ({
       name: `the master's link cut for ${seconds} s`,
       mustHold: 'every worker comes back by itself',
+      isLong: seconds > 60,
       run: parts => cutLink(parts, MASTER, seconds)
     })
   ),
