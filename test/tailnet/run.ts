@@ -11,7 +11,7 @@ import { until } from '../cluster.ts'
 import { HTTP_PORT, MASTER, startTailnetCluster, type TailnetCluster } from './cluster.ts'
 import { TAILNET_FAULTS } from './faults.ts'
 import { netnsOf, removeNamespaces } from './namespaces.ts'
-import { buildPrograms, whyNoTailnet } from './programs.ts'
+import { buildPrograms, type Programs, whyNoTailnet } from './programs.ts'
 import { startTailnet, type TestTailnet } from './tailnet.ts'
 
 /**
@@ -33,10 +33,8 @@ const WORKERS = ['worker1', 'worker2']
 const NEWCOMER = 'worker3'
 
 const reason = whyNoTailnet()
-if (reason) {
-  console.log(`the tests on a tailnet were skipped: ${reason}`)
-  process.exit(values.require ? 1 : 0)
-}
+if (reason) skip(reason)
+const programs = built()
 
 const folder = await mkdtemp(join(tmpdir(), 'sct-'))
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -52,7 +50,6 @@ const joins: string[] = []
 let tailnet: TestTailnet | undefined
 let cluster: TailnetCluster | undefined
 try {
-  const programs = buildPrograms()
   tailnet = await startTailnet([MASTER, ...WORKERS, NEWCOMER], programs, folder)
   say('the tailnet is up')
   cluster = await startTailnetCluster(tailnet, folder)
@@ -152,4 +149,18 @@ its first unit ${joins.join(', ')} s after its line was pasted (model on disk); 
 |---|---|---|---|---|
 ${rows.join('\n')}
 `
+}
+
+function skip(why: string): never {
+  console.log(`the tests on a tailnet were skipped: ${why}`)
+  process.exit(values.require ? 1 : 0)
+}
+
+/** Its modules come from Go's module proxy, which may be out of reach. */
+function built(): Programs {
+  try {
+    return buildPrograms()
+  } catch {
+    return skip('Tailscale could not be built, for the reason that Go gave above')
+  }
 }

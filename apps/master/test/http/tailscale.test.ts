@@ -133,7 +133,7 @@ describe('GET /api/cluster/topology', () => {
 
 it('names the master as the one target for Prometheus', async () => {
   expect((await get('/api/cluster/metrics-targets')).json()).toEqual([
-    { targets: ['localhost:80'], labels: { __scheme__: 'http', __metrics_path__: '/metrics', role: 'master' } }
+    { targets: ['127.0.0.1:5080'], labels: { __scheme__: 'http', __metrics_path__: '/metrics', role: 'master' } }
   ])
 })
 

@@ -8,7 +8,7 @@ import { problems } from '../problem.ts'
 const tags = ['cluster']
 
 /** How the machines of the cluster reach each other, and where their figures are. */
-export function addTopology(app: App, { config, presence, tailnet }: AppDeps): void {
+export function addTopology(app: App, { config, place, presence, tailnet }: AppDeps): void {
   const draw = createTopology(tailnet)
 
   app.get('/api/cluster/topology', {
@@ -36,8 +36,8 @@ export function addTopology(app: App, { config, presence, tailnet }: AppDeps): v
       tags,
       response: { 200: metricsTargetsSchema, ...problems() }
     },
-    handler: async request => {
-      const url = new URL(config.masterUrl ?? `${request.protocol}://${request.host}`)
+    handler: async () => {
+      const url = new URL(config.masterUrl ?? place().masterUrl)
       const scheme = url.protocol.replace(':', '')
       const port = url.port || (scheme === 'https' ? '443' : '80')
       return [
