@@ -13,3 +13,8 @@ function numbersOf(version: string): number[] {
   const parts = version.split(/[.+-]/).slice(0, 3)
   return [0, 1, 2].map(at => Number.parseInt(parts[at] ?? '', 10) || 0)
 }
+
+/** Of two sides that speak different protocols, the one to update; said to the worker. */
+export function olderSide(master: number, worker: number): 'this worker' | 'the master' {
+  return master > worker ? 'this worker' : 'the master'
+}

@@ -10,6 +10,7 @@ import {
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { ENROL_STREAM, enrolAskKey, enrolReplyKey, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import { olderSide } from '@sc/shared/versions.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
@@ -212,10 +213,9 @@ async function checkCode(trx: DatabaseTransaction, user: string, { replyTo, proo
 
 function checkProtocol(protocol: number): void {
   if (protocol === PROTOCOL_VERSION) return
-  const older = protocol < PROTOCOL_VERSION ? 'this worker' : 'the master'
   throw new ScError(
     'SC_PROTOCOL_VERSION',
-    `The master speaks protocol ${PROTOCOL_VERSION} and this worker ${protocol}: update ${older}.`
+    `The master speaks protocol ${PROTOCOL_VERSION} and this worker ${protocol}: update ${olderSide(PROTOCOL_VERSION, protocol)}.`
   )
 }
 

@@ -117,26 +117,14 @@ describe('units that take but milliseconds', () => {
     await submit(150)
     const taken = await together()
     const [{ unitId }] = taken.units
+    const about = { unitId, attemptId: 'found', slot: 's' }
+    const dissolve = () => at.world.say('w-2', { type: 'returned', ...about, entry: taken.jobId, hasBegun: false })
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'lost', slot: 's', waitedMs: 0 })
-    await at.world.say('w-2', {
-      type: 'returned',
-      unitId,
-      attemptId: 'found',
-      slot: 's',
-      entry: taken.jobId,
-      hasBegun: false
-    })
+    await dissolve()
     const row = () => at.world.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
     await vi.waitFor(async () => expect(await row()).toMatchObject({ status: 'QUEUED', crashes: 1, dispatch: 1 }), WAIT)
     // Read twice, it changes nothing.
-    await at.world.say('w-2', {
-      type: 'returned',
-      unitId,
-      attemptId: 'found',
-      slot: 's',
-      entry: taken.jobId,
-      hasBegun: false
-    })
+    await dissolve()
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'late', slot: 's', waitedMs: 0 })
     await vi.waitFor(
       async () => expect(await row()).toMatchObject({ status: 'RUNNING', crashes: 1, dispatch: 1 }),

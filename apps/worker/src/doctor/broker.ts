@@ -2,7 +2,7 @@ import { type Check, failed, type Outcome, ok, warning } from '@sc/shared/doctor
 import { checkPath, checkReach, targetOf } from '@sc/shared/doctor/network.ts'
 import { connectRedis, type Redis, waitForRedis } from '@sc/shared/redis.ts'
 import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
-import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
+import { HOW_TO_UPDATE, isNewer, olderSide } from '@sc/shared/versions.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
 
 /** The way to Redis, and what the master says of itself there. */
@@ -56,8 +56,7 @@ export function versionOutcome(
     return failed('no master has published itself in Redis', 'Start the master (`pnpm start:master`), or wait for it.')
   const found = `the master is ${version} with protocol ${protocol}, this worker ${own.version} with ${own.protocol}`
   if (Number(protocol) !== own.protocol) {
-    const older = Number(protocol) > own.protocol ? 'this worker' : 'the master'
-    return failed(found, `Update ${older}: ${HOW_TO_UPDATE}.`)
+    return failed(found, `Update ${olderSide(Number(protocol), own.protocol)}: ${HOW_TO_UPDATE}.`)
   }
   if (isNewer(version, own.version)) return warning(found, `Update this worker: ${HOW_TO_UPDATE}.`)
   return isNewer(own.version, version) ? warning(found, `Update the master: ${HOW_TO_UPDATE}.`) : ok(found)

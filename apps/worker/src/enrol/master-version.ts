@@ -3,7 +3,7 @@ import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
-import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
+import { HOW_TO_UPDATE, isNewer, olderSide } from '@sc/shared/versions.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
 
 const LOOK_EVERY_MS = 1_000
@@ -11,7 +11,7 @@ const LOOK_EVERY_MS = 1_000
 /** Undefined: the two speak the same. */
 export function protocolError(protocol: string): ScError | undefined {
   if (Number(protocol) === PROTOCOL_VERSION) return undefined
-  const older = Number(protocol) > PROTOCOL_VERSION ? 'this worker' : 'the master'
+  const older = olderSide(Number(protocol), PROTOCOL_VERSION)
   return new ScError(
     'SC_PROTOCOL_VERSION',
     `The master speaks protocol ${protocol} and this worker ${PROTOCOL_VERSION}: update ${older}: ${HOW_TO_UPDATE}.`

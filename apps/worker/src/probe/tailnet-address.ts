@@ -1,4 +1,5 @@
 import { hostname, type NetworkInterfaceInfo } from 'node:os'
+import { isTailnetAddress } from '@sc/shared/doctor/tailnet-path.ts'
 
 /** This machine's place in a tailnet, or null. The master knows its MagicDNS name and puts that in place of `hostname`. */
 export function tailnetAddress(
@@ -6,11 +7,6 @@ export function tailnetAddress(
 ): { ip: string; hostname: string } | null {
   const all = Object.values(interfaces).flatMap(addresses => addresses ?? [])
   // 100.64.0.0/10 is also used by providers of internet access, but only a tailnet gives an interface a single address of it.
-  const found = all.find(({ address, netmask }) => isShared(address) && netmask === '255.255.255.255')
+  const found = all.find(({ address, netmask }) => isTailnetAddress(address) && netmask === '255.255.255.255')
   return found ? { ip: found.address, hostname: hostname() } : null
-}
-
-function isShared(address: string): boolean {
-  const [first, second] = address.split('.').map(Number)
-  return first === 100 && second !== undefined && second >= 64 && second <= 127
 }

@@ -134,3 +134,7 @@ export function findPeer(peers: TailnetPeer[], host: string): TailnetPeer | unde
     peers.find(peer => names(peer).includes(wanted)) ?? peers.find(({ hostname }) => hostname.toLowerCase() === wanted)
   )
 }
+
+export function countPeers(peers: TailnetPeer[]): { peerCount: number; onlinePeers: number } {
+  return { peerCount: peers.length, onlinePeers: peers.filter(({ online }) => online).length }
+}

@@ -1,5 +1,6 @@
 import { hostname, networkInterfaces } from 'node:os'
 import { addressOfThis } from '../../cluster/own-address.ts'
+import { countPeers } from '../../cluster/tailscale/status.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { checkAll } from '../health-checks.ts'
 import { problems } from '../problem.ts'
@@ -27,8 +28,7 @@ export function addCluster(app: App, deps: AppDeps): void {
           tailnet: name,
           selfIp,
           selfHostname,
-          peerCount: peers.length,
-          onlinePeers: peers.filter(({ online }) => online).length
+          ...countPeers(peers)
         },
         local: { hostname: hostname(), ip: addressOfThis(networkInterfaces()) },
         version

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { keyWarning } from '../../cluster/tailscale/key-expiry.ts'
 import { setupState, stepsLeft, thisSystem } from '../../cluster/tailscale/next-step.ts'
+import { countPeers } from '../../cluster/tailscale/status.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { setupSchema, tailscalePeersSchema, tailscalePingSchema, tailscaleStatusSchema } from '../cluster-schemas.ts'
 import { problems } from '../problem.ts'
@@ -22,8 +23,7 @@ export function addTailscale(app: App, { tailnet }: AppDeps): void {
       const expiry = keyWarning(status)
       return {
         ...rest,
-        peerCount: peers.length,
-        onlinePeers: peers.filter(({ online }) => online).length,
+        ...countPeers(peers),
         warnings: expiry ? [expiry, ...found] : found
       }
     }
