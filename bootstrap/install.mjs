@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { ffmpeg } from './ffmpeg.mjs'
+import { joinMaster } from './join-master.mjs'
 import { nodePackages } from './node-packages.mjs'
 import { showStep } from './progress.mjs'
 import { pythonPackages } from './python.mjs'
@@ -10,15 +11,18 @@ import { speechModel } from './speech-model.mjs'
 /**
  * Everything that a bare machine with Node 20 and Python 3.10 lacks, by package managers only and inside this folder.
  * Each step is skipped while it is up to date. Returns false after telling what failed and what to do about it.
+ * `worker`: what a worker needs; `workerFlags`: its own. It joins as soon as it can, since its code is good for 15 min.
  */
-export async function install({ dev = false } = {}) {
-  const steps = [
-    nodePackages,
-    pythonPackages({ dev: false }),
-    ...(dev ? [pythonPackages({ dev })] : []),
-    speechModel,
-    ffmpeg
-  ]
+export async function install({ dev = false, worker = false, workerFlags = [] } = {}) {
+  const steps = worker
+    ? [nodePackages({ worker }), joinMaster(workerFlags), pythonPackages({ dev: false })]
+    : [
+        nodePackages({ worker }),
+        pythonPackages({ dev: false }),
+        ...(dev ? [pythonPackages({ dev })] : []),
+        speechModel,
+        ffmpeg
+      ]
   let interrupted = false
   const onInterrupt = () => {
     interrupted = true
@@ -57,5 +61,6 @@ function explain(step, error) {
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = (await install({ dev: process.argv.includes('--dev') })) ? 0 : 1
+  const [kind, ...workerFlags] = process.argv.slice(2)
+  process.exitCode = (await install({ dev: kind === '--dev', worker: kind === '--worker', workerFlags })) ? 0 : 1
 }

@@ -6,9 +6,9 @@ import { fingerprint, isStamped, stamp } from './stamp.mjs'
 
 export const PNPM = 'pnpm@10.34.9'
 
-/** Every package of the workspace, with a current Node among them. */
-export const nodePackages = {
-  title: 'Node packages, with Node 24 and PostgreSQL',
+/** Every package of the workspace, with a current Node among them; `worker`: what a worker needs, and no more. */
+export const nodePackages = ({ worker }) => ({
+  title: worker ? 'Node packages, with Node 24' : 'Node packages, with Node 24 and PostgreSQL',
   advice: [
     'Check that this machine reaches the npm registry (a proxy? npm config get registry) and has 2 GB of free disk.',
     'If a package is damaged: remove the folder node_modules and run this again.'
@@ -18,11 +18,16 @@ export const nodePackages = {
   async run({ say }) {
     // CI: pnpm must not ask whether it may remove packages of another layout.
     const env = { CI: 'true', npm_config_update_notifier: 'false' }
-    await run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile'], { env, onLine: say })
+    await run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile', ...(worker ? WORKER_ONLY : [])], {
+      env,
+      onLine: say
+    })
     await run(NODE, ['--version'])
     stamp('node', print())
   }
-}
+})
+
+const WORKER_ONLY = ['--prod', '--filter', 'semantics-cluster', '--filter', '@sc/worker...']
 
 function print() {
   const manifests = ['apps', 'packages'].flatMap(folder =>

@@ -197,10 +197,12 @@ interface WorkerView {
   slots: Array<{ id: string; state: string; unitId: string | null }>
 }
 
-/** Looks again and again until `condition` holds. */
-export async function until(what: string, timeoutMs: number, condition: () => Promise<boolean>): Promise<void> {
+/** Looks again and again until `condition` holds; its answer then. */
+export async function until<T>(what: string, timeoutMs: number, condition: () => Promise<T | undefined>): Promise<T> {
   const endMs = performance.now() + timeoutMs
-  while (!(await condition())) {
+  for (;;) {
+    const answer = await condition()
+    if (answer) return answer
     if (performance.now() > endMs) throw new Error(`waited ${timeoutMs / 1000} s in vain: ${what}`)
     await new Promise(resolve => setTimeout(resolve, 50))
   }

@@ -3,6 +3,7 @@ import { withoutSecrets } from '@sc/shared/log.ts'
 import { Command, CommanderError } from 'commander'
 import { doctor } from './commands/doctor.ts'
 import type { Flags } from './commands/flags.ts'
+import { join } from './commands/join.ts'
 import { probe } from './commands/probe.ts'
 import { run } from './commands/run.ts'
 import { taskList, taskRun } from './commands/task.ts'
@@ -19,6 +20,13 @@ withFlags(program.command('run').description('take units from the cluster until 
   .option('--exit-with-parent', 'stop when stdin closes')
   .action(async (flags: Flags) => {
     exitCode = await run(flags)
+  })
+withFlags(program.command('join').description('be let in by a join code, so that run needs no --broker'))
+  // Given as to `run`, which knows more.
+  .allowUnknownOption()
+  .allowExcessArguments()
+  .action(async (flags: Flags) => {
+    exitCode = await join(flags)
   })
 withFlags(program.command('probe').description('print what this machine can do, as JSON')).action(
   async (flags: Flags) => {

@@ -16,6 +16,7 @@ import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import type { Database, DatabaseTransaction } from '../database/schema.ts'
 import type { Access } from './access.ts'
+import { checkJoinCode, findJoinCode } from './join-codes.ts'
 import { queuesOfWorker } from './rights.ts'
 
 /**
@@ -200,15 +201,9 @@ function codeOf({ replyTo }: EnrolRequest): string | null {
 }
 
 async function checkCode(trx: DatabaseTransaction, user: string, { replyTo, proof }: EnrolRequest): Promise<void> {
-  const code = await trx
-    .selectFrom('join_codes')
-    .select(['hash', 'used_at', sql<boolean>`expires_at <= now()`.as('too_old')])
-    .where('id', '=', user)
-    .forUpdate()
-    .executeTakeFirst()
+  const code = await findJoinCode(trx, user)
   if (!code || !isProof(proof, code.hash, replyTo)) throw new ScError('SC_FORBIDDEN', 'There is no such join code.')
-  if (code.used_at) throw new ScError('SC_JOIN_CODE_USED', 'Another worker has used this join code already.')
-  if (code.too_old) throw new ScError('SC_JOIN_CODE_EXPIRED', 'This join code is too old.')
+  checkJoinCode(code)
 }
 
 function checkProtocol(protocol: number): void {

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
-import { joinUser, secretHash } from '@sc/shared/enrol-request.ts'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { JOIN_USER, joinUser, secretHash } from '@sc/shared/enrol-request.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
-import type { Database } from '../database/schema.ts'
+import type { Database, DatabaseTransaction } from '../database/schema.ts'
 
 /** Lets one worker in: a Redis user that may only ask to be enrolled, once, within JOIN_CODE_MS. */
 export interface JoinCode {
@@ -43,4 +43,35 @@ export async function createJoinCode(db: Database, hasUsers: boolean): Promise<J
   const hash = secretHash(secret)
   await db.insertInto('join_codes').values({ id: user, hash, expires_at: expiresAt }).execute()
   return { user, secret, hash, expiresAt }
+}
+
+type CodeRow = Awaited<ReturnType<typeof findJoinCode>>
+
+export async function findJoinCode(db: Database | DatabaseTransaction, user: string) {
+  return await db
+    .selectFrom('join_codes')
+    .select(['hash', 'used_at', sql<boolean>`expires_at <= now()`.as('too_old')])
+    .where('id', '=', user)
+    .$if(db.isTransaction, query => query.forUpdate())
+    .executeTakeFirst()
+}
+
+/** Throws SC_JOIN_CODE_USED or SC_JOIN_CODE_EXPIRED. */
+export function checkJoinCode({ used_at, too_old }: NonNullable<CodeRow>): void {
+  if (used_at)
+    throw new ScError(
+      'SC_JOIN_CODE_USED',
+      'Another worker has used this join code already: make a new one with `sc join`.'
+    )
+  if (too_old) throw new ScError('SC_JOIN_CODE_EXPIRED', 'This join code is too old: make a new one with `sc join`.')
+}
+
+/** The code's user, for whoever has `USER:SECRET`; null: there is no such code. Throws as `checkJoinCode` for one that is over. */
+export async function findByJoinCode(db: Database, text: string): Promise<string | null> {
+  const [user = '', secret = ''] = text.split(':')
+  if (!JOIN_USER.test(user)) return null
+  const code = await findJoinCode(db, user)
+  if (!code || !timingSafeEqual(Buffer.from(code.hash), Buffer.from(secretHash(secret)))) return null
+  checkJoinCode(code)
+  return user
 }

@@ -18,13 +18,17 @@ export interface Place {
   masterUrl: string
 }
 
+type Command = JoinAnswer['alternatives'][number]
+
 /** `code` null: where no users can be made in Redis. */
 export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode | null): JoinAnswer {
-  const broker = brokerUrl.replace('://', code ? `://${code.user}:${code.secret}@` : '://USER:SECRET@')
+  const login = code ? `${code.user}:${code.secret}` : 'USER:SECRET'
+  const broker = brokerWith(brokerUrl, login)
   return {
     // npm comes with Node; pnpm need not be there.
     command: `npm run start:worker -- --broker ${broker}`,
     alternatives: [
+      ...(code ? withoutTheProject(masterUrl, login) : []),
       { title: 'With pnpm', command: `pnpm start:worker --broker ${broker}` },
       {
         title: 'As a second worker of that machine',
@@ -32,8 +36,8 @@ export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode
       }
     ],
     prerequisites: [
-      'Node 20 or later and Python 3.10 or later',
-      'this project, installed once: npm run quickstart -- --once',
+      'Node 20 or later and Python 3.10 or later (with Docker, only that)',
+      'for npm and pnpm: this project, installed once: npm run quickstart -- --once',
       ...reachable(mode),
       ...(code ? [] : ['in the place of USER:SECRET, a login of the Redis that REDIS_URL names'])
     ],
@@ -41,6 +45,31 @@ export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode
     masterAddress: masterUrl,
     expiresAt: code ? code.expiresAt.toISOString() : null
   }
+}
+
+/** `login`: `USER:SECRET`. */
+export function brokerWith(brokerUrl: string, login: string): string {
+  return brokerUrl.replace('://', `://${login}@`)
+}
+
+/** The machine gets the worker from the master, by the same code (`http/routes/install.ts`). */
+function withoutTheProject(masterUrl: string, login: string): Command[] {
+  const bearer = `Authorization: Bearer ${login}`
+  // Without -f: a code that is over is answered by a script that says so.
+  const curl = `curl -sSL -H "${bearer}" ${masterUrl}/worker/install.sh`
+  const once = `[ -d ~/sc-worker/data ] || ${curl} | sh -s -- --no-start`
+  return [
+    { title: 'On Linux or macOS, without the project', command: `${curl} | sh` },
+    {
+      title: 'On Windows, in PowerShell, without the project',
+      command: `irm -Headers @{ Authorization = 'Bearer ${login}' } ${masterUrl}/worker/install.ps1 | iex`
+    },
+    {
+      title: 'With Docker (without an NVIDIA card, leave out --gpus all)',
+      // Its own processes are to be told from those of the card's owner, who goes first: --pid.
+      command: `docker run -d --init --name sc-worker --restart unless-stopped --network host --pid host --gpus all -v sc-worker:/root/sc-worker node:24-bookworm sh -c '${once}; exec ~/sc-worker/sc-worker run'`
+    }
+  ]
 }
 
 function reachable(mode: Place['mode']): string[] {

@@ -16,7 +16,7 @@ export function hasResult(status: JobStatus): boolean {
 export type UnitStatus = 'QUEUED' | 'RUNNING' | 'DONE' | 'FAILED' | 'CANCELLED'
 export const OPEN_UNIT: UnitStatus[] = ['QUEUED', 'RUNNING']
 
-export type Scope = 'admin' | 'submit' | 'read' | 'worker'
+export type Scope = 'admin' | 'submit' | 'read' | 'worker' | 'join'
 
 /** A stretch of the recording without text, in seconds. */
 export interface Gap {

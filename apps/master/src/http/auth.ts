@@ -96,6 +96,11 @@ export function callerOf(request: FastifyRequest): Identity {
   return request.identity
 }
 
+/** What the caller of a route that is not public sent as its key. */
+export function bearerOf(request: FastifyRequest): string {
+  return readBearer(request.headers.authorization) ?? ''
+}
+
 /** Null: no such header. Anything else than `Bearer KEY` is a wrong key. */
 function readBearer(header: string | undefined): string | null {
   if (header === undefined) return null

@@ -13,6 +13,7 @@ import { addBlobs } from './routes/blobs.ts'
 import { addCluster } from './routes/cluster.ts'
 import { addDrain } from './routes/drain.ts'
 import { addHealth } from './routes/health.ts'
+import { addInstall } from './routes/install.ts'
 import { addJobEvents } from './routes/job-events.ts'
 import { addJobLogs } from './routes/job-logs.ts'
 import { addJobResult } from './routes/job-result.ts'
@@ -65,6 +66,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addWorkers(app, deps)
   addDrain(app, deps)
   addRevoke(app, deps)
+  addInstall(app, deps)
   addJoin(app, deps)
   addStats(app, deps)
   addModels(app, deps)

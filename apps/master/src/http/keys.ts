@@ -1,6 +1,7 @@
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
 import { type DataDir, loadAdminKey, readFileIfAny } from '@sc/shared/data-dir.ts'
 import { sql } from 'kysely'
+import { findByJoinCode } from '../cluster/join-codes.ts'
 import type { Database, Scope } from '../database/schema.ts'
 import { createSessions, type Sessions } from './session.ts'
 
@@ -12,18 +13,22 @@ export interface Identity {
 }
 
 export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem'> {
-  /** Who holds the key; null: nobody, or not any more. */
+  /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. */
   find(key: string): Promise<Identity | null>
   /** Who holds the session cookie of a browser; null: nobody. */
   findSession(cookieHeader: string | undefined): Identity | null
 }
 
-/** A key may also do what the scopes below its own may. `worker` stands alone: not even an admin reads units' blobs. */
+/**
+ * A key may also do what the scopes below its own may. `worker` stands alone: not even an admin reads units' blobs. So
+ * does `join`, which no key has: it is what a join code may do.
+ */
 const INCLUDES: Record<Scope, readonly Scope[]> = {
   admin: ['admin', 'submit', 'read'],
   submit: ['submit', 'read'],
   read: ['read'],
-  worker: ['worker']
+  worker: ['worker'],
+  join: ['join']
 }
 
 export function mayDo({ scopes }: Identity, needed: Scope): boolean {
@@ -45,7 +50,7 @@ export async function createKeys(deps: {
   const admin: Identity = { keyId, scopes: ['admin'], workerId: null }
   const sessions = createSessions(adminKey)
   return {
-    find: key => findKey(db, key),
+    find: async key => (await findKey(db, key)) ?? (await findCode(db, key)),
     findSession: cookieHeader => (sessions.isValid(cookieHeader) ? admin : null),
     createLoginLink: sessions.createLoginLink,
     redeem: sessions.redeem
@@ -71,6 +76,12 @@ async function findKey(db: Database, key: string): Promise<Identity | null> {
     .executeTakeFirst()
   if (!row || !timingSafeEqual(row.hash, hash)) return null
   return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id }
+}
+
+/** Throws SC_JOIN_CODE_USED or SC_JOIN_CODE_EXPIRED for one that was good before. */
+async function findCode(db: Database, text: string): Promise<Identity | null> {
+  const user = await findByJoinCode(db, text)
+  return user === null ? null : { keyId: user, scopes: ['join'], workerId: null }
 }
 
 async function store(

@@ -13,12 +13,14 @@ interface Route {
   scope: Scope | null
 }
 
-const SCOPES: Scope[] = ['admin', 'submit', 'read', 'worker']
+/** `join` is what a join code may do: no key has it. */
+const SCOPES: Array<Exclude<Scope, 'join'>> = ['admin', 'submit', 'read', 'worker']
 const MAY: Record<Scope, Scope[]> = {
   admin: ['admin'],
   submit: ['admin', 'submit'],
   read: ['admin', 'submit', 'read'],
-  worker: ['worker']
+  worker: ['worker'],
+  join: []
 }
 const PUBLIC = ['/healthz', '/readyz', '/login']
 

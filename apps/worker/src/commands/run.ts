@@ -2,16 +2,14 @@ import { dataDir } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
-import { closeRedis, isRefusal, type Redis } from '@sc/shared/redis.ts'
+import { isRefusal, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
-import { joinCluster, REFUSED_MS, revokedError } from '../enrol/join.ts'
+import { REFUSED_MS, revokedError } from '../enrol/join.ts'
 import { followMaster } from '../enrol/master-version.ts'
-import { lockName } from '../enrol/name-lock.ts'
-import { probeGpus } from '../probe/gpus.ts'
-import { classesOf, createSlotPlanner } from '../probe/slot-plan.ts'
 import { pythonCommand } from '../python/command.ts'
 import { quietReason } from '../slots/quiet-hours.ts'
 import { startWorker } from '../worker.ts'
+import { comeIn } from './come-in.ts'
 import { type Flags, readSettings } from './flags.ts'
 import { listenForStop } from './stop-signals.ts'
 
@@ -22,7 +20,8 @@ const DRAIN_MS = 30_000
 
 /** `sc-worker run`: from configuration to a worker that runs until it is stopped. Answers the exit code. */
 export async function run(flags: Flags): Promise<number> {
-  const { config, name, wishes, quietHours } = readSettings(flags)
+  const settings = readSettings(flags)
+  const { config, name, quietHours } = settings
   const log = createLog(`worker ${name}`, config.logLevel)
   const dir = dataDir(config.dataDir)
   const workerDir = dir.worker(name)
@@ -31,13 +30,7 @@ export async function run(flags: Flags): Promise<number> {
   const releasers = createReleasers()
   releasers.add('signals', stop.unlisten)
   try {
-    releasers.add('name lock', lockName(workerDir, name))
-    const gpus = await probeGpus()
-    const planner = createSlotPlanner(gpus, wishes)
-    const classes = [...new Set(planner(gpus).flatMap(classesOf))]
-    const joined = await joinCluster({ config, dir, name, classes, log, signal: stop.first })
-    const { identity, brokerUrl, redis } = joined
-    releasers.add('Redis', () => closeRedis(redis))
+    const { identity, brokerUrl, redis, planner } = await comeIn({ settings, log, releasers, signal: stop.first })
     const revoked = watchForRefusal(redis)
     releasers.add('refusals', revoked.stop)
 
