@@ -67,7 +67,7 @@ function withoutTheProject(masterUrl: string, login: string): Command[] {
     {
       title: 'With Docker (without an NVIDIA card, leave out --gpus all)',
       // Its own processes are to be told from those of the card's owner, who goes first: --pid.
-      command: `docker run -d --init --name sc-worker --restart unless-stopped --network host --pid host --gpus all -v sc-worker:/root/sc-worker node:24-bookworm sh -c '${once}; exec ~/sc-worker/sc-worker run'`
+      command: `docker run -d --name sc-worker --restart unless-stopped --network host --pid host --gpus all -v sc-worker:/root/sc-worker node:24-bookworm sh -c '${once}; exec ~/sc-worker/sc-worker run'`
     }
   ]
 }
