@@ -15,7 +15,11 @@ import { speechModel } from './speech-model.mjs'
  */
 export async function install({ dev = false, worker = false, workerFlags = [] } = {}) {
   const steps = worker
-    ? [nodePackages({ worker }), joinMaster(workerFlags), pythonPackages({ dev: false })]
+    ? [
+        nodePackages({ worker }),
+        ...(process.env.SC_BROKER ? [joinMaster(workerFlags)] : []),
+        pythonPackages({ dev: false })
+      ]
     : [
         nodePackages({ worker }),
         pythonPackages({ dev: false }),

@@ -30,7 +30,7 @@ test('bad usage and configuration end with 2 and one clear sentence', async () =
   ])
   expect(noMaster).toMatchObject({ exitCode: 2, stdout: '' })
   expect(noMaster.stderr).toBe(
-    `There is no master in ${folder}: start one there (pnpm start:master), or give --broker redis://….`
+    `There is no master in ${folder}: start one there (pnpm start:master), or give --broker as \`sc join\` on the machine of the master prints it.`
   )
   expect(noFlag).toMatchObject({ exitCode: 2, stderr: /unknown option '--frobnicate'/ })
   expect(badSlots).toMatchObject({ exitCode: 2, stderr: /--concurrency many/ })

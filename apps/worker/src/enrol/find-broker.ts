@@ -26,7 +26,7 @@ export function findLogin(config: Config, dir: DataDir, identity: Identity | und
   if (url) return { url, kind: 'ordinary' }
   throw new ScError(
     'SC_CONFIG',
-    `There is no master in ${resolve(dirname(dir.master))}: start one there (pnpm start:master), or give --broker redis://….`
+    `There is no master in ${resolve(dirname(dir.master))}: start one there (pnpm start:master), or give --broker as \`sc join\` on the machine of the master prints it.`
   )
 }
 
