@@ -10,7 +10,10 @@ import { dataDir } from '@sc/shared/data-dir.ts'
 import { type JobView, until } from '../cluster.ts'
 import { end, type TestTailnet } from './tailnet.ts'
 
-/** A master on one machine of a tailnet and workers on others, who join by its MagicDNS name. */
+/**
+ * A master on one machine of a tailnet, started before Tailscale is up there, and workers on others, who join by its
+ * MagicDNS name.
+ */
 export interface TailnetCluster {
   /** Asks the master; throws when the answer is none of 2xx. */
   json<T = Record<string, unknown>>(path: string, method?: string): Promise<T>
@@ -152,8 +155,11 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     }
   }
 
+  const mode = async () => (await json<{ mode: string }>('/api/cluster/info')).mode
+
   try {
-    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'tailscale'], {
+    await tailnet.stopDaemon(MASTER, 'SIGTERM')
+    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'auto'], {
       SC_PORT: `${HTTP_PORT}`
     })
     start(MASTER, 'test/tailnet/door.ts', [door, LOOPBACK, `${HTTP_PORT}`], {})
@@ -163,6 +169,9 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
       return await ready()
     })
     key = readFileSync(dataDir(join(folder, `data-${MASTER}`)).adminKey, 'utf8').trim()
+    if ((await mode()) !== 'local') throw new Error('the master found a tailnet before there was one')
+    await tailnet.startDaemon(MASTER)
+    await until('the master goes over to the tailnet', START_LIMIT_MS, async () => (await mode()) === 'tailscale')
   } catch (error) {
     await cluster.stop()
     throw error

@@ -15,8 +15,8 @@ import { buildPrograms, type Programs, whyNoTailnet } from './programs.ts'
 import { startTailnet, type TestTailnet } from './tailnet.ts'
 
 /**
- * `pnpm test:tailnet`: a master and two workers on a tailnet of their own in network namespaces of this machine; a third
- * joins; ports are scanned; links and daemons fail. `--quick` leaves the longest fault out, `--write` puts the times into `docs/faults.md`, `--require` makes a
+ * `pnpm test:tailnet`: a master, started before Tailscale is up, and two workers on a tailnet of their own in network
+ * namespaces of this machine; a third joins; ports are scanned; links and daemons fail. `--quick` leaves the longest fault out, `--write` puts the times into `docs/faults.md`, `--require` makes a
  * machine that cannot do it a failure, `--keep FOLDER` keeps the logs of a failure.
  */
 const { values } = parseArgs({
