@@ -38,6 +38,8 @@ export interface UnitView {
 }
 
 export const MASTER = 'master'
+/** Whose user the master lets in by its web pages. */
+export const MAY_LOG_IN = 'worker1'
 export const HTTP_PORT = 5080
 /** The master listens there, too; unlike its other address it does not end with tailscaled. */
 const LOOPBACK = '127.0.0.1'
@@ -160,7 +162,8 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
   try {
     await tailnet.stopDaemon(MASTER, 'SIGTERM')
     const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'auto'], {
-      SC_PORT: `${HTTP_PORT}`
+      SC_PORT: `${HTTP_PORT}`,
+      SC_TAILNET_LOGIN: await tailnet.loginName(MAY_LOG_IN)
     })
     start(MASTER, 'test/tailnet/door.ts', [door, LOOPBACK, `${HTTP_PORT}`], {})
     const ready = async () => (await ask('/readyz', 'GET').catch(() => null))?.status === 200

@@ -11,7 +11,7 @@ export interface Identity {
   readonly workerId: string | null
 }
 
-export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem'> {
+export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem' | 'letIn'> {
   /** Who holds the key; null: nobody, or not any more. */
   find(key: string): Promise<Identity | null>
   /** Who holds the session cookie of a browser; null: nobody. */
@@ -48,7 +48,8 @@ export async function createKeys(deps: {
     find: key => findKey(db, key),
     findSession: cookieHeader => (sessions.isValid(cookieHeader) ? admin : null),
     createLoginLink: sessions.createLoginLink,
-    redeem: sessions.redeem
+    redeem: sessions.redeem,
+    letIn: sessions.letIn
   }
 }
 

@@ -42,6 +42,8 @@ describe('a tailnet asked by its socket', () => {
       version: '1.102.3',
       tailnet: 'someone@example.com',
       selfIp: '100.64.0.1',
+      selfIps: ['100.64.0.1', 'fd7a:115c:a1e0::1'],
+      owner: 'someone@example.com',
       selfHostname: 'home.tailnet.example',
       keyExpiry: null,
       problems: [],
