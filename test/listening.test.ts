@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import { expect, test } from 'vitest'
-import { RUNNING, startLocalApi } from '../apps/master/test/cluster/local-api-server.ts'
+import { RUNNING, startLocalApi } from '../packages/shared/test/tailscale/local-api-server.ts'
 import { startCluster, until } from './cluster.ts'
 
 /** What listens in each mode, by trying to connect; another address of loopback stands for all that are not named. */

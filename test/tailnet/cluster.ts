@@ -1,4 +1,4 @@
-import type { ChildProcess, StdioOptions } from 'node:child_process'
+import type { ChildProcess, SpawnOptions, StdioOptions } from 'node:child_process'
 import { openAsBlob, openSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { basename, join } from 'node:path'
@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import { dataDir } from '@sc/shared/data-dir.ts'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import { type JobView, until } from '../cluster.ts'
 import { end, type TestTailnet } from './tailnet.ts'
 
@@ -21,6 +22,8 @@ export interface TailnetCluster {
   redisPort(): Promise<number>
   /** Pastes the line of `sc join` there; does not wait for what becomes of it. */
   startWorker(name: string): Promise<void>
+  /** What `sc-worker doctor` finds there. */
+  doctor(name: string): Promise<Finding[]>
   online(names: string[]): Promise<void>
   submit(path: string, fields: Record<string, string>): Promise<string>
   units(jobId: string): Promise<UnitView[]>
@@ -56,17 +59,15 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     return ['pipe', log, log]
   }
 
+  const envOf = (machine: string): Record<string, string> =>
+    childEnv({ SC_DATA_DIR: join(folder, `data-${machine}`), TS_SOCKET: tailnet.socket(machine) })
+
   /** A program of the project on a machine; it ends with us. */
   function start(machine: string, script: string, args: string[], env: Record<string, string>): ChildProcess {
     const child = tailnet.spawn(machine, process.execPath, [script, ...args], {
       cwd: REPO_DIR,
       stdio: stdio(machine),
-      env: childEnv({
-        LOG_LEVEL: 'debug',
-        SC_DATA_DIR: join(folder, `data-${machine}`),
-        TS_SOCKET: tailnet.socket(machine),
-        ...env
-      })
+      env: { LOG_LEVEL: 'debug', ...envOf(machine), ...env }
     })
     children.push(child)
     return child
@@ -124,6 +125,12 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
       const [, broker = ''] = / --broker (\S+)/.exec(command) ?? []
       const args = ['run', '--exit-with-parent', '--name', name, '--concurrency', '1']
       start(name, 'apps/worker/src/main.ts', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })
+    },
+    doctor: async name => {
+      const args = ['apps/worker/src/main.ts', 'doctor', '--json', '--name', name]
+      const options: SpawnOptions = { cwd: REPO_DIR, stdio: ['ignore', 'pipe', 'inherit'], env: envOf(name) }
+      const { stdout } = tailnet.spawn(name, process.execPath, args, options)
+      return JSON.parse(await text(stdout as Readable)).findings
     },
     online: async names => {
       await until(`${names.join(', ')} are online`, START_LIMIT_MS, async () => {

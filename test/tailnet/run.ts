@@ -61,6 +61,7 @@ try {
   const expected = await transcribe(cluster, path)
   await joinAnother(cluster, path, expected)
   await checkLogins(tailnet)
+  await checkDoctor(cluster)
   await checkPorts(tailnet, NEWCOMER, [])
   await checkPorts(tailnet, MASTER, [HTTP_PORT, await cluster.redisPort()])
   await doFaults(tailnet, cluster, path, expected)
@@ -114,6 +115,20 @@ async function checkLogins(tailnet: TestTailnet): Promise<void> {
     say(`${await tailnet.loginName(name)} logs in from ${name}: ${login} ${detail}`)
     if (`${login} ${info}` !== (name === MAY_LOG_IN ? '303 200' : '401 401'))
       broken.push(`logging in from ${name}: ${login} ${info} ${detail}`)
+  }
+}
+
+/** The way to the master, as a worker's doctor sees it. */
+async function checkDoctor(cluster: TailnetCluster): Promise<void> {
+  const findings = await cluster.doctor('worker1')
+  for (const [name, expected] of [
+    ['master: name', new RegExp(`^${MASTER}.${DOMAIN} is 100\\.`)],
+    ['master: path', /^direct over the tailnet, by 10\.213\.77\.10:/],
+    ['master: packet size', /^tailscale0 has MTU 1280; 8000 bytes go through/]
+  ] as const) {
+    const { status = 'missing', found = '' } = findings.find(({ check }) => check === name) ?? {}
+    say(`sc-worker doctor: ${status} ${name}: ${found}`)
+    if (status !== 'ok' || !expected.test(found)) broken.push(`sc-worker doctor: ${status} ${name}: ${found}`)
   }
 }
 

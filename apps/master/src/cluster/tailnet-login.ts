@@ -1,5 +1,5 @@
-import { isTailnetAddress } from '@sc/shared/doctor/tailnet-path.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { isTailnetAddress } from '@sc/shared/tailscale/address.ts'
 import type { Tailnet } from './tailnet.ts'
 import type { TailnetIdentity } from './tailscale/whois.ts'
 

@@ -7,12 +7,12 @@ import { createReleasers, type Releasers } from '@sc/shared/releasers.ts'
 import fastify from 'fastify'
 import pino from 'pino'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { RUNNING, startLocalApi } from '../../../../packages/shared/test/tailscale/local-api-server.ts'
 import { openReach, type ReachNow } from '../../src/cluster/reach.ts'
 import { openTailnet } from '../../src/cluster/tailnet.ts'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../src/embedded/redis.ts'
 import type { App } from '../../src/http/app-deps.ts'
 import { listen } from '../../src/http/listen.ts'
-import { RUNNING, startLocalApi } from './local-api-server.ts'
 
 /** A real Redis and a real HTTP server follow a tailnet; its addresses are other ones of loopback, which Linux has all. */
 const testOnLinux = test.runIf(process.platform === 'linux')

@@ -3,13 +3,13 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
+import { readPong } from '@sc/shared/tailscale/ping.ts'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { RUNNING, startLocalApi } from '../../../../packages/shared/test/tailscale/local-api-server.ts'
 import { openTailnet } from '../../src/cluster/tailnet.ts'
 import { keyWarning, watchKeyExpiry } from '../../src/cluster/tailscale/key-expiry.ts'
 import { setupState, stepsLeft } from '../../src/cluster/tailscale/next-step.ts'
-import { readPong } from '../../src/cluster/tailscale/ping.ts'
 import { NO_TAILNET } from '../../src/cluster/tailscale/status.ts'
-import { RUNNING, startLocalApi } from './local-api-server.ts'
 
 let folder: string
 let socket: string

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startLocalApi } from '../../../../packages/shared/test/tailscale/local-api-server.ts'
 import { createTailnetLogin } from '../../src/cluster/tailnet-login.ts'
-import { startLocalApi } from '../cluster/local-api-server.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
 /** `desk` is someone's, as is the master's own machine `home`; `attic` is tagged; `phone` is another user's. */

@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { childEnv } from '../config.ts'
 import { type Daemon, PING_LIMIT_MS, STATUS_LIMIT_MS } from './daemon.ts'
 import { readPong } from './ping.ts'
 
@@ -12,7 +13,13 @@ const PROGRAMS = ['tailscale', '/Applications/Tailscale.app/Contents/MacOS/Tails
 export function commandLine(): Daemon {
   async function run(args: string[], limitMs: number): Promise<string> {
     for (const program of PROGRAMS) {
-      const answer = await execa(program, args, { timeout: limitMs, reject: false, stdin: 'ignore' })
+      const answer = await execa(program, args, {
+        timeout: limitMs,
+        reject: false,
+        stdin: 'ignore',
+        env: childEnv(),
+        extendEnv: false
+      })
       if (answer.code !== 'ENOENT') return answer.stdout ?? ''
     }
     throw Object.assign(new Error('there is no tailscale command'), { code: 'ENOENT' })
