@@ -37,21 +37,21 @@ export async function openReach(deps: {
   const follows = config.mode === 'auto' || config.mode === 'tailscale'
   let current = resolveMode(config, await tailnet.status(), interfaces())
   let isUp = current.mode === 'tailscale'
-  let warned = ''
+  let said = ''
 
-  /** Once for each thing that is wrong, not at each look. */
-  function warn(text: string, error?: unknown): void {
-    if (text !== warned) log.warn({ err: error }, text)
-    warned = text
+  /** Once, not at each look. */
+  function say(level: 'info' | 'warn', text: string, error?: unknown): void {
+    if (text !== said) log[level]({ err: error }, text)
+    said = text
   }
 
   async function look({ move, moved }: Steps): Promise<void> {
     const [status, own] = [await tailnet.status(), interfaces()]
     const problem = whyNoTailnet(status, own)
     if (problem !== null) {
-      if (isUp) warn(`Other machines cannot reach this master: ${problem}`)
       isUp = false
-      return
+      if (current.mode === 'tailscale') return say('warn', `Other machines cannot reach this master: ${problem}`)
+      return say('info', `Only this machine reaches this master until Tailscale is up: ${problem}`)
     }
     const next = resolveMode(config, status, own)
     // Also when it is back as it was: a Redis that was started meanwhile does not listen there.
@@ -59,14 +59,16 @@ export async function openReach(deps: {
     try {
       await move(next)
     } catch (error) {
-      return warn(`Cannot listen on ${next.bind.join(' and ')} (trying again): ${(error as Error).message}`, error)
+      return say(
+        'warn',
+        `Cannot listen on ${next.bind.join(' and ')} (trying again): ${(error as Error).message}`,
+        error
+      )
     }
-    if (!isSame(next, current))
-      log.info({ mode: next.mode, bind: next.bind }, `Others reach this master at ${next.told}`)
-    else log.info(`Others reach this master again at ${next.told}`)
+    log.info({ mode: next.mode, bind: next.bind }, `Others reach this master at ${next.told}`)
     current = next
     isUp = true
-    warned = ''
+    said = ''
     await moved()
   }
 
