@@ -147,3 +147,9 @@ testOnLinux(
   },
   60_000
 )
+
+test('Redis starts without an address that this machine lacks just now', async () => {
+  const redis = await startEmbeddedRedis({ dataDir: folder, log, bind: [LOOPBACK, '203.0.113.7'] })
+  releasers.add('redis', redis.stop)
+  expect(await answers(LOOPBACK, Number(new URL(redis.url).port))).toBe(true)
+}, 60_000)
