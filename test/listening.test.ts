@@ -1,9 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
-import { networkInterfaces } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import { expect, test } from 'vitest'
+import { RUNNING, startLocalApi } from '../packages/shared/test/tailscale/local-api-server.ts'
 import { startCluster, until } from './cluster.ts'
 
 /** What listens in each mode, by trying to connect; another address of loopback stands for all that are not named. */
@@ -65,6 +67,39 @@ test.skipIf(house.length === 0)(
       await until('it is there', 10_000, async () => (await cluster.api('/readyz')).ok)
     } finally {
       await cluster.stop()
+    }
+  }
+)
+
+test.skipIf(house.length === 0)(
+  'mode auto: both also on the address in the tailnet, once Tailscale is up',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sc-tailscaled-'))
+    const socket = join(folder, 'socket')
+    // An address that this machine really has stands for that in the tailnet.
+    const [ip] = house as [string]
+    const self = { ...RUNNING.Self, DNSName: `${ip}.`, TailscaleIPs: [ip] }
+    const tailscale = await startLocalApi(socket, { ...RUNNING, BackendState: 'NeedsLogin', Self: self })
+    const cluster = await startCluster({ workers: 0, env: { SC_MODE: 'auto', TS_SOCKET: socket } })
+    const redis = connectRedis(readMasterFile(dataDir(join(cluster.folder, 'data')))?.redisUrl ?? '', { name: 'test' })
+    try {
+      const [httpPort, redisPort] = portsOf(cluster.folder)
+      const info = async () => await cluster.json<Record<string, string>>('/api/cluster/info')
+      expect(await info()).toMatchObject({ mode: 'local', masterUrl: cluster.url })
+      for (const port of [httpPort, redisPort]) expect(await open(port)).toEqual([LOOPBACK])
+      tailscale.status = { ...RUNNING, Self: self }
+      await until('the master goes over', 30_000, async () => (await info()).mode === 'tailscale')
+      for (const port of [httpPort, redisPort]) expect(await open(port)).toEqual([LOOPBACK, ip])
+      const masterUrl = `http://${ip}:${httpPort}`
+      expect(await info()).toMatchObject({ masterUrl, brokerUrl: `redis://${ip}:${redisPort}` })
+      await until('it is published', 10_000, async () => (await redis.hget('sc:master', 'httpUrl')) === masterUrl)
+      const { command } = await cluster.json<{ command: string }>('/api/cluster/join')
+      expect(command).toContain(`@${ip}:${redisPort}`)
+    } finally {
+      await closeRedis(redis)
+      await cluster.stop()
+      await tailscale.stop()
+      rmSync(folder, { recursive: true, force: true })
     }
   }
 )

@@ -45,7 +45,9 @@ it('loses nothing and does nothing twice', async () => {
   expect(await oldEnds).toEqual([1, null])
   cluster.workers.delete('worker-1')
   const log = await logOf('worker-1')
-  expect(log).toContain(`The master speaks protocol ${NEW} and this worker ${PROTOCOL_VERSION}: update this worker: in`)
+  expect(log).toContain(
+    `The master speaks protocol ${NEW} and this worker ${PROTOCOL_VERSION}: update this worker: stop it`
+  )
   let before = await unitsOf(cluster, jobId)
   await until('what the worker said last is counted', 30_000, async () => {
     before = await unitsOf(cluster, jobId)
@@ -54,6 +56,13 @@ it('loses nothing and does nothing twice', async () => {
   expect(before.some(({ status }) => status === 'DONE')).toBe(true)
   expect(before.some(({ status }) => status === 'QUEUED')).toBe(true)
 
+  await until('the job says for what it waits', 30_000, async () => {
+    const { waitingFor } = await cluster.json<{ waitingFor: string | null }>(`/api/jobs/${jobId}`)
+    return (
+      waitingFor?.endsWith(`protocol ${NEW}: worker-1 (protocol ${PROTOCOL_VERSION}) would serve it, update it`) ??
+      false
+    )
+  })
   await expect(cluster.startWorker('old-again')).rejects.toThrow(/update this worker/)
   cluster.workers.delete('old-again')
   await cluster.startWorker('worker-1', [], {}, ofNewRelease)

@@ -1,4 +1,4 @@
-import type { ChildProcess, StdioOptions } from 'node:child_process'
+import type { ChildProcess, SpawnOptions, StdioOptions } from 'node:child_process'
 import { openAsBlob, openSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { basename, join } from 'node:path'
@@ -7,10 +7,14 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import { dataDir } from '@sc/shared/data-dir.ts'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import { type JobView, until } from '../cluster.ts'
 import { end, type TestTailnet } from './tailnet.ts'
 
-/** A master on one machine of a tailnet and workers on others, who join by its MagicDNS name. */
+/**
+ * A master on one machine of a tailnet, started before Tailscale is up there, and workers on others, who join by its
+ * MagicDNS name.
+ */
 export interface TailnetCluster {
   /** Asks the master; throws when the answer is none of 2xx. */
   json<T = Record<string, unknown>>(path: string, method?: string): Promise<T>
@@ -18,6 +22,8 @@ export interface TailnetCluster {
   redisPort(): Promise<number>
   /** Pastes the line of `sc join` there; does not wait for what becomes of it. */
   startWorker(name: string): Promise<void>
+  /** What `sc-worker doctor` finds there. */
+  doctor(name: string): Promise<Finding[]>
   online(names: string[]): Promise<void>
   submit(path: string, fields: Record<string, string>): Promise<string>
   units(jobId: string): Promise<UnitView[]>
@@ -35,6 +41,8 @@ export interface UnitView {
 }
 
 export const MASTER = 'master'
+/** Whose user the master lets in by its web pages. */
+export const MAY_LOG_IN = 'worker1'
 export const HTTP_PORT = 5080
 /** The master listens there, too; unlike its other address it does not end with tailscaled. */
 const LOOPBACK = '127.0.0.1'
@@ -51,17 +59,15 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     return ['pipe', log, log]
   }
 
+  const envOf = (machine: string): Record<string, string> =>
+    childEnv({ SC_DATA_DIR: join(folder, `data-${machine}`), TS_SOCKET: tailnet.socket(machine) })
+
   /** A program of the project on a machine; it ends with us. */
   function start(machine: string, script: string, args: string[], env: Record<string, string>): ChildProcess {
     const child = tailnet.spawn(machine, process.execPath, [script, ...args], {
       cwd: REPO_DIR,
       stdio: stdio(machine),
-      env: childEnv({
-        LOG_LEVEL: 'debug',
-        SC_DATA_DIR: join(folder, `data-${machine}`),
-        TS_SOCKET: tailnet.socket(machine),
-        ...env
-      })
+      env: { LOG_LEVEL: 'debug', ...envOf(machine), ...env }
     })
     children.push(child)
     return child
@@ -120,6 +126,12 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
       const args = ['run', '--exit-with-parent', '--name', name, '--concurrency', '1']
       start(name, 'apps/worker/src/main.ts', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })
     },
+    doctor: async name => {
+      const args = ['apps/worker/src/main.ts', 'doctor', '--json', '--name', name]
+      const options: SpawnOptions = { cwd: REPO_DIR, stdio: ['ignore', 'pipe', 'inherit'], env: envOf(name) }
+      const { stdout } = tailnet.spawn(name, process.execPath, args, options)
+      return JSON.parse(await text(stdout as Readable)).findings
+    },
     online: async names => {
       await until(`${names.join(', ')} are online`, START_LIMIT_MS, async () => {
         const rows = await workers()
@@ -152,9 +164,13 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     }
   }
 
+  const mode = async () => (await json<{ mode: string }>('/api/cluster/info')).mode
+
   try {
-    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'tailscale'], {
-      SC_PORT: `${HTTP_PORT}`
+    await tailnet.stopDaemon(MASTER, 'SIGTERM')
+    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'auto'], {
+      SC_PORT: `${HTTP_PORT}`,
+      SC_TAILNET_LOGIN: await tailnet.loginName(MAY_LOG_IN)
     })
     start(MASTER, 'test/tailnet/door.ts', [door, LOOPBACK, `${HTTP_PORT}`], {})
     const ready = async () => (await ask('/readyz', 'GET').catch(() => null))?.status === 200
@@ -163,6 +179,9 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
       return await ready()
     })
     key = readFileSync(dataDir(join(folder, `data-${MASTER}`)).adminKey, 'utf8').trim()
+    if ((await mode()) !== 'local') throw new Error('the master found a tailnet before there was one')
+    await tailnet.startDaemon(MASTER)
+    await until('the master goes over to the tailnet', START_LIMIT_MS, async () => (await mode()) === 'tailscale')
   } catch (error) {
     await cluster.stop()
     throw error

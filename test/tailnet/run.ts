@@ -8,16 +8,17 @@ import { REPO_DIR } from '@sc/shared/config.ts'
 import { writeFaults } from '../../chaos/faults-page.ts'
 import { joinSamples } from '../audio.ts'
 import { until } from '../cluster.ts'
-import { HTTP_PORT, MASTER, startTailnetCluster, type TailnetCluster } from './cluster.ts'
+import { HTTP_PORT, MASTER, MAY_LOG_IN, startTailnetCluster, type TailnetCluster } from './cluster.ts'
 import { TAILNET_FAULTS } from './faults.ts'
-import { netnsOf, removeNamespaces } from './namespaces.ts'
+import { DOMAIN, netnsOf, removeNamespaces } from './namespaces.ts'
 import { buildPrograms, type Programs, whyNoTailnet } from './programs.ts'
 import { startTailnet, type TestTailnet } from './tailnet.ts'
 
 /**
- * `pnpm test:tailnet`: a master and two workers on a tailnet of their own in network namespaces of this machine; a third
- * joins; ports are scanned; links and daemons fail. `--quick` leaves the longest fault out, `--write` puts the times into `docs/faults.md`, `--require` makes a
- * machine that cannot do it a failure, `--keep FOLDER` keeps the logs of a failure.
+ * `pnpm test:tailnet`: a master, started before Tailscale is up, and two workers on a tailnet of their own in network
+ * namespaces of this machine; a third joins; users log in; ports are scanned; links and daemons fail. `--quick` leaves
+ * the longest fault out, `--write` puts the times into `docs/faults.md`, `--require` makes a machine that cannot do it a
+ * failure, `--keep FOLDER` keeps the logs of a failure.
  */
 const { values } = parseArgs({
   options: {
@@ -59,6 +60,8 @@ try {
   const { path } = await joinSamples(AUDIO_SECONDS, folder)
   const expected = await transcribe(cluster, path)
   await joinAnother(cluster, path, expected)
+  await checkLogins(tailnet)
+  await checkDoctor(cluster)
   await checkPorts(tailnet, NEWCOMER, [])
   await checkPorts(tailnet, MASTER, [HTTP_PORT, await cluster.redisPort()])
   await doFaults(tailnet, cluster, path, expected)
@@ -100,6 +103,33 @@ async function joinAnother(cluster: TailnetCluster, path: string, expected: stri
   joins.push(seconds)
   say(`a new worker had done its first unit ${seconds} s after its line was pasted`)
   if ((await transcribe(cluster, path, jobId)) !== expected) broken.push('joining: another text')
+}
+
+/** Who gets a session by whose machine they ask from. */
+async function checkLogins(tailnet: TestTailnet): Promise<void> {
+  const url = `http://${MASTER}.${DOMAIN}:${HTTP_PORT}`
+  for (const name of [MAY_LOG_IN, 'worker2', MASTER]) {
+    const command = ['netns', 'exec', netnsOf(name), process.execPath, 'test/tailnet/login.ts', url]
+    const { stdout } = await promisify(execFile)('ip', command, { cwd: REPO_DIR })
+    const { login, info, detail } = JSON.parse(stdout) as { login: number; info: number; detail: string }
+    say(`${await tailnet.loginName(name)} logs in from ${name}: ${login} ${detail}`)
+    if (`${login} ${info}` !== (name === MAY_LOG_IN ? '303 200' : '401 401'))
+      broken.push(`logging in from ${name}: ${login} ${info} ${detail}`)
+  }
+}
+
+/** The way to the master, as a worker's doctor sees it. */
+async function checkDoctor(cluster: TailnetCluster): Promise<void> {
+  const findings = await cluster.doctor('worker1')
+  for (const [name, expected] of [
+    ['master: name', new RegExp(`^${MASTER}.${DOMAIN} is 100\\.`)],
+    ['master: path', /^direct over the tailnet, by 10\.213\.77\.10:/],
+    ['master: packet size', /^tailscale0 has MTU 1280; 8000 bytes go through/]
+  ] as const) {
+    const { status = 'missing', found = '' } = findings.find(({ check }) => check === name) ?? {}
+    say(`sc-worker doctor: ${status} ${name}: ${found}`)
+    if (status !== 'ok' || !expected.test(found)) broken.push(`sc-worker doctor: ${status} ${name}: ${found}`)
+  }
 }
 
 /** What another machine of the tailnet finds open, but for the port that tailscaled itself has there. */

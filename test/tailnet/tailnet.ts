@@ -32,6 +32,8 @@ export interface TestTailnet {
   spawn(name: string, program: string, args: string[], options: SpawnOptions): ChildProcess
   /** The tailscale command of that machine; its output. */
   tailscale(name: string, ...args: string[]): Promise<string>
+  /** Whose machine it is: each is another user's. */
+  loginName(name: string): Promise<string>
   startDaemon(name: string): Promise<void>
   stopDaemon(name: string, signal: NodeJS.Signals): Promise<void>
   hinder(name: string, how: Hindrance, yes: boolean): void
@@ -57,6 +59,10 @@ export async function startTailnet(names: string[], programs: Programs, folder: 
     tailscale: async (name, ...args) => {
       const command = [programs.tailscale, `--socket=${tailnet.socket(name)}`, ...args]
       return (await run('ip', ['netns', 'exec', netnsOf(name), ...command], { timeout: 20_000 })).stdout
+    },
+    loginName: async name => {
+      const { Self, User } = JSON.parse(await tailnet.tailscale(name, 'status', '--json', '--peers=false'))
+      return User[Self.UserID].LoginName
     },
     startDaemon: async name => {
       daemons.set(name, spawnDaemon(name))

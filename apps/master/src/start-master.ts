@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { hostname, networkInterfaces } from 'node:os'
+import { hostname } from 'node:os'
 import { openBlobs } from '@sc/shared/blobs/open-blobs.ts'
 import type { Config } from '@sc/shared/config.ts'
 import { dataDir, removeMasterFile, writeMasterFile } from '@sc/shared/data-dir.ts'
@@ -11,10 +11,10 @@ import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
 import { startAccess } from './cluster/access.ts'
 import { startEnrolling } from './cluster/enrol.ts'
-import type { Place } from './cluster/join-command.ts'
-import { httpUrlOf, isEverywhere, placeOf, resolveMode } from './cluster/modes.ts'
+import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
+import { openReach } from './cluster/reach.ts'
 import { startRoom } from './cluster/room.ts'
 import { slotsOn } from './cluster/slots-for.ts'
 import { openTailnet } from './cluster/tailnet.ts'
@@ -23,10 +23,10 @@ import { createTaskRegistry } from './cluster/task-registry.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate } from './database/migrate.ts'
 import { startEmbeddedPostgres } from './embedded/postgres.ts'
-import { startEmbeddedRedis } from './embedded/redis.ts'
+import { type EmbeddedServer, startEmbeddedRedis } from './embedded/redis.ts'
 import { buildApp } from './http/build-app.ts'
 import { createKeys } from './http/keys.ts'
-import { listen } from './http/listen.ts'
+import { type Listening, listen } from './http/listen.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
 import { toDefinition } from './jobs/defined-job.ts'
 import { startEngine } from './jobs/engine.ts'
@@ -44,6 +44,8 @@ export interface RunningMaster {
   loginUrl: string
 }
 
+type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[] }) => Promise<S>
+
 /** A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first. */
 export async function startMaster(config: Config, log: Logger, releasers: Releasers): Promise<RunningMaster> {
   const dir = dataDir(config.dataDir)
@@ -52,16 +54,18 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const ffmpegPath = await findFfmpeg()
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
-  const reach = resolveMode(config, await tailnet.status(), networkInterfaces())
-  const [redisUrl, databaseUrl] = await Promise.all([
-    config.redisUrl ?? startEmbedded(startEmbeddedRedis, 'redis'),
-    config.databaseUrl ?? startEmbedded(startEmbeddedPostgres, 'postgres')
+  const reach = await openReach({ config, tailnet, log })
+  const [redisServer, postgresServer] = await Promise.all([
+    config.redisUrl === undefined ? startEmbedded(startEmbeddedRedis, 'redis') : null,
+    config.databaseUrl === undefined ? startEmbedded(startEmbeddedPostgres, 'postgres') : null
   ])
+  const redisUrl = redisServer?.url ?? (config.redisUrl as string)
+  const databaseUrl = postgresServer?.url ?? (config.databaseUrl as string)
 
-  async function startEmbedded(start: typeof startEmbeddedRedis, name: string): Promise<string> {
-    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.bind })
+  async function startEmbedded<S extends EmbeddedServer>(start: StartEmbedded<S>, name: string): Promise<S> {
+    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.now().bind })
     releasers.add(name, () => server.stop())
-    return server.url
+    return server
   }
 
   await migrate(databaseUrl)
@@ -129,14 +133,15 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   releasers.add('key expiry', () => keyExpiry.stop())
 
   const keys = await createKeys({ db, dataDir: dir, adminKey: config.adminKey })
-  let place: Place | undefined
+  let listening: Listening | undefined
+  const place = () => {
+    if (!listening) throw new ScError('SC_UNAVAILABLE', 'The master does not listen yet.')
+    return placeOf(reach.now(), redisUrl, listening.port, redisServer !== null)
+  }
   const app = await buildApp({
     config,
     access,
-    place: () => {
-      if (!place) throw new ScError('SC_UNAVAILABLE', 'The master does not listen yet.')
-      return place
-    },
+    place,
     db,
     redis,
     blobs,
@@ -155,13 +160,23 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     cancel: engine.cancel,
     retry: engine.retry
   })
-  const port = await listen(app, reach.httpBind, config.port, releasers)
-  place = placeOf(reach, redisUrl, port, config.redisUrl === undefined)
-  const localHost = reach.httpBind.some(isEverywhere) ? '127.0.0.1' : (reach.httpBind[0] as string)
+  const { httpBind } = reach.now()
+  listening = await listen(app, httpBind, config.port, releasers)
+  const { port, moveTo } = listening
+  const localHost = httpBind.some(isEverywhere) ? '127.0.0.1' : (httpBind[0] as string)
   const httpUrl = httpUrlOf(localHost, port)
 
-  const publishing = startPublishing({ redis, httpUrl: place.masterUrl, localUrl: httpUrl, version: VERSION, log })
+  const told = () => place().masterUrl
+  const publishing = startPublishing({ redis, httpUrl: told, localUrl: httpUrl, version: VERSION, log })
   releasers.add('publishing', () => publishing.stop())
+  const following = reach.follow({
+    move: async next => {
+      await redisServer?.moveTo(next.bind)
+      await moveTo(next.httpBind)
+    },
+    moved: publishing.again
+  })
+  releasers.add('following the tailnet', () => following.stop())
   const loginUrl = keys.createLoginLink(httpUrl)
   writeMasterFile(dir, { redisUrl, httpUrl, pid: process.pid, loginUrl })
   releasers.add('master file', () => removeMasterFile(dir))

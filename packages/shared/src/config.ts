@@ -32,6 +32,13 @@ const connectionString = z.string().regex(/UseDevelopmentStorage=true|AccountNam
   error: 'expected an Azure storage connection string with AccountName=…'
 })
 
+const loginNames = z
+  .string()
+  .transform(text => text.split(',').map(name => name.trim()))
+  .refine(names => names.every(name => name === 'owner' || /^[^@\s]+@[^@\s]+$/.test(name)), {
+    error: 'expected login names of Tailscale such as ann@example.com, or owner, with commas between'
+  })
+
 const VARIABLES = {
   SC_DATA_DIR: z.string().default('./data'),
   SC_HOST: z.string().optional(),
@@ -52,6 +59,7 @@ const VARIABLES = {
   SC_BROKER: url('redis', 'rediss').optional(),
   SC_MASTER_URL: url('http', 'https').optional(),
   TS_SOCKET: z.string().optional(),
+  SC_TAILNET_LOGIN: loginNames.default([]),
   LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info')
 } as const
 
@@ -88,6 +96,8 @@ export interface Config {
   readonly masterUrl: string | undefined
   /** Where tailscaled listens; undefined: where it does by default. */
   readonly tailscaleSocket: string | undefined
+  /** Users of this tailnet who are let in without the login link, by login name; `owner`: whose machine this is. */
+  readonly tailnetLogin: readonly string[]
   readonly logLevel: z.infer<typeof VARIABLES.LOG_LEVEL>
 }
 
@@ -130,6 +140,7 @@ export function parseConfig(
     broker: value.SC_BROKER,
     masterUrl: value.SC_MASTER_URL,
     tailscaleSocket: value.TS_SOCKET,
+    tailnetLogin: value.SC_TAILNET_LOGIN,
     logLevel: value.LOG_LEVEL
   })
 }

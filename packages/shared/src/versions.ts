@@ -7,7 +7,7 @@ export function isNewer(version: string, than: string): boolean {
 
 /** What to do on the machine whose side is the older. */
 export const HOW_TO_UPDATE =
-  'in its folder `git pull`, then `node bootstrap/install.mjs`; then stop it with Ctrl-C (what runs may finish) and start it again'
+  'stop it with Ctrl-C (what runs may finish); in a checkout `git pull` and `node bootstrap/install.mjs`, then start it again; where the line of `sc join` installed it, paste a new one'
 
 function numbersOf(version: string): number[] {
   const parts = version.split(/[.+-]/).slice(0, 3)

@@ -52,6 +52,14 @@ test('a misspelt SC_ name is an error that names the nearest one; other names ar
   expect(parseConfig({ SCX_PROT: '1', PORT: '9' }).port).toBe(5080)
 })
 
+test('who may log in from the tailnet is a list of login names, or the owner', () => {
+  expect(parseConfig({}).tailnetLogin).toEqual([])
+  const names = ['ann@example.com', 'ben@github', 'owner']
+  expect(parseConfig({ SC_TAILNET_LOGIN: 'ann@example.com, ben@github,owner' }).tailnetLogin).toEqual(names)
+  for (const slip of ['onwer', 'ann', '*', 'ann@example.com ben@example.com', 'ann@example.com,', 'tagged-devices'])
+    expect(problems({ SC_TAILNET_LOGIN: slip })).toContain('SC_TAILNET_LOGIN: expected login names')
+})
+
 test('flags win over the environment and empty values count as not set', () => {
   expect(parseConfig({ SC_PORT: '6000', SC_HOST: '' }, { SC_PORT: '7000' })).toMatchObject({
     port: 7000,

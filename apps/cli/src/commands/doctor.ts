@@ -31,7 +31,7 @@ export async function doctor({ config, keyFile, json, signal }: DoctorOptions): 
   const { url } = address
   const target = targetOf('master', url)
   const client = createMasterClient(address)
-  await report.run([...checkReach(target), ...checkPath(target, url)])
+  await report.run([...checkReach(target), ...checkPath(target, url, config.tailscaleSocket)])
   const access = await checkAccess(client, signal)
   await report.run(access.checks)
   if (access.isIn)

@@ -13,7 +13,7 @@ import { addressOfThis } from './own-address.ts'
  * | `local`     | nowhere                       | `127.0.0.1`                  |
  * | `lan`       | the address in the house      | the same                     |
  * | `tailscale` | the address in the tailnet    | the name there (MagicDNS)    |
- * | `auto`      | `tailscale` where it is up and has an interface, else `local` |             |
+ * | `auto`      | `tailscale` when it is up and has an interface, till then `local` |             |
  */
 export interface Reach {
   mode: 'local' | 'lan' | 'tailscale'
@@ -68,7 +68,8 @@ function networkOf(
   return { mode: 'local', bind: [LOOPBACK], told: LOOPBACK }
 }
 
-function whyNoTailnet({ installed, running, selfIp }: TailnetPlace, interfaces: Interfaces): string | null {
+/** What is missing for listening in the tailnet; null: nothing. */
+export function whyNoTailnet({ installed, running, selfIp }: TailnetPlace, interfaces: Interfaces): string | null {
   if (!installed) return 'Tailscale is not installed on this machine; get it from https://tailscale.com/download.'
   if (!running || selfIp === null) return 'Tailscale is not up on this machine; run `tailscale up`.'
   const own = Object.values(interfaces).flatMap(addresses => addresses ?? [])

@@ -5,31 +5,37 @@ import type { Logger } from 'pino'
 
 const EVERY_MS = 5_000
 
+export interface Publishing {
+  /** At once, as `httpUrl` is another. */
+  again(): Promise<void>
+  stop(): Promise<void>
+}
+
 /** Tells workers where the master's HTTP is and which protocol it speaks, again and again: Redis may lose it. */
 export function startPublishing(deps: {
   redis: Redis
-  httpUrl: string
+  httpUrl(): string
   localUrl: string
   version: string
   log: Logger
-}): {
-  stop(): Promise<void>
-} {
+}): Publishing {
+  const { redis, httpUrl, localUrl, version, log } = deps
   const stopping = new AbortController()
+
+  async function publish(): Promise<void> {
+    await redis
+      .hset(MASTER_KEY, { httpUrl: httpUrl(), localUrl, protocol: PROTOCOL_VERSION, version })
+      .catch(error => log.debug({ err: error }, 'publishing the master address failed; trying again'))
+  }
+
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      await deps.redis
-        .hset(MASTER_KEY, {
-          httpUrl: deps.httpUrl,
-          localUrl: deps.localUrl,
-          protocol: PROTOCOL_VERSION,
-          version: deps.version
-        })
-        .catch(error => deps.log.debug({ err: error }, 'publishing the master address failed; trying again'))
+      await publish()
       await pause(EVERY_MS, stopping.signal)
     }
   })()
   return {
+    again: publish,
     stop: async () => {
       stopping.abort()
       await running

@@ -1,9 +1,7 @@
 import { ScError } from '@sc/shared/errors.ts'
+import { openTailscale } from '@sc/shared/tailscale/ask.ts'
+import { failedPing, type TailnetPing, toPing } from '@sc/shared/tailscale/ping.ts'
 import type { Logger } from 'pino'
-import { commandLine } from './tailscale/command-line.ts'
-import type { Daemon } from './tailscale/daemon.ts'
-import { isMissing, isRefused, localApi, usualSockets } from './tailscale/local-api.ts'
-import { failedPing, type TailnetPing, toPing } from './tailscale/ping.ts'
 import { findPeer, NO_TAILNET, type TailnetPeer, type TailnetStatus, toStatus } from './tailscale/status.ts'
 import { type TailnetIdentity, toIdentity } from './tailscale/whois.ts'
 
@@ -24,26 +22,11 @@ export interface Tailnet {
 /** Asked by each look at the dashboard: a question every time would be too many. */
 const KEPT_MS = 2_000
 
-/** `socket` is the only way then; else `sockets` are tried, and the command after them. */
+/** `socket` and `sockets` as in `openTailscale`. */
 export function openTailnet(deps: { socket?: string | undefined; sockets?: string[]; log: Logger }): Tailnet {
-  const { socket, sockets = usualSockets(), log } = deps
-  const daemons = socket ? [localApi(socket)] : [...sockets.map(localApi), commandLine()]
+  const { log } = deps
+  const ask = openTailscale(deps)
   let kept: { status: Promise<TailnetStatus>; untilMs: number } | undefined
-
-  /** The answer of the first way that leads to a daemon; undefined: this machine has no Tailscale. */
-  async function ask<T>(question: (daemon: Daemon) => Promise<T>): Promise<T | undefined> {
-    let refused: unknown
-    for (const daemon of daemons) {
-      try {
-        return await question(daemon)
-      } catch (error) {
-        if (isRefused(error)) refused = error
-        else if (!isMissing(error)) throw error
-      }
-    }
-    if (refused) throw refused
-    return undefined
-  }
 
   async function read(): Promise<TailnetStatus> {
     try {

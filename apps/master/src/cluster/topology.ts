@@ -1,6 +1,6 @@
+import type { TailnetPing } from '@sc/shared/tailscale/ping.ts'
 import type { WorkerRow } from './presence.ts'
 import type { Tailnet } from './tailnet.ts'
-import type { TailnetPing } from './tailscale/ping.ts'
 import type { TailnetPeer, TailnetStatus } from './tailscale/status.ts'
 
 export interface TopologyNode {

@@ -15,10 +15,16 @@ import { superviseServer } from './supervise.ts'
 
 /** The first whose users can be let read a key and not write it. */
 const OLDEST = [7, 0] as const
+const LOOPBACK = '127.0.0.1'
 
 export interface EmbeddedServer {
   url: string
   stop(): Promise<void>
+}
+
+export interface EmbeddedRedis extends EmbeddedServer {
+  /** From now on listens on loopback and these. Rejects when it cannot: then on those of before. */
+  moveTo(bind: string[]): Promise<void>
 }
 
 /**
@@ -31,8 +37,8 @@ export async function startEmbeddedRedis(options: {
   log: Logger
   bind?: string[]
   signal?: AbortSignal
-}): Promise<EmbeddedServer> {
-  const addresses = new Set(['127.0.0.1', ...(options.bind ?? [])])
+}): Promise<EmbeddedRedis> {
+  let bind = bindOf(options.bind ?? [])
   const folder = dataDir(options.dataDir).redis
   const data = join(folder, 'data')
   const configFile = join(folder, 'redis.conf')
@@ -52,7 +58,7 @@ export async function startEmbeddedRedis(options: {
       },
       async command() {
         // In a file, not in the arguments: every user of the machine can read those.
-        writePrivateFile(configFile, configuration(settings, data, usersFile(folder), [...addresses]))
+        writePrivateFile(configFile, configuration(settings, data, usersFile(folder), bind))
         return { program: settings.program ?? '', args: [configFile], env: childEnv(), cwd: folder }
       },
       answers: (pid, signal) => answersAs(pid, urlOf(settings), signal),
@@ -70,7 +76,28 @@ export async function startEmbeddedRedis(options: {
     options.log,
     options.signal
   )
-  return { url: urlOf(settings), stop: server.stop }
+  const url = urlOf(settings)
+  return {
+    url,
+    stop: server.stop,
+    moveTo: async addresses => {
+      const next = bindOf(addresses)
+      const redis = connectRedis(url, { name: 'sc-bind' })
+      try {
+        await waitForRedis(redis)
+        await redis.config('SET', 'bind', next)
+      } finally {
+        await closeRedis(redis)
+      }
+      bind = next
+    }
+  }
+}
+
+/** An address that this machine lacks just now, as while Tailscale is down, does not keep Redis from starting: `-`. */
+function bindOf(addresses: string[]): string {
+  const others = new Set(addresses.filter(address => address !== LOOPBACK))
+  return [LOOPBACK, ...[...others].map(address => `-${address}`)].join(' ')
 }
 
 function urlOf({ port, password }: Settings): string {
@@ -78,12 +105,12 @@ function urlOf({ port, password }: Settings): string {
 }
 
 /** A quarter of the memory, within reason: units are references, so 256 MB already hold some 100,000 of them. */
-function configuration({ port }: Settings, data: string, users: string, addresses: string[]): string {
+function configuration({ port }: Settings, data: string, users: string, bind: string): string {
   const quoted = (path: string): string => `"${path.replace(/["\\]/g, '\\$&')}"`
   const megabyte = 1024 * 1024
   const maxMemory = Math.round(Math.min(Math.max(totalmem() / 4, 256 * megabyte), 2048 * megabyte))
   return [
-    `bind ${addresses.join(' ')}`,
+    `bind ${bind}`,
     `port ${port}`,
     `aclfile ${quoted(users)}`,
     'protected-mode yes',

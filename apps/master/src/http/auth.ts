@@ -108,7 +108,7 @@ function readBearer(header: string | undefined): string | null {
 }
 
 /** `SameSite=Strict` already keeps the cookie from other sites; a page on another port of this host is the same site. */
-function isSameOrigin(request: FastifyRequest): boolean {
+export function isSameOrigin(request: FastifyRequest): boolean {
   const { origin, 'sec-fetch-site': site } = request.headers
   const isRead = request.method === 'GET' || request.method === 'HEAD'
   if (site !== undefined && site !== 'same-origin' && !(site === 'none' && isRead)) return false

@@ -12,7 +12,7 @@ export interface Identity {
   readonly workerId: string | null
 }
 
-export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem'> {
+export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem' | 'letIn'> {
   /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. */
   find(key: string): Promise<Identity | null>
   /** Who holds the session cookie of a browser; null: nobody. */
@@ -53,7 +53,8 @@ export async function createKeys(deps: {
     find: async key => (await findKey(db, key)) ?? (await findCode(db, key)),
     findSession: cookieHeader => (sessions.isValid(cookieHeader) ? admin : null),
     createLoginLink: sessions.createLoginLink,
-    redeem: sessions.redeem
+    redeem: sessions.redeem,
+    letIn: sessions.letIn
   }
 }
 

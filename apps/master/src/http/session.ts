@@ -10,11 +10,14 @@ export interface Sessions {
   createLoginLink(httpUrl: string): string
   /** The cookie's `Set-Cookie` header, or null when the code is not one, or used, or too old. */
   redeem(code: string, secure: boolean): string | null
+  /** The same for somebody who is known otherwise, for a day: they can come again, and may by then not be let in. */
+  letIn(secure: boolean): string
   isValid(cookieHeader: string | undefined): boolean
 }
 
 const CODE_LIFE_MS = 24 * 3600_000
-const SESSION_SECONDS = 30 * 24 * 3600
+const DAY_SECONDS = 24 * 3600
+const SESSION_SECONDS = 30 * DAY_SECONDS
 
 export function createSessions(adminKey: string, now: () => number = Date.now): Sessions {
   const secret = Buffer.from(hkdfSync('sha256', adminKey, '', 'semantics-cluster session cookie', 32))
@@ -24,6 +27,12 @@ export function createSessions(adminKey: string, now: () => number = Date.now): 
 
   function sign(text: string): string {
     return createHmac('sha256', secret).update(text).digest('base64url')
+  }
+
+  function cookieFor(seconds: number, secure: boolean): string {
+    const content = `${Math.floor(now() / 1000) + seconds}.${randomBytes(12).toString('base64url')}`
+    const attributes = `Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
+    return `${cookieName}=${content}.${sign(content)}; ${attributes}`
   }
 
   return {
@@ -36,10 +45,9 @@ export function createSessions(adminKey: string, now: () => number = Date.now): 
       const endsAtMs = codes.get(code)
       codes.delete(code)
       if (endsAtMs === undefined || endsAtMs < now()) return null
-      const content = `${Math.floor(now() / 1000) + SESSION_SECONDS}.${randomBytes(12).toString('base64url')}`
-      const attributes = `Path=/; Max-Age=${SESSION_SECONDS}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
-      return `${cookieName}=${content}.${sign(content)}; ${attributes}`
+      return cookieFor(SESSION_SECONDS, secure)
     },
+    letIn: secure => cookieFor(DAY_SECONDS, secure),
     isValid: cookieHeader => {
       const cookie = readCookie(cookieHeader, cookieName)
       const [endsAt, nonce, signature] = cookie?.split('.') ?? []

@@ -1,8 +1,11 @@
 import { classesOfGpu, isGpuClass, LLM, parseQueue, vramOf } from '@sc/shared/capability.ts'
+import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import type { WorkerRow } from '../cluster/presence.ts'
 
 /** No worker that takes units serves a queue: what is missing, what there is instead, and whether it could ever be. */
 export function waitingForWorker(queue: string, workers: WorkerRow[]): string {
+  const serving = workers.filter(({ queues }) => queues.includes(queue))
+  if (serving.length > 0 && serving.every(isOfOtherProtocol)) return waitingForUpdate(serving)
   const draining = workers.filter(({ status, queues }) => status === 'draining' && queues.includes(queue))
   if (draining.length > 0) return `waits for a worker: ${draining.map(({ name }) => name).join(', ')} is draining`
   const { base, feature } = parseQueue(queue)
@@ -13,6 +16,16 @@ export function waitingForWorker(queue: string, workers: WorkerRow[]): string {
     (base === LLM && waitingForLlm(workers)) ||
     waitingForAny(queue, workers)
   )
+}
+
+/** As of its last word: one of another protocol that asks to be let in is refused, and nothing is kept of it. */
+const isOfOtherProtocol = ({ protocol }: WorkerRow): boolean => protocol !== PROTOCOL_VERSION
+
+function waitingForUpdate(workers: WorkerRow[]): string {
+  const each = workers.map(({ name, protocol }) => `${name} (protocol ${protocol})`).join(', ')
+  const isNewer = workers.some(({ protocol }) => protocol > PROTOCOL_VERSION)
+  const what = isNewer ? 'update the master' : `update ${workers.length === 1 ? 'it' : 'one of them'}`
+  return `waits for a worker that speaks the master's protocol ${PROTOCOL_VERSION}: ${each} would serve it, ${what}`
 }
 
 /** Null: one of those that have the task is there. */

@@ -3,13 +3,13 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
+import { readPong } from '@sc/shared/tailscale/ping.ts'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { RUNNING, startLocalApi } from '../../../../packages/shared/test/tailscale/local-api-server.ts'
 import { openTailnet } from '../../src/cluster/tailnet.ts'
 import { keyWarning, watchKeyExpiry } from '../../src/cluster/tailscale/key-expiry.ts'
 import { setupState, stepsLeft } from '../../src/cluster/tailscale/next-step.ts'
-import { readPong } from '../../src/cluster/tailscale/ping.ts'
 import { NO_TAILNET } from '../../src/cluster/tailscale/status.ts'
-import { RUNNING, startLocalApi } from './local-api-server.ts'
 
 let folder: string
 let socket: string
@@ -42,6 +42,8 @@ describe('a tailnet asked by its socket', () => {
       version: '1.102.3',
       tailnet: 'someone@example.com',
       selfIp: '100.64.0.1',
+      selfIps: ['100.64.0.1', 'fd7a:115c:a1e0::1'],
+      owner: 'someone@example.com',
       selfHostname: 'home.tailnet.example',
       keyExpiry: null,
       problems: [],

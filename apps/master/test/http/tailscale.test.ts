@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Presence } from '@sc/shared/presence.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { RUNNING, startLocalApi } from '../cluster/local-api-server.ts'
+import { RUNNING, startLocalApi } from '../../../../packages/shared/test/tailscale/local-api-server.ts'
 import { PRESENCE } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
 

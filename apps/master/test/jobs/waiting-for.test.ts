@@ -1,3 +1,4 @@
+import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { describe, expect, it } from 'vitest'
 import type { WorkerRow } from '../../src/cluster/presence.ts'
 import { slotsOn } from '../../src/cluster/slots-for.ts'
@@ -25,10 +26,13 @@ const worker = (name: string, change: Partial<WorkerRow> = {}): WorkerRow =>
     tasks: [],
     gpus: [],
     slots: [slot('idle')],
+    protocol: PROTOCOL_VERSION,
     lastSeen: new Date().toISOString(),
     ...change
   }) as WorkerRow
 const hoursAgo = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString()
+
+const OLD = PROTOCOL_VERSION - 1
 
 const cases: Array<[expected: string | null, job: Partial<Waiting>, workers: WorkerRow[]]> = [
   // Nobody is there who could.
@@ -37,6 +41,28 @@ const cases: Array<[expected: string | null, job: Partial<Waiting>, workers: Wor
   ['waits for a worker: none is online', on('gpu'), []],
   ['waits for a worker: desk is draining', {}, [worker('desk', { status: 'draining' })]],
   ['waits for a worker on queue cpu: none of the 1 online serves it', {}, [worker('desk', { queues: ['gpu'] })]],
+
+  // Others of another protocol.
+  [
+    `waits for a worker that speaks the master's protocol ${PROTOCOL_VERSION}: desk (protocol ${OLD}) would serve it, update it`,
+    {},
+    [worker('desk', { protocol: OLD, status: 'draining' }), worker('card', { queues: ['gpu'] })]
+  ],
+  [
+    `waits for a worker that speaks the master's protocol ${PROTOCOL_VERSION}: a (protocol ${OLD}), b (protocol ${OLD}) would serve it, update one of them`,
+    {},
+    [worker('a', { protocol: OLD, status: 'offline' }), worker('b', { protocol: OLD, status: 'offline' })]
+  ],
+  [
+    `waits for a worker that speaks the master's protocol ${PROTOCOL_VERSION}: desk (protocol ${PROTOCOL_VERSION + 1}) would serve it, update the master`,
+    {},
+    [worker('desk', { protocol: PROTOCOL_VERSION + 1, status: 'offline' })]
+  ],
+  [
+    'waits for a worker: none is online',
+    {},
+    [worker('old', { protocol: OLD, status: 'offline' }), worker('off', { status: 'offline' })]
+  ],
 
   // An LLM server.
   [

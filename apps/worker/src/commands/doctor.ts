@@ -42,7 +42,7 @@ async function checkCluster({ config, name, wishes }: Settings, report: Report):
   const { redis } = broker
   try {
     await report.run(checkBroker(broker))
-    await report.run(await checkMaster(broker, config.masterUrl))
+    await report.run(await checkMaster(broker, config))
     if (redis.status !== 'ready') return
     const gpus = await probeGpus()
     const queues = [...new Set(createSlotPlanner(gpus, wishes)(gpus).flatMap(plan => queuesOf(plan, [])))]

@@ -1,3 +1,4 @@
+import type { Config } from '@sc/shared/config.ts'
 import { type Check, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
 import { checkPath, checkReach, targetOf } from '@sc/shared/doctor/network.ts'
 import { connectRedis, type Redis, waitForRedis } from '@sc/shared/redis.ts'
@@ -33,7 +34,10 @@ export function checkBroker({ url, redis }: Broker): Check[] {
 }
 
 /** `masterUrl`: instead of the address that the master publishes. */
-export async function checkMaster({ redis }: Broker, masterUrl: string | undefined): Promise<Check[]> {
+export async function checkMaster(
+  { redis }: Broker,
+  { masterUrl, tailscaleSocket }: Pick<Config, 'masterUrl' | 'tailscaleSocket'>
+): Promise<Check[]> {
   const published = redis.status === 'ready' ? await redis.hgetall(MASTER_KEY).catch(() => ({})) : {}
   const { protocol, version, httpUrl } = published as Partial<Record<string, string>>
   const versions: Check = {
@@ -44,7 +48,7 @@ export async function checkMaster({ redis }: Broker, masterUrl: string | undefin
   const url = masterUrl ?? httpUrl
   if (!url) return [versions]
   const target = targetOf('master', url)
-  return [versions, ...checkReach(target), ...checkPath(target, url)]
+  return [versions, ...checkReach(target), ...checkPath(target, url, tailscaleSocket)]
 }
 
 export function versionOutcome(

@@ -1,5 +1,5 @@
 import { hostname, type NetworkInterfaceInfo } from 'node:os'
-import { isTailnetAddress } from '@sc/shared/doctor/tailnet-path.ts'
+import { isTailnetAddress } from '@sc/shared/tailscale/address.ts'
 
 /** This machine's place in a tailnet, or null. The master knows its MagicDNS name and puts that in place of `hostname`. */
 export function tailnetAddress(

@@ -17,7 +17,9 @@ test('a worker says once that the master is newer, and that it came back with an
   try {
     await publish('99.0.0')
     await expect.poll(() => lines.length).toBe(1)
-    expect(lines[0]).toMatch(/The master is version 99\.0\.0 and this worker .*To update it: in its folder `git pull`/)
+    expect(lines[0]).toMatch(
+      /The master is version 99\.0\.0 and this worker .*To update it: stop it .*`git pull`.* paste a new one/
+    )
     // Emptied, and not yet published anew: no reason to stop.
     await redis.del(MASTER_KEY)
     await publish('99.0.1')
@@ -25,7 +27,7 @@ test('a worker says once that the master is newer, and that it came back with an
     expect(master.signal.aborted).toBe(false)
     await publish('99.0.1', PROTOCOL_VERSION + 1)
     await expect.poll(() => master.signal.aborted).toBe(true)
-    expect(master.signal.reason).toMatchObject({ code: 'SC_PROTOCOL_VERSION', message: /update this worker: in/ })
+    expect(master.signal.reason).toMatchObject({ code: 'SC_PROTOCOL_VERSION', message: /update this worker: stop it/ })
     expect(lines).toHaveLength(2)
   } finally {
     await master.stop()

@@ -2,8 +2,10 @@ import { lookup } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { connect, isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { isTailnetAddress } from '../tailscale/address.ts'
+import { openTailscale } from '../tailscale/ask.ts'
 import { type Check, failed, type Outcome, ok, warning } from './finding.ts'
-import { isTailnetAddress, tailnetPath } from './tailnet-path.ts'
+import { tailnetPath } from './tailnet-path.ts'
 
 /** The way from this machine to another of the cluster: its name, whether it answers, how far it is, by which path. */
 export interface Target {
@@ -59,8 +61,8 @@ export function checkReach(target: Target): Check[] {
   ]
 }
 
-/** Path, size of packets and clock, of a master that answers. */
-export function checkPath(target: Target, url: string): Check[] {
+/** Path, size of packets and clock, of a master that answers. `socket`: of tailscaled, as in `openTailscale`. */
+export function checkPath(target: Target, url: string, socket: string | undefined): Check[] {
   const { what, host } = target
   const health = new URL('healthz', `${url}/`)
   return [
@@ -68,9 +70,9 @@ export function checkPath(target: Target, url: string): Check[] {
       name: `${what}: path`,
       look: async () => {
         const { local, remote } = await open(target)
-        if (isTailnetAddress(remote)) return tailnetPath(remote)
         const own = Object.values(networkInterfaces()).flat()
         if (own.some(one => one?.address === remote)) return ok(`${remote} is this machine`)
+        if (isTailnetAddress(remote)) return await tailnetPath(remote, openTailscale({ socket }))
         return ok(`direct, from ${local} (${interfaceOf(local) ?? 'no interface'}) to ${remote}`)
       },
       next: `Nothing answers at ${host}: see the round trip above.`

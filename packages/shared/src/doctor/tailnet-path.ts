@@ -1,38 +1,40 @@
-import { execFile } from 'node:child_process'
-import { childEnv } from '../config.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AskTailscale } from '../tailscale/ask.ts'
+import { failedPing, type TailnetPing, toPing } from '../tailscale/ping.ts'
 import { type Outcome, ok, warning } from './finding.ts'
 
-/** How a machine of the tailnet is reached, by `tailscale ping`: on any machine of the cluster, without a master. */
-const ANSWER_MS = 10_000
+/** A connection may begin relayed and become direct: so many pings at most. */
+const PINGS = 3
+const BETWEEN_MS = 1_000
 
-/** 100.64.0.0/10 and fd7a:115c:a1e0::/48 are Tailscale's. */
-export function isTailnetAddress(address: string): boolean {
-  const [, second = ''] = /^100\.(\d+)\./.exec(address) ?? []
-  return (second !== '' && Number(second) >= 64 && Number(second) < 128) || /^fd7a:115c:a1e0:/i.test(address)
+/** How a machine of the tailnet is reached, as tailscaled of this machine says: without a master. */
+export async function tailnetPath(address: string, ask: AskTailscale, betweenMs = BETWEEN_MS): Promise<Outcome> {
+  try {
+    let last = await pingOnce(address, ask)
+    for (let sent = 1; sent < PINGS && last.direct !== true; sent++) {
+      await sleep(betweenMs)
+      last = await pingOnce(address, ask)
+    }
+    return pathOutcome(last, address)
+  } catch (error) {
+    return pathOutcome(failedPing((error as Error).message), address)
+  }
 }
 
-export async function tailnetPath(address: string): Promise<Outcome> {
-  const args = ['ping', '-c', '3', '--until-direct=true', '--timeout', '2s', address]
-  const said = await new Promise<string>(resolve => {
-    execFile('tailscale', args, { timeout: ANSWER_MS, env: childEnv() }, (_error, stdout, stderr) =>
-      resolve(`${stdout}${stderr}`)
-    )
-  })
-  return readPing(said, address)
+async function pingOnce(address: string, ask: AskTailscale): Promise<TailnetPing> {
+  const answer = await ask(daemon => daemon.ping(address))
+  return answer === undefined ? failedPing('there is no Tailscale here') : toPing(answer)
 }
 
-/** The last `pong` counts: a connection may begin relayed and become direct. */
-export function readPing(said: string, address: string): Outcome {
-  const [, via = '', took = ''] = [...said.matchAll(/^pong from .* via (.+) in (\S+)$/gm)].at(-1) ?? []
-  const [, relay] = /^DERP\((.*)\)$/.exec(via) ?? []
-  if (relay !== undefined)
+function pathOutcome({ direct, relay, endpoint, rttMs, error }: TailnetPing, address: string): Outcome {
+  if (direct === true) return ok(`direct over the tailnet, by ${endpoint} in ${rttMs} ms`)
+  if (direct === false)
     return warning(
-      `relayed by ${relay}, ${took}`,
+      `relayed by ${relay}, ${rttMs} ms`,
       'It works, more slowly. Let UDP out of both networks (`tailscale netcheck` says what is in the way).'
     )
-  if (via) return ok(`direct over the tailnet, by ${via} in ${took}`)
   return warning(
-    `${address} is of a tailnet, and how it is reached is not known: ${said.trim().split('\n').at(-1) || 'tailscale does not answer'}`,
-    'Look whether the command `tailscale` works here: `tailscale status`.'
+    `${address} is of a tailnet, and how it is reached is not known: ${error}`,
+    'Look whether Tailscale runs here (`tailscale status`). Where its socket is not in the usual place, set TS_SOCKET.'
   )
 }

@@ -1,12 +1,18 @@
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach, expect, test } from 'vitest'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import { type Check, type Finding, startReport } from '../../src/doctor/finding.ts'
 import { checkPath, checkReach, clockOutcome, targetOf } from '../../src/doctor/network.ts'
-import { isTailnetAddress, readPing } from '../../src/doctor/tailnet-path.ts'
+import { tailnetPath } from '../../src/doctor/tailnet-path.ts'
 import { freePort } from '../../src/free-port.ts'
+import { isTailnetAddress } from '../../src/tailscale/address.ts'
+import { openTailscale } from '../../src/tailscale/ask.ts'
 import { isNewer } from '../../src/versions.ts'
+import { startLocalApi } from '../tailscale/local-api-server.ts'
 
 const servers: Server[] = []
 afterEach(() => {
@@ -34,7 +40,7 @@ async function findings(checks: Check[]): Promise<Finding[]> {
 test('the way to a master that answers', async () => {
   const url = await serve((_, response) => response.end('{}'))
   const target = targetOf('master', url)
-  const found = await findings([...checkReach(target), ...checkPath(target, url)])
+  const found = await findings([...checkReach(target), ...checkPath(target, url, undefined)])
   expect(found.map(({ check, status }) => [check, status])).toEqual([
     ['master: name', 'ok'],
     ['master: round trip', 'ok'],
@@ -64,7 +70,7 @@ test('large packets that get lost, and a wrong clock', async () => {
     if (request.headers['x-padding']) return void request.socket.destroy()
     response.setHeader('date', new Date(Date.now() - 600_000).toUTCString()).end('{}')
   })
-  const [, size, clock] = await findings(checkPath(targetOf('master', url), url))
+  const [, size, clock] = await findings(checkPath(targetOf('master', url), url, undefined))
   expect(size).toMatchObject({ status: 'failed', next: expect.stringContaining('lower the MTU') })
   expect(clock).toMatchObject({ status: 'warning', found: expect.stringMatching(/(599|600) s ahead of the master/) })
   expect(clockOutcome(new Date(60_000).toUTCString(), 0).found).toMatch(/60 s behind the master|61 s behind/)
@@ -80,17 +86,44 @@ test('ports of addresses without one', () => {
   expect(targetOf('master', 'https://desk.lan/').port).toBe(443)
 })
 
-test('what `tailscale ping` says', () => {
-  const direct =
-    'pong from desk (100.64.0.1) via DERP(fra) in 31ms\npong from desk (100.64.0.1) via 10.0.0.2:41641 in 2ms\n'
-  expect(readPing(direct, '100.64.0.1')).toEqual({
+test('how a machine of the tailnet is reached, by the socket of tailscaled, else by its command', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sc-doctor-'))
+  const socket = join(folder, 'tailscaled.sock')
+  const api = await startLocalApi(socket)
+  onTestFinished(async () => {
+    await api.stop()
+    vi.unstubAllEnvs()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const ask = openTailscale({ socket })
+  expect(await tailnetPath('100.64.0.2', ask, 1)).toEqual({
     status: 'ok',
-    found: 'direct over the tailnet, by 10.0.0.2:41641 in 2ms',
+    found: 'direct over the tailnet, by 192.0.2.7:41641 in 1.23 ms',
     next: null
   })
-  const relayed = 'pong from desk (100.64.0.1) via DERP(fra) in 31ms\ndirect connection not established\n'
-  expect(readPing(relayed, '100.64.0.1')).toMatchObject({ status: 'warning', found: 'relayed by fra, 31ms' })
-  expect(readPing('', '100.64.0.1')).toMatchObject({ status: 'warning', next: expect.stringContaining('status') })
+  expect(api.asked).toEqual(['POST /localapi/v0/ping?ip=100.64.0.2&type=disco'])
+  const relayed = { status: 'warning', found: 'relayed by fra, 30.1 ms', next: expect.stringContaining('UDP') }
+  expect(await tailnetPath('100.64.0.3', ask, 1)).toMatchObject(relayed)
+  expect(api.asked).toHaveLength(4)
+  expect(await tailnetPath('100.64.0.4', ask, 1)).toMatchObject({
+    found: expect.stringMatching(/not known: no reply$/)
+  })
+
+  const command = `#!/bin/sh\necho "pong from desk ($4) via 192.0.2.7:41641 in 5ms"\n`
+  writeFileSync(join(folder, 'tailscale'), command, { mode: 0o755 })
+  vi.stubEnv('PATH', `${folder}:${process.env.PATH}`)
+  const without = openTailscale({ sockets: [join(folder, 'none')] })
+  expect((await tailnetPath('100.64.0.2', without)).found).toBe('direct over the tailnet, by 192.0.2.7:41641 in 5 ms')
+
+  const none = await tailnetPath('100.64.0.2', openTailscale({ socket: join(folder, 'none') }), 1)
+  expect(none).toMatchObject({
+    status: 'warning',
+    found: '100.64.0.2 is of a tailnet, and how it is reached is not known: there is no Tailscale here',
+    next: expect.stringContaining('TS_SOCKET')
+  })
+})
+
+test('what is an address of a tailnet', () => {
   const all = ['100.64.0.1', '100.127.255.1', 'fd7a:115c:a1e0::1', '100.63.0.1', '100.128.0.1', '10.0.0.1', 'fd00::1']
   expect(all.map(isTailnetAddress)).toEqual([true, true, true, false, false, false, false])
 })

@@ -28,6 +28,10 @@ export interface TailnetStatus {
   version: string | null
   tailnet: string | null
   selfIp: string | null
+  /** All of this machine, of both kinds. */
+  selfIps: string[]
+  /** Login name of the user that this machine belongs to; null: a tagged machine. */
+  owner: string | null
   /** MagicDNS name of this machine, without the dot at its end. */
   selfHostname: string | null
   /** ISO time; null: the key of this machine does not expire. */
@@ -44,6 +48,8 @@ export const NO_TAILNET: TailnetStatus = {
   version: null,
   tailnet: null,
   selfIp: null,
+  selfIps: [],
+  owner: null,
   selfHostname: null,
   keyExpiry: null,
   problems: [],
@@ -63,7 +69,9 @@ const machineSchema = z.object({
   LastSeen: z.string().nullish(),
   RxBytes: z.number().default(0),
   TxBytes: z.number().default(0),
-  KeyExpiry: z.string().nullish()
+  KeyExpiry: z.string().nullish(),
+  UserID: z.number().nullish(),
+  Tags: z.array(z.string()).nullish()
 })
 type Machine = z.infer<typeof machineSchema>
 
@@ -73,12 +81,13 @@ const statusSchema = z.object({
   Self: machineSchema.nullish(),
   Health: z.array(z.string()).nullish(),
   Peer: z.record(z.string(), machineSchema).nullish(),
+  User: z.record(z.string(), z.object({ LoginName: z.string() })).nullish(),
   CurrentTailnet: z.object({ Name: z.string() }).nullish()
 })
 
 /** Throws when the answer is none that tailscaled gives. */
 export function toStatus(answer: unknown): TailnetStatus {
-  const { Version, BackendState, Self, Health, Peer, CurrentTailnet } = statusSchema.parse(answer)
+  const { Version, BackendState, Self, Health, Peer, User, CurrentTailnet } = statusSchema.parse(answer)
   const running = BackendState === 'Running'
   return {
     installed: true,
@@ -87,6 +96,8 @@ export function toStatus(answer: unknown): TailnetStatus {
     version: Version?.split('-')[0] ?? null,
     tailnet: CurrentTailnet?.Name ?? null,
     selfIp: running ? (addressOf(Self) ?? null) : null,
+    selfIps: running ? (Self?.TailscaleIPs ?? []) : [],
+    owner: Self?.Tags?.length ? null : (User?.[`${Self?.UserID}`]?.LoginName ?? null),
     selfHostname: running && Self ? nameOf(Self) : null,
     keyExpiry: Self?.KeyExpiry ?? null,
     problems: Health ?? [],

@@ -1,21 +1,25 @@
 import { execa } from 'execa'
+import { childEnv } from '../config.ts'
+import { findProgram, isProgram } from '../processes.ts'
 import { type Daemon, PING_LIMIT_MS, STATUS_LIMIT_MS } from './daemon.ts'
 import { readPong } from './ping.ts'
 
 /** On macOS the program may be in its app alone. */
-const PROGRAMS = ['tailscale', '/Applications/Tailscale.app/Contents/MacOS/Tailscale']
+const MACOS_APP = '/Applications/Tailscale.app/Contents/MacOS/Tailscale'
 
 /**
  * The `tailscale` command: for systems whose daemon has no socket that we may open. Never through a shell. Rejects with
  * ENOENT where there is no such program.
  */
 export function commandLine(): Daemon {
-  async function run(args: string[], limitMs: number): Promise<string> {
-    for (const program of PROGRAMS) {
-      const answer = await execa(program, args, { timeout: limitMs, reject: false, stdin: 'ignore' })
-      if (answer.code !== 'ENOENT') return answer.stdout ?? ''
-    }
-    throw Object.assign(new Error('there is no tailscale command'), { code: 'ENOENT' })
+  async function run(args: string[], timeout: number): Promise<string> {
+    const env = childEnv()
+    // Looked for before: to start a program that is not there takes a large process some 50 ms.
+    const found = findProgram(['tailscale', 'tailscale.exe'], env.PATH ?? env.Path ?? '')
+    const program = found ?? (isProgram(MACOS_APP) ? MACOS_APP : undefined)
+    if (!program) throw Object.assign(new Error('there is no tailscale command'), { code: 'ENOENT' })
+    const { stdout } = await execa(program, args, { timeout, reject: false, stdin: 'ignore', env, extendEnv: false })
+    return stdout ?? ''
   }
   return {
     // Without its daemon it prints a sentence, which is none.

@@ -1,0 +1,10 @@
+/**
+ * `login.ts URL`, run on a machine of the tailnet: what a browser there does. Prints as JSON what `/login` answers, and
+ * whether the session that it gave may ask what the cluster is.
+ */
+const url = process.argv[2] as string
+const login = await fetch(`${url}/login`, { redirect: 'manual' })
+const cookie = login.headers.get('set-cookie')?.split(';')[0]
+const info = await fetch(`${url}/api/cluster/info`, { headers: cookie ? { cookie } : {} })
+const detail = login.status === 303 ? '' : ((await login.json()) as { detail: string }).detail
+process.stdout.write(JSON.stringify({ login: login.status, info: info.status, detail }))
