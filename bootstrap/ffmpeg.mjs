@@ -1,10 +1,13 @@
+import { basename } from 'node:path'
 import { inSitePackages } from './paths.mjs'
 import { run, tryRun } from './run.mjs'
 
 /** On PATH, else the one that came with the Python packages; nothing to install, but better told now than at an upload. */
 export const ffmpeg = {
   title: 'ffmpeg',
-  advice: ['Install ffmpeg (sudo apt-get install ffmpeg, brew install ffmpeg) and run this again.'],
+  advice: [
+    'Install ffmpeg (sudo apt-get install ffmpeg, brew install ffmpeg, winget install Gyan.FFmpeg) and run this again.'
+  ],
   isCurrent: async () => {
     for (const path of ['ffmpeg', ...packaged()]) if ((await tryRun(path, ['-version'])) !== undefined) return true
     return false
@@ -17,5 +20,5 @@ export const ffmpeg = {
 }
 
 function packaged() {
-  return inSitePackages('imageio_ffmpeg/binaries').filter(path => /\/ffmpeg-[^/]+$/.test(path))
+  return inSitePackages('imageio_ffmpeg/binaries').filter(path => basename(path).startsWith('ffmpeg-'))
 }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { NODE, REPO } from './paths.mjs'
-import { run } from './run.mjs'
+import { run, startOfNpm } from './run.mjs'
 import { fingerprint, isStamped, stamp } from './stamp.mjs'
 
 export const PNPM = 'pnpm@10.34.9'
@@ -18,10 +18,14 @@ export const nodePackages = ({ worker }) => ({
   async run({ say }) {
     // CI: pnpm must not ask whether it may remove packages of another layout.
     const env = { CI: 'true', npm_config_update_notifier: 'false' }
-    await run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile', ...(worker ? WORKER_ONLY : [])], {
-      env,
-      onLine: say
-    })
+    const { command, args, shell } = startOfNpm('npx', [
+      '--yes',
+      PNPM,
+      'install',
+      '--frozen-lockfile',
+      ...(worker ? WORKER_ONLY : [])
+    ])
+    await run(command, args, { env, onLine: say, shell })
     await run(NODE, ['--version'])
     stamp('node', print())
   }

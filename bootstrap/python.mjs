@@ -5,6 +5,8 @@ import { fingerprint, isStamped, stamp } from './stamp.mjs'
 import { findUv } from './uv.mjs'
 
 const NAMES = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python3.10', 'python']
+/** The launcher knows every Python of the machine; `python` and `python3` may be the Store's stubs, which print nothing. */
+const NAMES_ON_WINDOWS = ['py -3', 'python', 'python3']
 const OLDEST_MINOR = 10
 
 /** The project's Python environment, `.venv`, from requirements files with hashes. `dev` adds what tests and lint need. */
@@ -46,12 +48,17 @@ async function hasGpu() {
   return Boolean(names?.trim())
 }
 
-/** The first Python of this machine that is new enough; a name on PATH may be a wrapper that does not work. */
-async function findPython() {
+/**
+ * The first Python of this machine that is new enough; a name on PATH may be a wrapper that does not work. `ask` runs a
+ * command and answers what it prints, undefined where it fails.
+ */
+export async function findPython(platform = process.platform, ask = tryRun) {
   const seen = []
-  for (const name of NAMES) {
+  for (const name of platform === 'win32' ? NAMES_ON_WINDOWS : NAMES) {
+    const [command, ...flags] = name.split(' ')
     const code = 'import sys; print(sys.executable, *sys.version_info[:2], sep="\\n")'
-    const answer = (await tryRun(name, ['-c', code]))?.trim().split('\n')
+    const said = await ask(command, [...flags, '-c', code], { env: { PYTHONUTF8: '1' } })
+    const answer = said?.trim().split(/\r?\n/)
     if (!answer || answer.length < 3) continue
     const [path, major, minor] = answer
     if (Number(major) === 3 && Number(minor) >= OLDEST_MINOR) return path
@@ -62,7 +69,8 @@ async function findPython() {
     advice: [
       'Debian, Ubuntu: sudo apt-get install python3 python3-venv',
       'Fedora: sudo dnf install python3 python3-pip',
-      'macOS: brew install python'
+      'macOS: brew install python',
+      'Windows: winget install Python.Python.3.12, then open a new terminal'
     ]
   })
 }

@@ -4,6 +4,12 @@ import { basename, join, resolve } from 'node:path'
 import { install } from './install.mjs'
 import { NODE, REPO } from './paths.mjs'
 
+if (process.platform === 'win32') {
+  console.error(`The quickstart starts a master, and a master runs on Linux or macOS (or in WSL). This machine can be a worker:
+docs/windows.md says how.`)
+  process.exit(2)
+}
+
 /** `npm run quickstart`: installs what is missing, then hands over to the current Node. */
 if (!(await install())) process.exit(1)
 

@@ -11,15 +11,31 @@ export class CommandFailed extends Error {
 
 const children = new Set()
 
-/** Ends whatever is running now, for Ctrl-C. */
+/** Ends whatever is running now, for Ctrl-C. On Windows it reaches what a shell started by itself: they share the console. */
 export function endRunning() {
   for (const child of children) child.kill('SIGTERM')
 }
 
+/**
+ * On Windows npm's programs are `.cmd` files, which Node starts through a shell alone (since 20.12, CVE-2024-27980). A
+ * shell reads the line anew, so these arguments must need no quotes.
+ */
+export function startOfNpm(name, args, platform = process.platform) {
+  if (platform !== 'win32') return { command: name, args, shell: false }
+  const odd = args.find(arg => !/^[\w@.:/=-]+$/.test(arg))
+  if (odd !== undefined) throw new Error(`${name}: the argument '${odd}' needs quotes`)
+  return { command: [`${name}.cmd`, ...args].join(' '), args: [], shell: true }
+}
+
 /** Runs a command quietly and resolves with its stdout; `onLine` hears each line of its output as it comes. */
-export function run(command, args, { env = {}, cwd = REPO, onLine = () => {} } = {}) {
+export function run(command, args, { env = {}, cwd = REPO, onLine = () => {}, shell = false } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      shell
+    })
     children.add(child)
     let stdout = ''
     let output = ''

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { CACHE } from './paths.mjs'
+import { CACHE, program, programsOf, pythonOf } from './paths.mjs'
 import { run, tryRun } from './run.mjs'
 
 const REQUIREMENTS = 'bootstrap/requirements-uv.txt'
@@ -13,17 +13,16 @@ const OLDEST = [0, 5]
  * and Ubuntu ship a Python without pip and venv; their package manager has pip as a file that needs no installation.
  */
 export async function findUv(python, say) {
-  for (const candidate of ['uv', join(HOME, 'bin/uv')]) if (await isNewEnough(candidate)) return candidate
+  for (const candidate of ['uv', ...uvIn(HOME)]) if (await isNewEnough(candidate)) return candidate
   say('getting uv')
-  const ways = [byPip, byVenv, byDebianPip]
+  const ways = process.platform === 'linux' ? [byPip, byVenv, byDebianPip] : [byPip, byVenv]
   const failures = []
   for (const way of ways) {
     // pip leaves alone what it finds in its target, such as half an environment.
     rmSync(HOME, { recursive: true, force: true })
     try {
       await way(python, say)
-      const uv = join(HOME, 'bin/uv')
-      if (await isNewEnough(uv)) return uv
+      for (const uv of uvIn(HOME)) if (await isNewEnough(uv)) return uv
     } catch (error) {
       failures.push(error)
     }
@@ -35,10 +34,17 @@ export async function findUv(python, say) {
       advice: [
         'Debian, Ubuntu: sudo apt-get install python3-venv',
         'Fedora: sudo dnf install python3-pip',
+        'Windows: winget install astral-sh.uv, then open a new terminal',
         'Others: install pip or uv, and run this again.'
       ]
     }
   )
+}
+
+/** Where pip puts it: below `bin` with --target, on Windows too, else where an environment has its programs. */
+export function uvIn(folder, platform = process.platform) {
+  const folders = [...new Set([join(folder, 'bin'), programsOf(folder, platform)])]
+  return folders.map(programs => join(programs, program('uv', platform)))
 }
 
 function lastLines(output = '') {
@@ -56,7 +62,7 @@ async function byPip(python) {
 
 async function byVenv(python) {
   await run(python, ['-m', 'venv', '--clear', HOME])
-  await run(join(HOME, 'bin/python'), ['-m', 'pip', ...PIP_FLAGS])
+  await run(pythonOf(HOME), ['-m', 'pip', ...PIP_FLAGS])
 }
 
 async function byDebianPip(python, say) {

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from sc_gpu.cuda_libraries import load_cuda_libraries
 from sc_gpu.errors import ProtocolError, to_sc_error
 from sc_gpu.memory import rss_bytes
 from sc_gpu.models.loaded import ModelShelf
@@ -98,6 +99,8 @@ class Process:
             self._send_error(None, thrown, message.type)
 
     def _hello(self, message: Hello) -> None:
+        if message.device == "cuda":
+            load_cuda_libraries()
         import_tasks()
         left_out = import_user_files(message.tasksDir)
         room = room_of(message.device, message.maxRssBytes)

@@ -154,6 +154,11 @@ export function loadConfig(overrides: Partial<Record<VariableName, string | unde
 const SECRETS =
   /^(SC_ADMIN_KEY|SC_BROKER|REDIS_URL|DATABASE_URL|AZURE_STORAGE_CONNECTION_STRING|AZURITE_CONN_STR|TS_AUTHKEY|GF_ADMIN_PASSWORD)$/
 
+/** Where programs are. Windows calls it `Path`: no name of `childEnv`, which keeps names as they are written. */
+export function searchPath(): string {
+  return process.env.PATH ?? ''
+}
+
 /** The environment for a child process: this one's, without its secrets, with `extra`. */
 export function childEnv(extra: Record<string, string> = {}): Record<string, string> {
   return { ...withValue(process.env, name => !SECRETS.test(name)), ...extra }

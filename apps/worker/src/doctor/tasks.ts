@@ -1,8 +1,10 @@
-import type { Config } from '@sc/shared/config.ts'
+import { relative } from 'node:path'
+import { type Config, REPO_DIR } from '@sc/shared/config.ts'
 import { type Check, failed, ok, warning } from '@sc/shared/doctor/finding.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { filesOfModel, modelsIn } from '@sc/shared/models.ts'
 import { probeGpus } from '../probe/gpus.ts'
+import { pythonCommand } from '../python/command.ts'
 import { wholeMachine, withSlotTasks } from '../tasks/with-slot-tasks.ts'
 
 /** What runs units here: the Python process, the tasks folder, speech models on the disk. */
@@ -63,7 +65,7 @@ export function checkModels({ modelsDir, defaultModel }: Config): Check[] {
         if (lacking.length === 0) return ok(found)
         return warning(
           `${found}; not here: ${lacking.join(', ')}`,
-          `The first unit that needs one waits until it has come from the master, or from the hub. To have it now: \`.venv/bin/python python-gpu/main.py fetch-model ${lacking[0]} --models-dir ${modelsDir}\`.`
+          `The first unit that needs one waits until it has come from the master, or from the hub. To have it now: \`${relative(REPO_DIR, pythonCommand().file)} python-gpu/main.py fetch-model ${lacking[0]} --models-dir ${modelsDir}\`.`
         )
       },
       next: `Look whether ${modelsDir} can be read.`

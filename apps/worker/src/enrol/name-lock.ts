@@ -11,8 +11,9 @@ export function lockName(workerDir: string, name: string): () => void {
   makePrivateFolder(workerDir)
   const lock = takeLock(join(workerDir, 'lock'))
   if (typeof lock === 'function') return lock
+  const which = lock.heldBy === null ? '' : ` (process ${lock.heldBy})`
   throw new ScError(
     'SC_CONFIG',
-    `A worker named ${name} runs on this machine already (process ${lock.heldBy}): stop it, or give this one another --name.`
+    `A worker named ${name} runs on this machine already${which}: stop it, or give this one another --name.`
   )
 }

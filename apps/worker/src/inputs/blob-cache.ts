@@ -71,7 +71,8 @@ export async function openBlobCache(
       if (entry.users > 0 || entry.sizeBytes === 0) continue
       bytes -= entry.sizeBytes
       entries.delete(key)
-      void rm(entry.path, { force: true })
+      // What a virus scanner holds open stays until the next start.
+      rm(entry.path, { force: true }).catch(() => {})
     }
   }
 

@@ -19,6 +19,9 @@ import { takeLock } from '../lock-file.ts'
 const TRIES = 2
 const LOOK_AT_LOCK_MS = 500
 const SAY_EVERY_MS = 5_000
+const RENAME_TRIES = 20
+const RENAME_AGAIN_MS = 500
+const HELD_OPEN = ['EPERM', 'EACCES', 'EBUSY']
 /** Stays free on the disk. */
 const RESERVE_BYTES = 256 * 1024 ** 2
 
@@ -48,7 +51,7 @@ export async function fetchModel(deps: FetchModelDeps, name: string, signal: Abo
           `${wrong} came damaged ${TRIES} times. Look at the disk and the memory of the master, and of this machine.`
         )
     }
-    await rename(part, join(modelsDir, name))
+    await moveIn(part, join(modelsDir, name), signal)
     return true
   } finally {
     release()
@@ -141,6 +144,19 @@ async function checkSpace(folder: string, neededBytes: number): Promise<void> {
     'SC_DISK_FULL',
     `${folder} has ${megabytes(free)} free, and ${megabytes(neededBytes + RESERVE_BYTES)} are needed. Make room, or name another folder by SC_MODELS_DIR.`
   )
+}
+
+/** On Windows a virus scanner reads what is new, and a folder with an open file cannot be renamed. `move` is `rename`. */
+export async function moveIn(part: string, folder: string, signal: AbortSignal, move = rename): Promise<void> {
+  for (let left = RENAME_TRIES; ; left--) {
+    try {
+      return await move(part, folder)
+    } catch (error) {
+      if (left === 0 || !HELD_OPEN.includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+      await pause(RENAME_AGAIN_MS, signal)
+      signal.throwIfAborted()
+    }
+  }
 }
 
 async function bytesHere(path: string): Promise<number> {

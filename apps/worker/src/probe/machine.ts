@@ -1,4 +1,4 @@
-import { cpus, hostname, totalmem } from 'node:os'
+import { cpus, freemem, hostname, totalmem } from 'node:os'
 import type { Presence } from '@sc/shared/presence.ts'
 import si from 'systeminformation'
 
@@ -25,8 +25,13 @@ export async function probeMachine(): Promise<Machine> {
 
 /** What changes: the CPU's load in percent since the last call, and the free memory. */
 export async function probeLoad(): Promise<{ load: number; availableGb: number }> {
-  const [load, mem] = await Promise.all([si.currentLoad(), si.mem()])
-  return { load: Math.round(load.currentLoad * 10) / 10, availableGb: gigabytes(mem.available) }
+  const [load, available] = await Promise.all([si.currentLoad(), availableBytes(process.platform)])
+  return { load: Math.round(load.currentLoad * 10) / 10, availableGb: gigabytes(available) }
+}
+
+/** On Windows Node knows it; `systeminformation` would start a PowerShell each time. On macOS Node counts free pages alone. */
+async function availableBytes(platform: NodeJS.Platform): Promise<number> {
+  return platform === 'win32' ? freemem() : (await si.mem()).available
 }
 
 /** Memory that the processes of this machine may have: less in a container with a limit. */

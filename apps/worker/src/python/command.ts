@@ -1,13 +1,11 @@
-import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import type { Command } from '../tasks/process-group.ts'
 
 /** The project's own Python environment and the process of `python-gpu`. */
-export function pythonCommand(repoDir: string = REPO_DIR): Command {
-  const windows = join(repoDir, '.venv', 'Scripts', 'python.exe')
-  const file = existsSync(windows) ? windows : join(repoDir, '.venv', 'bin', 'python')
+export function pythonCommand(repoDir: string = REPO_DIR, platform: NodeJS.Platform = process.platform): Command {
+  const file = join(repoDir, '.venv', ...(platform === 'win32' ? ['Scripts', 'python.exe'] : ['bin', 'python']))
   return { file, args: ['-u', join(repoDir, 'python-gpu', 'main.py')], cwd: repoDir }
 }
 
@@ -25,12 +23,19 @@ const MALLOC = [
   'glibc.malloc.arena_max=1'
 ].join(':')
 
+/** Else what a task prints, and the files that it opens, would be in the code page of a Windows. */
+const UTF8 = { PYTHONUTF8: '1' }
+
 /** The environment of a slot's process; CPU slots share the cores evenly. */
 export function pythonEnv(device: Device, cpuSlots: number): Record<string, string> {
-  if (device !== 'cpu') return childEnv({ CUDA_VISIBLE_DEVICES: device })
+  if (device !== 'cpu') return childEnv({ ...UTF8, CUDA_VISIBLE_DEVICES: device })
   const threads = Math.max(1, Math.floor(cpus().length / Math.max(1, cpuSlots)))
   // Who sets OMP_NUM_THREADS for the worker means its slots.
-  return { OMP_NUM_THREADS: String(threads), GLIBC_TUNABLES: MALLOC, ...childEnv({ CUDA_VISIBLE_DEVICES: '' }) }
+  return {
+    OMP_NUM_THREADS: String(threads),
+    GLIBC_TUNABLES: MALLOC,
+    ...childEnv({ ...UTF8, CUDA_VISIBLE_DEVICES: '' })
+  }
 }
 
 /** Python's own test runner, on `test_*.py` files of the tasks folder. */
@@ -40,5 +45,5 @@ export function pythonTestCommand(files: string[], tasksDir: string): Command {
 
 /** With `sc_gpu` as the tests import it. */
 export function pythonTestEnv(): Record<string, string> {
-  return childEnv({ PYTHONPATH: join(REPO_DIR, 'python-gpu') })
+  return childEnv({ ...UTF8, PYTHONPATH: join(REPO_DIR, 'python-gpu') })
 }

@@ -1,5 +1,5 @@
 import { classOf, isGpuClass, LLM, parseQueue, serves } from '@sc/shared/capability.ts'
-import { childEnv } from '@sc/shared/config.ts'
+import { searchPath } from '@sc/shared/config.ts'
 import { findProgram } from '@sc/shared/processes.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
@@ -21,7 +21,7 @@ const LLM_PROGRAM = 'ollama'
 export function lackOf(
   task: TaskDescription,
   slot: Pick<SlotPlan, 'device' | 'classes' | 'queues'>,
-  { path = childEnv().PATH ?? '', hasLlm = false }: Surroundings = {}
+  { path = searchPath(), hasLlm = false }: Surroundings = {}
 ): string | null {
   if (task.builtIn) return null
   const asked = slot.queues?.some(queue => parseQueue(queue).base === LLM) ?? false

@@ -4,20 +4,19 @@ import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
 import type { Device } from '../python/command.ts'
 import type { Command } from './process-group.ts'
 
-/** The protocol's way out of the Node process; its own stdout is stderr. */
+/**
+ * The protocol's way out of the Node process: a pipe of its own, so that nothing that a task prints, nor native code, nor a
+ * program that it starts, can write into it.
+ */
 export const PROTOCOL_FD = 3
 
 // Types in a folder without a package.json are read twice, and Node would say so for each file.
 const FLAGS = ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON']
 
-/**
- * The process of `node/main.ts`. A shell makes the descriptors and is replaced: so nothing that a task prints, nor native
- * code, nor a program that it starts, can write into the protocol.
- */
+/** The process of `node/main.ts`. */
 export function nodeCommand(): Command {
   const main = join(import.meta.dirname, 'node/main.ts')
-  const script = `exec "$0" "$@" ${PROTOCOL_FD}>&1 1>&2`
-  return { file: '/bin/sh', args: ['-c', script, process.execPath, ...FLAGS, main], cwd: REPO_DIR }
+  return { file: process.execPath, args: [...FLAGS, main], cwd: REPO_DIR, protocolFd: PROTOCOL_FD }
 }
 
 export function nodeEnv(device: Device): Record<string, string> {

@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import type { Readable } from 'node:stream'
 import { createLineSplitter } from './lines.ts'
 
 /** How to start a process. */
@@ -6,6 +7,8 @@ export interface Command {
   file: string
   args: string[]
   cwd: string
+  /** Its lines come by this descriptor, and its stdout counts as stderr. Default: by stdout. */
+  protocolFd?: 3
 }
 
 export interface ProcessGroup {
@@ -14,7 +17,7 @@ export interface ProcessGroup {
   readonly ended: Promise<void>
   write(line: string): void
   closeInput(): void
-  /** To the process and to whatever it started. */
+  /** To the process and to whatever it started. On Windows each signal ends them at once. */
   signal(signal: NodeJS.Signals): void
 }
 
@@ -26,18 +29,38 @@ export interface ProcessEvents {
   onEnd(reason: string): void
 }
 
+/** What `taskkill` finds below a process, it finds while that runs; afterwards the number may be another's. */
+function endTree(child: ChildProcessWithoutNullStreams): void {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const args = ['/PID', String(child.pid), '/T', '/F']
+  if (spawnSync('taskkill', args, { stdio: 'ignore', windowsHide: true }).status !== 0) child.kill()
+}
+
+/** What keeps the terminal's Ctrl-C from a child: on Windows a console of its own that is not shown. */
+export function apartFromTerminal(platform: NodeJS.Platform): { detached: boolean; windowsHide: boolean } {
+  return platform === 'win32' ? { detached: false, windowsHide: true } : { detached: true, windowsHide: false }
+}
+
 /**
  * A child process that leads a group of its own: a Ctrl-C in the terminal does not reach it, and a signal reaches all
  * that it started. It is killed when this process exits.
  */
 export function spawnGroup(command: Command, env: Record<string, string>, events: ProcessEvents): ProcessGroup {
-  const child = spawn(command.file, command.args, { cwd: command.cwd, env, detached: true, stdio: 'pipe' })
+  const { file, args, cwd, protocolFd } = command
+  const stdio: 'pipe'[] = ['pipe', 'pipe', 'pipe', ...(protocolFd === undefined ? [] : (['pipe'] as const))]
+  const options = { cwd, env, stdio, ...apartFromTerminal(process.platform) }
+  const child = spawn(file, args, options) as ChildProcessWithoutNullStreams
+  const protocol = protocolFd === undefined ? child.stdout : (child.stdio[protocolFd] as Readable)
   const { promise: ended, resolve: onEnded } = Promise.withResolvers<void>()
   let spawnError = ''
   let open = true
 
   function signal(name: NodeJS.Signals): void {
     if (!open || child.pid === undefined) return
+    if (process.platform === 'win32') {
+      endTree(child)
+      return
+    }
     try {
       process.kill(-child.pid, name)
     } catch {
@@ -49,8 +72,9 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
 
   // A child that dies while it is written to: its end is told by `close`.
   child.stdin.on('error', () => {})
-  child.stdout.on('data', createLineSplitter(events.onLine, events.onLineWithoutEnd))
-  child.stderr.setEncoding('utf8').on('data', events.onStderr)
+  protocol.on('error', () => {}).on('data', createLineSplitter(events.onLine, events.onLineWithoutEnd))
+  for (const stream of [child.stdout, child.stderr])
+    if (stream !== protocol) stream.setEncoding('utf8').on('data', events.onStderr)
   child.on('error', error => {
     spawnError = error.message
   })

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import { speedOutcome } from '../../src/doctor/blobs.ts'
 import { versionOutcome } from '../../src/doctor/broker.ts'
-import { cudaOutcome, diskOutcome } from '../../src/doctor/machine.ts'
+import { askCuda, cudaOutcome, diskOutcome } from '../../src/doctor/machine.ts'
 import { checkRights } from '../../src/doctor/rights.ts'
 
 // Each run of the command starts Python.
@@ -138,6 +138,13 @@ test('no master, a master of another protocol, a key that was revoked, an unfini
   expect(of(findings, 'models')).toMatchObject({ status: 'warning', next: /fetch-model base --models-dir/ })
 })
 
+test("CTranslate2 and a slot's own way to find cuBLAS are asked", async () => {
+  expect(JSON.parse(await askCuda())).toMatchObject({
+    version: expect.stringMatching(/^\d/),
+    devices: expect.any(Number)
+  })
+})
+
 test('what versions, disks, libraries and speeds mean', () => {
   const own = { protocol: 3, version: '0.2.0' }
   const version = (protocol: string, master: string) => versionOutcome({ protocol, version: master }, own)
@@ -151,7 +158,7 @@ test('what versions, disks, libraries and speeds mean', () => {
     cudaOutcome(JSON.stringify({ version: '4.8', devices, types: ['float16'], missing }))
   expect(cuda(1, null)).toMatchObject({ status: 'ok', found: 'CTranslate2 4.8 with 1 device and float16' })
   expect(cuda(0, null)).toMatchObject({ status: 'failed', next: /driver/ })
-  expect(cuda(1, 'libcublas.so.12: cannot open')).toMatchObject({ status: 'failed', next: /libcublas12/ })
+  expect(cuda(1, 'libcublas.so.12: cannot open')).toMatchObject({ status: 'failed', next: /bootstrap\/install/ })
   expect(speedOutcome({ bytes: 1000, seconds: 1 }).status).toBe('warning')
   expect(speedOutcome({ bytes: 10 ** 7, seconds: 1 })).toMatchObject({ status: 'ok', found: '9.5 MB/s' })
 })

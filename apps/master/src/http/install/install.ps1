@@ -28,10 +28,8 @@
 
   # Else its files would change while it runs.
   foreach ($lock in @(Get-ChildItem -Path (Join-Path $dir 'data\workers\*\lock') -ErrorAction SilentlyContinue)) {
-    $id = (Get-Content $lock.FullName -First 1).Split(' ')[0]
-    if (Get-Process -Id $id -ErrorAction SilentlyContinue) {
-      throw "sc-worker was not installed: a worker of $dir runs (process $id). Stop it, with Ctrl-C where it was started, and paste the line again."
-    }
+    try { [IO.File]::Open($lock.FullName, 'Open', 'Read', 'None').Close() }
+    catch { throw "sc-worker was not installed: a worker of $dir runs. Stop it, with Ctrl-C where it was started, and paste the line again." }
   }
 
   Write-Host "Installing the worker in $dir"
