@@ -36,7 +36,7 @@ export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode
       }
     ],
     prerequisites: [
-      'Node 20 or later and Python 3.10 or later (with Docker, only that)',
+      'Node 20 or later with npm, and Python 3.10 or later; or Docker',
       'for npm and pnpm: this project, installed once: node bootstrap/install.mjs',
       ...reachable(mode),
       ...(code ? [] : ['in the place of USER:SECRET, a login of the Redis that REDIS_URL names'])
