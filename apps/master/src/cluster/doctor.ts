@@ -63,11 +63,13 @@ export function workerOutcome(
 
 /** The ways between the master and another machine that go through a relay. */
 export function relayFindings({ nodes, edges }: Topology): Finding[] {
-  const names = new Map(nodes.map(({ id, type, name }) => [id, type === 'master' ? null : name]))
   return edges
     .filter(({ direct }) => direct === false)
-    .map(edge => {
-      const name = names.get(edge.from) ?? names.get(edge.to) ?? edge.to
+    .flatMap(edge => {
+      const other = nodes.find(({ id, type }) => type !== 'master' && (id === edge.from || id === edge.to))
+      if (!other) return []
+      // A machine of the tailnet may have the name of a worker.
+      const name = other.type === 'worker' ? other.name : `tailnet ${other.name}`
       return named(`${name}: path`, warning(describeRelay(edge), GO_DIRECT))
     })
 }
@@ -76,7 +78,7 @@ const describeRelay = ({ relay, rttMs }: TopologyEdge): string =>
   `relayed${relay ? ` by ${relay}` : ''}${rttMs === null ? '' : `, ${rttMs.toFixed(1)} ms`}`
 
 const GO_DIRECT =
-  'It works, more slowly: what the two machines send goes through a relay of Tailscale. For a direct way, let both send UDP out, and let one of them be reached: on the router of its network turn on UPnP or NAT-PMP, or forward UDP port 41641 to it. `tailscale netcheck` on each machine says what is in the way.'
+  'It works, more slowly: all that the two machines send goes through a relay of Tailscale. For a direct way let both send UDP out, and on the router of one of them turn on UPnP or NAT-PMP, or forward UDP port 41641 to it. `tailscale netcheck` says what is in the way.'
 
 export function modelFindings(models: ListedModel[]): Finding[] {
   const shown = models.map(({ name, nodes }) => `${name} (${nodes.map(node => node.name).join(', ')})`).join('; ')
