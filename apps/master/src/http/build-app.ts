@@ -8,6 +8,7 @@ import { addStopping } from './disconnect.ts'
 import { addDocs } from './docs.ts'
 import { addFull } from './full.ts'
 import { addOpenapi } from './openapi.ts'
+import { addPages } from './pages.ts'
 import { addPressure } from './pressure.ts'
 import { addProblems } from './problem.ts'
 import { addBlobs } from './routes/blobs.ts'
@@ -50,6 +51,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await addOpenapi(app, deps)
 
   addDocs(app)
+  addPages(app)
   addHealth(app, deps)
   addMetrics(app, deps)
   addLogin(app, deps)

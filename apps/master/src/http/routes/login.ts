@@ -26,7 +26,7 @@ export function addLogin(app: App, { keys }: AppDeps): void {
           'SC_UNAUTHENTICATED',
           'This login link was used before or is too old. Restart the master for a new one.'
         )
-      return reply.header('set-cookie', cookie).redirect('/docs/', 303)
+      return reply.header('set-cookie', cookie).redirect('/cluster', 303)
     }
   })
 }
