@@ -103,12 +103,24 @@ describe.skipIf(!chromium)('the cluster page', () => {
       await dialog.getByRole('button', { name: 'Remove it' }).click()
       await dialog.waitFor({ state: 'hidden' })
       await card('newcomer').waitFor({ state: 'detached' })
+      expect(await page.evaluate('document.activeElement.id')).toBe('machines-title')
       expect((await ended)[0]).toBe(1)
       expect(await badge('worker-1').textContent()).toBe('online')
     } finally {
       worker.kill('SIGKILL')
       await ended
     }
+  })
+
+  test('shows what a machine finds on itself, on its card and with the doctor', async () => {
+    await cluster.startWorker('z-lost', [], { SC_MASTER_URL: 'http://127.0.0.1:1' })
+    const mark = card('z-lost').locator('.findings .failed').filter({ hasText: 'master: round trip' })
+    await mark.getByText('Nothing answers at 127.0.0.1:1.').waitFor()
+    await page.locator('#doctor .failed').filter({ hasText: 'z-lost: master: round trip' }).first().waitFor()
+    expect(await card('worker-1').locator('.findings li').count()).toBe(0)
+    await cluster.stopWorker('z-lost')
+    await badge('z-lost').filter({ hasText: 'offline' }).waitFor()
+    await mark.waitFor({ state: 'detached' })
   })
 
   test('asks nothing while nobody looks', async () => {

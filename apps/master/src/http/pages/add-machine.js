@@ -112,7 +112,7 @@ const minutes = seconds => `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padS
 
 /** @param {string} command */
 function commandLine(command) {
-  const code = el('code', { tabindex: '0' }, command)
+  const code = el('code', {}, command)
   const copy = el('button', { type: 'button' }, 'Copy')
   copy.addEventListener('click', async () => {
     const isCopied = await copyText(command, code)

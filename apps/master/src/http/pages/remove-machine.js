@@ -17,6 +17,8 @@ export function createRemoval(refresh) {
     try {
       await ask(`/api/workers/${encodeURIComponent(workerId)}`, { method: 'DELETE' })
       dialog.close()
+      // The button that opened it goes.
+      byId('machines-title').focus()
       refresh()
     } catch (error) {
       // Somebody else was quicker.
