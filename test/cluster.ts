@@ -66,6 +66,8 @@ export interface ClusterOptions {
   workerEnv?: Record<string, string>
   /** Kept when given, else a temporary folder that goes with the cluster. */
   folder?: string
+  /** Of the master; default: a free one at each start. */
+  port?: number
   /** True: masters and workers take tasks from the folder `tasks` of the cluster's. */
   tasksDir?: boolean
 }
@@ -77,6 +79,7 @@ export async function startCluster({
   env = {},
   workerEnv = {},
   folder,
+  port = 0,
   tasksDir = false
 }: ClusterOptions = {}): Promise<Cluster> {
   const root = folder ?? (await mkdtemp(join(tmpdir(), 'sc-cluster-')))
@@ -94,7 +97,7 @@ export async function startCluster({
     const log = openSync(join(dir.logs, `${name}.log`), 'a')
     return spawn(process.execPath, args, {
       cwd: REPO_DIR,
-      env: childEnv({ LOG_LEVEL: 'debug', ...tasksEnv, ...env, ...extra, SC_DATA_DIR: dir.root, SC_PORT: '0' }),
+      env: childEnv({ LOG_LEVEL: 'debug', ...tasksEnv, ...env, ...extra, SC_DATA_DIR: dir.root, SC_PORT: `${port}` }),
       stdio: ['pipe', log, log]
     })
   }

@@ -1,24 +1,14 @@
 import { type Finding, findingSchema } from '@sc/shared/doctor/finding.ts'
 import { afterEach, expect, test } from 'vitest'
-import { versionOutcome, workerOutcome } from '../src/doctor/cluster.ts'
+import { versionOutcome } from '../src/doctor/cluster.ts'
 import { runSc } from './run-sc.ts'
-import { json, startTinyMaster, type TinyMaster } from './tiny-master.ts'
+import { json, problem, startTinyMaster, type TinyMaster } from './tiny-master.ts'
 
 let master: TinyMaster | undefined
 afterEach(async () => {
   await master?.close()
   master = undefined
 })
-
-const worker = {
-  name: 'desk',
-  status: 'online',
-  lastSeen: '2026-01-01T00:00:00.000Z',
-  version: '0.1.0',
-  protocol: 3,
-  reason: null,
-  slots: [{ id: 'cpu0', state: 'idle', reason: null }]
-}
 
 async function findings(args: string[]): Promise<{ code: number | null; found: Finding[] }> {
   const { code, stdout } = await runSc(['--json', 'doctor', ...args])
@@ -27,14 +17,17 @@ async function findings(args: string[]): Promise<{ code: number | null; found: F
   return { code, found }
 }
 
-test('the way to the master, its parts, its workers and their models', async () => {
-  const checks = { redis: { status: 'ok', detail: null }, postgres: { status: 'failing', detail: 'it is away' } }
+const INFO = { mode: 'local', version: '0.1.0' }
+
+test('the way to the master, then what the master finds', async () => {
+  const items: Finding[] = [
+    { check: 'redis', status: 'ok', found: 'ok', next: null },
+    { check: 'postgres', status: 'failed', found: 'it is away', next: 'Look whether it runs.' }
+  ]
   master = await startTinyMaster({
     'GET /healthz': (_, response) => json(response, 200, { status: 'ok' }),
-    'GET /api/cluster/info': (_, response) => json(response, 200, { mode: 'local', version: '0.1.0' }),
-    'GET /api/cluster/health': (_, response) => json(response, 200, { status: 'degraded', checks }),
-    'GET /api/workers': (_, response) => json(response, 200, { items: [worker], nextCursor: null }),
-    'GET /api/models': (_, response) => json(response, 200, { items: [{ name: 'base', nodes: [{ name: 'desk' }] }] })
+    'GET /api/cluster/info': (_, response) => json(response, 200, INFO),
+    'GET /api/cluster/doctor': (_, response) => json(response, 200, { items, checkedAt: '2026-01-01T00:00:00.000Z' })
   })
   const { code, found } = await findings(['--master', master.url])
   expect(found.map(({ check, status }) => `${check} ${status}`)).toEqual([
@@ -47,12 +40,30 @@ test('the way to the master, its parts, its workers and their models', async () 
     'key ok',
     'version ok',
     'redis ok',
-    'postgres failed',
-    'worker desk ok',
-    'models ok'
+    'postgres failed'
   ])
-  expect(found.at(-1)?.found).toBe('base (desk)')
   expect(code).toBe(1)
+  const shown = await runSc(['doctor', '--master', master.url])
+  expect(shown.stdout).toContain('failed   postgres: it is away\n         -> Look whether it runs.\n')
+  expect(shown.stdout).toMatch(/7 ok, 0 to look at, 2 failed\n$/)
+})
+
+test('a master of an earlier version, and one that does not answer well', async () => {
+  let answer: (response: Parameters<typeof json>[0]) => void = response =>
+    problem(response, 404, 'SC_NOT_FOUND', 'There is no /api/cluster/doctor.')
+  master = await startTinyMaster({
+    'GET /api/cluster/info': (_, response) => json(response, 200, INFO),
+    'GET /api/cluster/doctor': (_, response) => answer(response)
+  })
+  const { code, found } = await findings(['--master', master.url])
+  expect(found.at(-1)).toMatchObject({ check: 'cluster', found: /earlier version/, next: /^Update the master/ })
+  expect(code).toBe(1)
+  answer = response => problem(response, 503, 'SC_UNAVAILABLE', 'PostgreSQL is away.')
+  expect((await findings(['--master', master.url])).found.at(-1)).toMatchObject({
+    check: 'master',
+    status: 'failed',
+    found: 'PostgreSQL is away.'
+  })
 })
 
 test('a wrong key, no answer and no master are findings too', async () => {
@@ -70,15 +81,7 @@ test('a wrong key, no answer and no master are findings too', async () => {
   expect(none).toMatchObject({ code: 1, found: [{ check: 'master', status: 'failed' }] })
 })
 
-test('what versions and workers mean', () => {
+test('what versions mean', () => {
   expect(versionOutcome('0.2.0', '0.1.0')).toMatchObject({ status: 'warning', next: /^Update this machine/ })
   expect(versionOutcome('0.1.0', '0.2.0')).toMatchObject({ status: 'warning', next: /^Update the master/ })
-  const outcome = (change: object) => workerOutcome({ ...worker, ...change }, '0.1.0')
-  expect(outcome({}).found).toBe('online, 1 slot, version 0.1.0')
-  expect(outcome({ status: 'offline' })).toMatchObject({ status: 'warning', found: /^offline since 2026/ })
-  expect(outcome({ status: 'draining', reason: 'quiet hours' }).found).toBe('takes no units: quiet hours')
-  expect(outcome({ version: '0.0.9' })).toMatchObject({ status: 'warning', next: /^Update it/ })
-  const out = { id: 'gpu0', state: 'out-of-service', reason: 'no CUDA' }
-  expect(outcome({ slots: [out] })).toMatchObject({ status: 'failed', found: 'gpu0: no CUDA' })
-  expect(outcome({ slots: [out, ...worker.slots] }).status).toBe('warning')
 })

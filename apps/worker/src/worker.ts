@@ -19,6 +19,7 @@ import { classesOf, queuesOf, type SlotPlan, type SlotPlanner } from './probe/sl
 import { pythonEnv } from './python/command.ts'
 import { createCancelled } from './report/cancelled.ts'
 import { listenToControl } from './report/control.ts'
+import { type FindingsDeps, type OwnFindings, watchFindings } from './report/findings.ts'
 import { openOutbox } from './report/outbox.ts'
 import { reportPresence } from './report/presence.ts'
 import { createRegistration } from './report/registration.ts'
@@ -57,6 +58,8 @@ export interface WorkerDeps {
   quietReason?: () => string | null
   /** The master has thrown this worker out. */
   onRevoked?: () => void
+  /** Where the worker's own doctor looks while it runs. Default: nowhere. */
+  doctor?: Pick<FindingsDeps, 'dataDir' | 'isOfThisMachine' | 'everyMs'>
   lookAtGpusEveryMs?: number
   /** A slot that nobody wakes looks for units after so long. */
   lookAgainMs?: number
@@ -81,6 +84,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const connect = (use: string, blocking = false): Redis =>
     connectRedis(brokerUrl, { name: `worker-${name}-${use}`, blocking, log })
 
+  let findings: OwnFindings | undefined
   let knownUrl = deps.masterUrl ?? ''
   const httpUrl = async (): Promise<string> => {
     // Redis may have been emptied, and the master not yet have published itself again.
@@ -162,7 +166,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     deps.maxChildBytes ?? Math.floor((RAM_BYTES * CHILDREN_SHARE) / slots.slots().length)
   const cpuLanes = (): number =>
     slots.slots().filter(({ state }) => state.device === 'cpu' && state.id !== LLM_SLOT).length
-  const presence = reportPresence(plain, identity.workerId, () => row.read(slots), log)
+  const presence = reportPresence(plain, identity.workerId, () => row.read(slots, findings?.now() ?? []), log)
   // Released last to first: slots end, what they said is written, then the rest closes.
   releasers.add('presence', presence.stop)
   releasers.add('outbox', () => outbox.close(LAST_WORDS_MS))
@@ -186,6 +190,19 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const everyMs = deps.lookAtGpusEveryMs ?? LOOK_AT_GPUS_EVERY_MS
   const onLlm = (): void => slotTasks.forEach(tasks => void tasks.lookAgain())
   releasers.add('GPUs', await followGpus({ planner, slots, everyMs, onGpus: row.setGpus, llm, onLlm, log }))
+  findings =
+    deps.doctor &&
+    watchFindings({
+      ...deps.doctor,
+      redis: plain,
+      workerId: identity.workerId,
+      brokerUrl,
+      modelsDir: deps.modelsDir,
+      httpUrl,
+      queueNames: slots.queueNames,
+      onChange: presence.soon
+    })
+  if (findings) releasers.add('findings', findings.stop)
   presence.start()
 
   return {

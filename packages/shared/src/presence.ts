@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type Finding, findingSchema } from './doctor/finding.ts'
 import { modelSchema } from './models.ts'
 
 /** What a worker says of itself every 2.5 s; gone 10 s after its last word. Row of `GET /api/workers`. */
@@ -31,6 +32,23 @@ export type SlotState = z.infer<typeof slotStateSchema>
 /** The `reason` of a worker that was told `drain`, as against one that is stopping or keeps quiet hours. */
 export const DRAINED_REASON = 'it was drained, until it is resumed'
 
+/** Of what a worker finds. */
+const MOST_FINDINGS = 20
+const LONGEST_TEXT = 500
+const text = z.string().max(LONGEST_TEXT)
+const boundedFindingSchema = findingSchema.extend({ check: text, found: text, next: text.nullable() })
+
+/** As many and as long as presence may have. */
+export function boundFindings(findings: Finding[]): Finding[] {
+  const cut = (long: string): string => (long.length > LONGEST_TEXT ? `${long.slice(0, LONGEST_TEXT - 1)}…` : long)
+  return findings.slice(0, MOST_FINDINGS).map(({ check, status, found, next }) => ({
+    check: cut(check),
+    status,
+    found: cut(found),
+    next: next === null ? null : cut(next)
+  }))
+}
+
 export const presenceSchema = z.object({
   id: z.string(),
   name: z.string(),
@@ -61,6 +79,11 @@ export const presenceSchema = z.object({
   tasks: z.array(z.string()),
   /** Speech models on its disk. */
   models: z.array(modelSchema).default([]),
+  /**
+   * What its own doctor finds wrong on its machine. A worker of an earlier version says none; of one that says more than
+   * this, or otherwise, none is believed.
+   */
+  findings: z.array(boundedFindingSchema).max(MOST_FINDINGS).catch([]),
   /** Units finished and failed since the worker's start, and the memory of its processes. */
   figures: z.object({
     unitsDone: z.number(),

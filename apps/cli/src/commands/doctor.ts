@@ -1,10 +1,10 @@
 /** `sc doctor`: the way from here to the master, and the cluster behind it, one finding each with the next step. */
 import type { Config } from '@sc/shared/config.ts'
-import { type Check, failed, startReport } from '@sc/shared/doctor/finding.ts'
+import { failed, startReport } from '@sc/shared/doctor/finding.ts'
 import { checkPath, checkReach, targetOf } from '@sc/shared/doctor/network.ts'
 import { findMaster, type MasterAddress } from '../connect/find-master.ts'
 import { createMasterClient } from '../connect/master-client.ts'
-import { checkAccess, checkHealth, checkModels, checkWorkers } from '../doctor/cluster.ts'
+import { checkAccess, clusterFindings } from '../doctor/cluster.ts'
 import { EXIT } from '../show/failure.ts'
 
 export interface DoctorOptions {
@@ -12,10 +12,6 @@ export interface DoctorOptions {
   keyFile: string | undefined
   json: boolean
   signal: AbortSignal
-}
-
-function unanswered(error: Error): Check {
-  return { name: 'master', look: () => Promise.reject(error), next: 'Look at the log of the master.' }
 }
 
 export async function doctor({ config, keyFile, json, signal }: DoctorOptions): Promise<number> {
@@ -34,9 +30,7 @@ export async function doctor({ config, keyFile, json, signal }: DoctorOptions): 
   await report.run([...checkReach(target), ...checkPath(target, url, config.tailscaleSocket)])
   const access = await checkAccess(client, signal)
   await report.run(access.checks)
-  if (access.isIn)
-    for (const check of [checkHealth, checkWorkers, checkModels])
-      await report.run(await check(client, signal).catch(error => [unanswered(error)]))
+  if (access.isIn) report.add(await clusterFindings(client, signal))
   signal.throwIfAborted()
   return report.end() === 0 ? EXIT.done : EXIT.failed
 }

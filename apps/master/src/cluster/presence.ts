@@ -46,8 +46,9 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
       if (live && missed(live, draining)) deaf.push(live.id)
       if (live) return [{ ...live, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
       if (!presence || !last_seen) return []
-      // What an earlier version kept says less.
-      return [{ ...presence, models: presence.models ?? [], status: 'offline', lastSeen: last_seen.toISOString() }]
+      // What an earlier version kept says less; what was found on a machine that is off is old.
+      const { models = [] } = presence
+      return [{ ...presence, models, findings: [], status: 'offline', lastSeen: last_seen.toISOString() }]
     })
     for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)

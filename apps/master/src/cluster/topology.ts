@@ -1,5 +1,7 @@
+import { hostname, networkInterfaces } from 'node:os'
 import type { TailnetPing } from '@sc/shared/tailscale/ping.ts'
-import type { WorkerRow } from './presence.ts'
+import { addressOfThis } from './own-address.ts'
+import type { WorkerPresence, WorkerRow } from './presence.ts'
 import type { Tailnet } from './tailnet.ts'
 import type { TailnetPeer, TailnetStatus } from './tailscale/status.ts'
 
@@ -52,7 +54,11 @@ const MOST_PINGS = 32
 const KEPT_MS = 10_000
 
 /** Draws the cluster: the master, its workers, the other machines of the tailnet, and how the master reaches each. */
-export function createTopology(tailnet: Tailnet) {
+export function createTopology(deps: {
+  tailnet: Tailnet
+  presence: Pick<WorkerPresence, 'workers'>
+}): () => Promise<Topology> {
+  const { tailnet, presence } = deps
   const pings = new Map<string, { ping: Promise<TailnetPing | null>; untilMs: number }>()
 
   function ping(ip: string): Promise<TailnetPing | null> {
@@ -63,7 +69,9 @@ export function createTopology(tailnet: Tailnet) {
     return asked
   }
 
-  return async (master: Master, workers: WorkerRow[]): Promise<Topology> => {
+  return async () => {
+    const workers = presence.workers()
+    const master = { hostname: hostname(), ip: addressOfThis(networkInterfaces()), os: process.platform }
     const status = await tailnet.status()
     const online = status.peers.filter(peer => peer.online && peer.ip)
     const pinged = new Map(

@@ -1,5 +1,6 @@
 import helmet from '@fastify/helmet'
 import multipart from '@fastify/multipart'
+import { createTopology } from '../cluster/topology.ts'
 import type { App, AppDeps } from './app-deps.ts'
 import { addAuth } from './auth.ts'
 import { createServer } from './create-server.ts'
@@ -7,10 +8,12 @@ import { addStopping } from './disconnect.ts'
 import { addDocs } from './docs.ts'
 import { addFull } from './full.ts'
 import { addOpenapi } from './openapi.ts'
+import { addPages } from './pages.ts'
 import { addPressure } from './pressure.ts'
 import { addProblems } from './problem.ts'
 import { addBlobs } from './routes/blobs.ts'
 import { addCluster } from './routes/cluster.ts'
+import { addDoctor } from './routes/doctor.ts'
 import { addDrain } from './routes/drain.ts'
 import { addHealth } from './routes/health.ts'
 import { addInstall } from './routes/install.ts'
@@ -49,6 +52,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await addOpenapi(app, deps)
 
   addDocs(app)
+  addPages(app)
   addHealth(app, deps)
   addMetrics(app, deps)
   addLogin(app, deps)
@@ -72,7 +76,9 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addModels(app, deps)
   addCluster(app, deps)
   addTailscale(app, deps)
-  addTopology(app, deps)
+  const drawTopology = createTopology(deps)
+  addTopology(app, deps, drawTopology)
+  addDoctor(app, deps, drawTopology)
   addBlobs(app, deps)
 
   await app.ready()

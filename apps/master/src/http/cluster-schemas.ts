@@ -1,3 +1,4 @@
+import { findingSchema } from '@sc/shared/doctor/finding.ts'
 import { gpuSchema } from '@sc/shared/presence.ts'
 import { z } from 'zod'
 import { named, time } from './schemas.ts'
@@ -117,6 +118,11 @@ export const topologySchema = named(
       relayed: z.int()
     })
   })
+)
+
+export const doctorSchema = named(
+  'Doctor',
+  z.object({ items: z.array(named('Finding', findingSchema)), checkedAt: time })
 )
 
 export const metricsTargetsSchema = named(

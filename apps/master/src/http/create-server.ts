@@ -7,7 +7,7 @@ import { contentPolicy } from './security-headers.ts'
 
 /** A connection on which nothing moves is closed; event streams say something every 15 s. */
 const SILENT_CONNECTION_MS = 120_000
-const CONTENT_POLICY = contentPolicy({ inlineScripts: false })
+const CONTENT_POLICY = contentPolicy({ inline: false })
 
 export function createServer({ log }: Pick<AppDeps, 'log'>): App {
   const app = fastify({

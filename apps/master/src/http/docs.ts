@@ -3,7 +3,7 @@ import type { App } from './app-deps.ts'
 import { contentPolicy } from './security-headers.ts'
 
 /** The page starts itself by a script in the page. */
-const PAGE_POLICY = contentPolicy({ inlineScripts: true })
+const PAGE_POLICY = contentPolicy({ inline: true })
 const PATHS = ['/docs/', '/docs/js/scalar.js']
 
 /** `/docs` shows `/openapi.json` in a browser; everything it needs comes from here. */

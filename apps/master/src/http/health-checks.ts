@@ -3,6 +3,7 @@ import { withoutSecrets } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import { keyWarning } from '../cluster/tailscale/key-expiry.ts'
+import { countPeers, type TailnetStatus } from '../cluster/tailscale/status.ts'
 import type { AppDeps } from './app-deps.ts'
 
 export interface Check {
@@ -41,21 +42,26 @@ async function checkTailscale({ tailnet, config }: Parts): Promise<Check> {
   const startedMs = performance.now()
   const status = await tailnet.status()
   const warning = keyWarning(status)
-  if (!status.running) {
-    const state = status.installed ? `installed, not running (${status.backendState ?? 'no answer'})` : 'not installed'
+  const state = describeTailnet(status)
+  if (!status.running)
     return {
       status: config.mode === 'tailscale' ? 'failing' : 'off',
       detail: warning ? `${state}; ${warning}` : state,
       latencyMs: null
     }
-  }
-  const online = status.peers.filter(peer => peer.online).length
-  const detail = `${online} of ${status.peers.length} other machines are online`
   return {
     status: 'ok',
-    detail: [detail, warning, ...status.problems].filter(Boolean).join('; '),
+    detail: [state, warning, ...status.problems].filter(Boolean).join('; '),
     latencyMs: Math.round((performance.now() - startedMs) * 10) / 10
   }
+}
+
+/** Without warnings. */
+export function describeTailnet({ running, installed, backendState, peers }: TailnetStatus): string {
+  if (!installed) return 'not installed'
+  if (!running) return `installed, not running (${backendState ?? 'no answer'})`
+  const { onlinePeers, peerCount } = countPeers(peers)
+  return `${onlinePeers} of ${peerCount} other machines are online`
 }
 
 function checkWorkers({ presence }: Parts): Check {

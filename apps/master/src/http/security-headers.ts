@@ -1,12 +1,12 @@
 import type { FastifyHelmetOptions } from '@fastify/helmet'
 
-/** Only what this master serves itself may run in a browser, and no page of another site may frame it. */
-export function contentPolicy({ inlineScripts }: { inlineScripts: boolean }): string {
-  const inline = inlineScripts ? " 'unsafe-inline'" : ''
+/** Only what this master serves itself may run in a browser, and no page of another site may frame it. `inline`: scripts and styles within a page. */
+export function contentPolicy({ inline: isInline }: { inline: boolean }): string {
+  const inline = isInline ? " 'unsafe-inline'" : ''
   return [
     "default-src 'self'",
     `script-src 'self'${inline}`,
-    "style-src 'self' 'unsafe-inline'",
+    `style-src 'self'${inline}`,
     "img-src 'self' data: blob:",
     "media-src 'self' blob:",
     "font-src 'self' data:",

@@ -23,6 +23,14 @@ const MAY: Record<Scope, Scope[]> = {
   join: []
 }
 const PUBLIC = ['/healthz', '/readyz', '/login']
+/** Files that are the same for everybody. */
+const PAGES = [
+  ...['/', '/cluster', '/cluster/icon.svg'],
+  ...['machines', 'page', 'parts', 'picture'].map(name => `/cluster/${name}.css`),
+  ...['add-machine', 'cluster', 'doctor', 'dom', 'figures', 'live', 'machines', 'picture', 'remove-machine'].map(
+    name => `/cluster/${name}.js`
+  )
+]
 
 let one: TestApp
 beforeAll(async () => {
@@ -53,7 +61,7 @@ describe('who may call what', () => {
 
   it('has the public routes of the list and no other', () => {
     const open = routes().filter(({ scope }) => scope === null)
-    expect([...new Set(open.map(({ url }) => url))].sort()).toEqual([...PUBLIC].sort())
+    expect([...new Set(open.map(({ url }) => url))].sort()).toEqual([...PUBLIC, ...PAGES].sort())
   })
 
   it('answers no other route without a key, with a wrong key, or with a key of too small a scope', async () => {
@@ -113,6 +121,7 @@ describe('a browser', () => {
     const link = new URL(one.deps.keys.createLoginLink('http://localhost'))
     const first = await one.app.inject({ url: `${link.pathname}${link.search}` })
     expect(first.statusCode).toBe(303)
+    expect(first.headers.location).toBe('/cluster')
     expect(first.headers['set-cookie']).toMatch(/HttpOnly; SameSite=Strict$/)
     expect((await one.app.inject({ url: `${link.pathname}${link.search}` })).statusCode).toBe(401)
     expect((await one.app.inject({ url: '/login?code=guess' })).statusCode).toBe(401)
@@ -144,6 +153,21 @@ describe('a browser', () => {
       const answer = await one.app.inject({ url: '/api/jobs', headers: { cookie: `${name}=${forged}` } })
       expect(answer.statusCode, forged).toBe(401)
     }
+  })
+
+  it('gets the cluster page without a login, and a policy by which only files of the master run in it', async () => {
+    const root = await one.app.inject({ url: '/' })
+    expect([root.statusCode, root.headers.location]).toEqual([302, '/cluster'])
+    for (const url of PAGES.slice(1)) {
+      const { statusCode, headers, body } = await one.app.inject({ url })
+      expect([statusCode, headers['cache-control']], url).toEqual([200, 'no-cache'])
+      expect(headers['content-security-policy'], url).toContain("script-src 'self'; style-src 'self';")
+      expect(headers['content-security-policy'], url).not.toContain('unsafe')
+      expect(body, url).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|<style|\s(style|on\w+)="/)
+    }
+    const { body } = await one.app.inject({ url: '/cluster' })
+    for (const [, address] of body.matchAll(/\s(?:src|href)="([^"#]+)"/g))
+      expect([...PAGES, '/docs/'], address).toContain(address)
   })
 
   it('opens /docs, whose script comes from here', async () => {

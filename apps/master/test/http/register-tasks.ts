@@ -67,5 +67,6 @@ export const PRESENCE: Presence = {
   slots: [{ id: 'cpu0', device: 'cpu', state: 'idle', unitId: null, reason: null }],
   tasks: [],
   models: [],
+  findings: [],
   figures: { unitsDone: 3, unitsFailed: 1, rssBytes: 100, pythonRssBytes: 200 }
 }

@@ -29,7 +29,7 @@ const asked = () => api.asked.filter(line => line.includes('whois'))
 test('a user who is named gets a session by the address of a machine of theirs', async () => {
   for (const address of [DESK, `::ffff:${DESK}`, 'fd7a:115c:a1e0::2']) {
     const answer = await login(address)
-    expect([answer.statusCode, answer.headers.location], answer.body).toEqual([303, '/docs/'])
+    expect([answer.statusCode, answer.headers.location], answer.body).toEqual([303, '/cluster'])
     const cookie = `${answer.headers['set-cookie']}`
     expect(cookie).toMatch(/Max-Age=86400; HttpOnly; SameSite=Strict$/)
     const headers = { cookie: cookie.split(';')[0] as string, host: `${NAME}:5080` }

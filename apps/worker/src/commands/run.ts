@@ -1,4 +1,4 @@
-import { dataDir } from '@sc/shared/data-dir.ts'
+import { dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
@@ -47,6 +47,7 @@ export async function run(flags: Flags): Promise<number> {
       tasksDir: config.tasksDir ?? null,
       masterUrl: config.masterUrl,
       onRevoked: revoked.now,
+      doctor: { dataDir: config.dataDir, isOfThisMachine: brokerUrl === readMasterFile(dir)?.redisUrl },
       log
     })
     releasers.add('worker', worker.stop)

@@ -1,16 +1,12 @@
-import { readdir, readFile, stat, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import type { Config } from '@sc/shared/config.ts'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Check, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import { execa } from 'execa'
 import { probeGpus } from '../probe/gpus.ts'
 import { pythonCommand, pythonTestEnv } from '../python/command.ts'
 
-/** What this machine brings: GPUs with their driver and libraries, disk space. */
-const GIB = 1024 ** 3
-const LITTLE_BYTES = 5 * GIB
-const LEAST_BYTES = GIB
+/** What this machine brings: GPUs with their driver and libraries. */
 const CUDA_LIMIT_MS = 60_000
 const INSTALL = 'Run `node bootstrap/install.mjs` in the folder of this project.'
 
@@ -29,20 +25,9 @@ print(json.dumps(answer))
 export function checkGpus(): Check[] {
   let gpus: Gpu[] = []
   return [
-    {
-      name: 'gpus',
-      look: async () => {
-        gpus = await probeGpus()
-        if (gpus.length > 0) return ok(gpus.map(gpu => `${gpu.name} ${gpu.vramTotalGb} GB`).join(', '))
-        if (await hasNvidiaCard())
-          return warning(
-            'there is an NVIDIA card, and nvidia-smi does not answer',
-            "Install NVIDIA's driver, or repair it: `nvidia-smi` must list the card. Until then this machine works on its CPU."
-          )
-        return ok('none: this machine works on its CPU')
-      },
-      next: 'Look whether `nvidia-smi` answers.'
-    },
+    checkCards(found => {
+      gpus = found
+    }),
     {
       name: 'driver',
       look: async () => {
@@ -57,6 +42,25 @@ export function checkGpus(): Check[] {
       next: INSTALL
     }
   ]
+}
+
+/** Cheap: starts `nvidia-smi` and no more. */
+export function checkCards(onGpus: (gpus: Gpu[]) => void = () => {}): Check {
+  return {
+    name: 'gpus',
+    look: async () => {
+      const gpus = await probeGpus()
+      onGpus(gpus)
+      if (gpus.length > 0) return ok(gpus.map(gpu => `${gpu.name} ${gpu.vramTotalGb} GB`).join(', '))
+      if (await hasNvidiaCard())
+        return warning(
+          'there is an NVIDIA card, and nvidia-smi does not answer',
+          "Install NVIDIA's driver, or repair it: `nvidia-smi` must list the card. Until then this machine works on its CPU."
+        )
+      return ok('none: this machine works on its CPU')
+    },
+    next: 'Look whether `nvidia-smi` answers.'
+  }
 }
 
 const cudaSays = (text: string): { version: string; devices: number; types: string[]; missing: string | null } =>
@@ -89,33 +93,4 @@ async function hasNvidiaCard(): Promise<boolean> {
     if ((await read('vendor')).trim() === '0x10de' && (await read('class')).startsWith('0x03')) return true
   }
   return false
-}
-
-/** Of the data folder and of the models folder, which may be on other disks. */
-export function checkDisk({ dataDir, modelsDir }: Config): Check[] {
-  const folders = [...new Map([dataDir, modelsDir].map(folder => [folder, folder])).values()]
-  return folders.map(folder => ({
-    name: `disk of ${folder}`,
-    look: async () => {
-      const { bavail, bsize } = await statfs(await nearestThere(folder))
-      return diskOutcome(bavail * bsize)
-    },
-    next: `Look whether ${folder} can be read.`
-  }))
-}
-
-export function diskOutcome(freeBytes: number): Outcome {
-  const found = `${(freeBytes / GIB).toFixed(1)} GB free`
-  const next = 'Make room there, or name other folders by SC_DATA_DIR and SC_MODELS_DIR: a large model takes 3 GB.'
-  if (freeBytes < LEAST_BYTES) return failed(found, next)
-  return freeBytes < LITTLE_BYTES ? warning(found, next) : ok(found)
-}
-
-/** A folder that is made at the first start is on the disk of the one above it. */
-async function nearestThere(folder: string): Promise<string> {
-  const isThere = await stat(folder).then(
-    () => true,
-    () => false
-  )
-  return isThere || dirname(folder) === folder ? folder : nearestThere(dirname(folder))
 }

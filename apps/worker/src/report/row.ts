@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import { type Model, modelsIn } from '@sc/shared/models.ts'
 import type { Gpu } from '@sc/shared/presence.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
@@ -14,7 +15,8 @@ import type { OwnPresence } from './presence.ts'
 const LOAD_EVERY_MS = 5_000
 
 export interface Row {
-  read(slots: SlotSet): OwnPresence
+  /** `findings`: what its doctor finds. */
+  read(slots: SlotSet, findings: Finding[]): OwnPresence
   setGpus(gpus: Gpu[]): void
   /** Something on the machine is another than at the last look. */
   look(): void
@@ -48,7 +50,7 @@ export async function createRow(who: { id: string; name: string; hostname: strin
   const look = (): void => void probe().catch(() => {})
   const timer = setInterval(look, LOAD_EVERY_MS)
 
-  const read = (slots: SlotSet): OwnPresence => ({
+  const read = (slots: SlotSet, findings: Finding[]): OwnPresence => ({
     ...who,
     status: slots.held() === null ? 'online' : 'draining',
     reason: slots.held(),
@@ -64,6 +66,7 @@ export async function createRow(who: { id: string; name: string; hostname: strin
     slots: slots.slots().map(slot => slot.state),
     tasks,
     models,
+    findings,
     figures: {
       unitsDone,
       unitsFailed,

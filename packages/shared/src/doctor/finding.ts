@@ -25,24 +25,32 @@ export const ok = (found: string): Outcome => ({ status: 'ok', found, next: null
 export const warning = (found: string, next: string): Outcome => ({ status: 'warning', found, next })
 export const failed = (found: string, next: string): Outcome => ({ status: 'failed', found, next })
 
+/** One check's finding; never throws, and holds no secret. */
+export async function lookAt({ name, look, next }: Check): Promise<Finding> {
+  const outcome = await look().catch((error: Error) => failed(error.message, next))
+  return { check: name, ...outcome, found: withoutSecrets(outcome.found) }
+}
+
 /** Collects findings; each is told as soon as it is there, unless all are wanted as JSON at the end. */
 export interface Report {
   run(checks: Check[]): Promise<void>
+  /** What another doctor found. */
+  add(findings: Finding[]): void
   /** Ends the report. Answers the exit code: 1 when something failed. */
   end(): number
 }
 
 export function startReport({ json, write }: { json: boolean; write: (text: string) => void }): Report {
   const findings: Finding[] = []
+  const add = (more: Finding[]): void => {
+    findings.push(...more)
+    if (!json) write(more.map(formatFinding).join(''))
+  }
   return {
     run: async checks => {
-      for (const { name, look, next } of checks) {
-        const outcome = await look().catch((error: Error) => failed(error.message, next))
-        const finding = { check: name, ...outcome, found: withoutSecrets(outcome.found) }
-        findings.push(finding)
-        if (!json) write(formatFinding(finding))
-      }
+      for (const check of checks) add([await lookAt(check)])
     },
+    add,
     end: () => {
       const count = (status: Finding['status']) => findings.filter(finding => finding.status === status).length
       if (json) write(`${JSON.stringify({ findings }, null, 2)}\n`)

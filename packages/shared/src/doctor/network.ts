@@ -33,7 +33,7 @@ export function targetOf(what: string, url: string): Target {
 
 /** Name and port. */
 export function checkReach(target: Target): Check[] {
-  const { what, host, port } = target
+  const { what, host } = target
   return [
     {
       name: `${what}: name`,
@@ -46,19 +46,24 @@ export function checkReach(target: Target): Check[] {
         ? 'A name of a tailnet: look whether Tailscale runs here (`tailscale status`) and has MagicDNS on.'
         : `Look whether ${host} is spelled right, or use the address of that machine.`
     },
-    {
-      name: `${what}: round trip`,
-      look: async () => {
-        const times: number[] = []
-        for (let at = 0; at < ROUND_TRIPS; at++) times.push((await open(target)).tookMs)
-        const typical = times.sort((a, b) => a - b)[Math.floor(ROUND_TRIPS / 2)] as number
-        const found = `${host}:${port} answers in ${typical.toFixed(1)} ms`
-        if (typical < SLOW_MS) return ok(found)
-        return warning(found, 'A far or busy connection: units still run, each a little later. Look at the path below.')
-      },
-      next: `Nothing answers at ${host}:${port}. Look whether the ${what} runs, listens for other machines (not in mode local), and no firewall is in between.`
-    }
+    checkRoundTrip(target)
   ]
+}
+
+export function checkRoundTrip(target: Target): Check {
+  const { what, host, port } = target
+  return {
+    name: `${what}: round trip`,
+    look: async () => {
+      const times: number[] = []
+      for (let at = 0; at < ROUND_TRIPS; at++) times.push((await open(target)).tookMs)
+      const typical = times.sort((a, b) => a - b)[Math.floor(ROUND_TRIPS / 2)] as number
+      const found = `${host}:${port} answers in ${typical.toFixed(1)} ms`
+      if (typical < SLOW_MS) return ok(found)
+      return warning(found, 'A far or busy connection: units still run, each a little later. Look at the path to it.')
+    },
+    next: `Nothing answers at ${host}:${port}. Look whether the ${what} runs, listens for other machines (not in mode local), and no firewall is in between.`
+  }
 }
 
 /** Path, size of packets and clock, of a master that answers. `socket`: of tailscaled, as in `openTailscale`. */
@@ -102,17 +107,23 @@ export function checkPath(target: Target, url: string, socket: string | undefine
       },
       next: `Nothing answers at ${host}: see the round trip above.`
     },
-    {
-      name: `${what}: clock`,
-      look: async () => {
-        const askedMs = Date.now()
-        const answer = await fetch(health, { signal: AbortSignal.timeout(ANSWER_MS) })
-        if (!answer.ok) throw new Error(`${health} answers ${answer.status}`)
-        return clockOutcome(answer.headers.get('date'), (askedMs + Date.now()) / 2)
-      },
-      next: `Look whether a master of Semantics Cluster runs at ${health.origin}.`
-    }
+    checkClock(what, url)
   ]
+}
+
+/** Of a master that answers at `url`. */
+export function checkClock(what: string, url: string): Check {
+  const health = new URL('healthz', `${url}/`)
+  return {
+    name: `${what}: clock`,
+    look: async () => {
+      const askedMs = Date.now()
+      const answer = await fetch(health, { signal: AbortSignal.timeout(ANSWER_MS) })
+      if (!answer.ok) throw new Error(`${health} answers ${answer.status}`)
+      return clockOutcome(answer.headers.get('date'), (askedMs + Date.now()) / 2)
+    },
+    next: `Look whether a master of Semantics Cluster runs at ${health.origin}.`
+  }
 }
 
 /** The header has whole seconds. */

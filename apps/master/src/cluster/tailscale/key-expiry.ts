@@ -8,15 +8,21 @@ const WARN_DAYS = 14
 const DAY_MS = 86_400_000
 const LOOK_EVERY_MS = DAY_MS / 4
 
-/** The sentence to show, or null while there is time. */
-export function keyWarning({ keyExpiry }: TailnetStatus, nowMs = Date.now()): string | null {
+/** When the key ends and what to do about it, or null while there is time. */
+export function keyEnds({ keyExpiry }: TailnetStatus, nowMs = Date.now()): { found: string; next: string } | null {
   if (keyExpiry === null) return null
   const days = (Date.parse(keyExpiry) - nowMs) / DAY_MS
   if (!(days < WARN_DAYS)) return null
   const next = 'log in again (tailscale up --force-reauth), or disable key expiry for it in the admin console'
-  if (days <= 0) return `The Tailscale key of this machine expired on ${dayOf(keyExpiry)}: ${next}.`
+  if (days <= 0) return { found: `The Tailscale key of this machine expired on ${dayOf(keyExpiry)}`, next }
   const left = days < 1 ? 'in less than a day' : `in ${Math.floor(days)} ${Math.floor(days) === 1 ? 'day' : 'days'}`
-  return `The Tailscale key of this machine expires ${left}, on ${dayOf(keyExpiry)}: ${next}.`
+  return { found: `The Tailscale key of this machine expires ${left}, on ${dayOf(keyExpiry)}`, next }
+}
+
+/** The same as one sentence. */
+export function keyWarning(status: TailnetStatus, nowMs = Date.now()): string | null {
+  const ends = keyEnds(status, nowMs)
+  return ends && `${ends.found}: ${ends.next}.`
 }
 
 const dayOf = (time: string): string => time.slice(0, 10)

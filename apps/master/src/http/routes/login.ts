@@ -36,7 +36,7 @@ export function addLogin(app: App, { keys, tailnet, config, log }: AppDeps): voi
           'SC_UNAUTHENTICATED',
           'This login link was used before or is too old. Restart the master for a new one.'
         )
-      return reply.header('set-cookie', cookie).redirect('/docs/', 303)
+      return reply.header('set-cookie', cookie).redirect('/cluster', 303)
     }
   })
 

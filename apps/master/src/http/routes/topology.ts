@@ -1,6 +1,4 @@
-import { hostname, networkInterfaces } from 'node:os'
-import { addressOfThis } from '../../cluster/own-address.ts'
-import { createTopology } from '../../cluster/topology.ts'
+import type { Topology } from '../../cluster/topology.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { metricsTargetsSchema, topologySchema } from '../cluster-schemas.ts'
 import { problems } from '../problem.ts'
@@ -8,9 +6,7 @@ import { problems } from '../problem.ts'
 const tags = ['cluster']
 
 /** How the machines of the cluster reach each other, and where their figures are. */
-export function addTopology(app: App, { config, place, presence, tailnet }: AppDeps): void {
-  const draw = createTopology(tailnet)
-
+export function addTopology(app: App, { config, place }: AppDeps, drawTopology: () => Promise<Topology>): void {
   app.get('/api/cluster/topology', {
     config: { scope: 'read' },
     schema: {
@@ -20,11 +16,7 @@ export function addTopology(app: App, { config, place, presence, tailnet }: AppD
       tags,
       response: { 200: topologySchema, ...problems() }
     },
-    handler: async () =>
-      await draw(
-        { hostname: hostname(), ip: addressOfThis(networkInterfaces()), os: process.platform },
-        presence.workers()
-      )
+    handler: async () => await drawTopology()
   })
 
   app.get('/api/cluster/metrics-targets', {

@@ -1,0 +1,90 @@
+import { type Finding, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
+import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
+import type { ListedModel } from './list-models.ts'
+import type { WorkerRow } from './presence.ts'
+import { keyEnds } from './tailscale/key-expiry.ts'
+import type { TailnetStatus } from './tailscale/status.ts'
+import type { Topology, TopologyEdge } from './topology.ts'
+
+/** What the master makes of what it knows of the cluster: one finding for each part, worker and relayed way. */
+
+const named = (check: string, outcome: Outcome): Finding => ({ check, ...outcome })
+
+/** `health`: the parts as `GET /api/cluster/health` has them, all but Tailscale. */
+export function partFindings(health: Record<string, { status: string; detail: string | null }>): Finding[] {
+  return Object.entries(health).map(([part, { status, detail }]) =>
+    named(part, status === 'failing' ? failed(detail ?? status, nextFor(part)) : ok(detail ?? status))
+  )
+}
+
+function nextFor(part: string): string {
+  if (part === 'workers')
+    return 'Start a worker: `pnpm start:worker`. The worker itself says what it lacks: `sc-worker doctor`.'
+  return `On the machine of the master, look whether ${part} runs and its disk has room; the log of the master says more.`
+}
+
+/** `state`: in words. `isNeeded`: the master was told to be in a tailnet. */
+export function tailscaleFindings(status: TailnetStatus, state: string, isNeeded: boolean): Finding[] {
+  const next = 'On the machine of the master: `tailscale status`.'
+  const ends = keyEnds(status)
+  const isLost = isNeeded && !status.running
+  return [
+    named('tailscale', isLost ? failed(state, next) : ok(state)),
+    ...(ends ? [named('tailscale: key', warning(ends.found, `On the machine of the master: ${ends.next}.`))] : []),
+    ...(status.running ? status.problems : []).map(problem => named('tailscale: health', warning(problem, next)))
+  ]
+}
+
+/** Of each worker: how it stands, then what it found on its own machine. */
+export function workerFindings(workers: WorkerRow[], masterVersion: string): Finding[] {
+  return workers.flatMap(row => [
+    named(`worker ${row.name}`, workerOutcome(row, masterVersion)),
+    ...row.findings.map(finding => ({ ...finding, check: `${row.name}: ${finding.check}` }))
+  ])
+}
+
+export function workerOutcome(
+  row: Pick<WorkerRow, 'name' | 'status' | 'lastSeen' | 'version' | 'reason' | 'slots'>,
+  masterVersion: string
+): Outcome {
+  const { name, status, lastSeen, version, reason, slots } = row
+  const onIt = `On its machine: \`sc-worker doctor${/^[\w.-]+$/.test(name) ? ` --name ${name}` : ''}\`.`
+  if (status === 'offline') return warning(`offline since ${lastSeen}`, `Switch it on, or revoke it. ${onIt}`)
+  const out = slots.filter(({ state }) => state === 'out-of-service')
+  if (out.length > 0) {
+    const reasons = out.map(slot => `${slot.id}: ${slot.reason ?? 'out of service'}`).join('; ')
+    return out.length === slots.length ? failed(reasons, onIt) : warning(reasons, onIt)
+  }
+  if (isNewer(masterVersion, version))
+    return warning(`version ${version}, older than the master's ${masterVersion}`, `Update it: ${HOW_TO_UPDATE}.`)
+  if (status === 'draining') return ok(`takes no units: ${reason ?? 'draining'}`)
+  return ok(`online, ${slots.length} slot${slots.length === 1 ? '' : 's'}, version ${version}`)
+}
+
+/** The ways between the master and another machine that go through a relay. */
+export function relayFindings({ nodes, edges }: Topology): Finding[] {
+  return edges
+    .filter(({ direct }) => direct === false)
+    .flatMap(edge => {
+      const other = nodes.find(({ id, type }) => type !== 'master' && (id === edge.from || id === edge.to))
+      if (!other) return []
+      // A machine of the tailnet may have the name of a worker.
+      const name = other.type === 'worker' ? other.name : `tailnet ${other.name}`
+      return named(`${name}: path`, warning(describeRelay(edge), GO_DIRECT))
+    })
+}
+
+const describeRelay = ({ relay, rttMs }: TopologyEdge): string =>
+  `relayed${relay ? ` by ${relay}` : ''}${rttMs === null ? '' : `, ${rttMs.toFixed(1)} ms`}`
+
+const GO_DIRECT =
+  'It works, more slowly: all that the two machines send goes through a relay of Tailscale. For a direct way let both send UDP out, and on the router of one of them turn on UPnP or NAT-PMP, or forward UDP port 41641 to it. `tailscale netcheck` says what is in the way.'
+
+export function modelFindings(models: ListedModel[]): Finding[] {
+  const shown = models.map(({ name, nodes }) => `${name} (${nodes.map(node => node.name).join(', ')})`).join('; ')
+  const none = warning(
+    'no machine has a speech model',
+    'The first transcription fetches one, from a package or the hub.'
+  )
+  return [named('models', shown ? ok(shown) : none)]
+}
