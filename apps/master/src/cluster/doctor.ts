@@ -61,16 +61,13 @@ export function workerOutcome(
   return ok(`online, ${slots.length} slot${slots.length === 1 ? '' : 's'}, version ${version}`)
 }
 
-/** The ways between the master and another machine that go through a relay. */
+/** The workers that the master reaches through a relay. What other machines of the tailnet do is nobody's concern here. */
 export function relayFindings({ nodes, edges }: Topology): Finding[] {
   return edges
     .filter(({ direct }) => direct === false)
     .flatMap(edge => {
-      const other = nodes.find(({ id, type }) => type !== 'master' && (id === edge.from || id === edge.to))
-      if (!other) return []
-      // A machine of the tailnet may have the name of a worker.
-      const name = other.type === 'worker' ? other.name : `tailnet ${other.name}`
-      return named(`${name}: path`, warning(describeRelay(edge), GO_DIRECT))
+      const worker = nodes.find(({ id, type }) => type === 'worker' && id === edge.from)
+      return worker ? named(`${worker.name}: path`, warning(describeRelay(edge), GO_DIRECT)) : []
     })
 }
 

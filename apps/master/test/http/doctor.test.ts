@@ -93,12 +93,24 @@ test('Tailscale: its warnings, and ways through a relay', async () => {
       next: expect.stringContaining('tailscale up --force-reauth')
     })
     expect(of(found, 'tailscale: health')).toMatchObject({ status: 'warning', found: 'DNS is slow' })
-    expect(of(found, 'tailnet attic: path')).toMatchObject({
-      status: 'warning',
-      found: 'relayed by fra, 30.1 ms',
-      next: expect.stringContaining('UDP port 41641')
-    })
-    expect(found.filter(({ check }) => check.endsWith(': path'))).toHaveLength(1)
+    const paths = (findings: Finding[]) => findings.filter(({ check }) => check.endsWith(': path'))
+    // A machine that is no worker may be as slow as it likes.
+    expect(paths(found)).toEqual([])
+    for (const [name, ip] of [
+      ['near', '100.64.0.2'],
+      ['far', '100.64.0.3']
+    ] as const)
+      await registerTasks(one, name, [], { tailscale: { ip, hostname: name } })
+    await expect
+      .poll(async () => paths(await look()))
+      .toEqual([
+        {
+          check: 'far: path',
+          status: 'warning',
+          found: 'relayed by fra, 30.1 ms',
+          next: expect.stringContaining('UDP port 41641')
+        }
+      ])
   } finally {
     await api.stop()
   }
