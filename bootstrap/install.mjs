@@ -43,6 +43,7 @@ export async function install({ dev = false, worker = false, workerFlags = [] } 
         }
         await step.run({ say: shown.say })
         shown.done()
+        if (interrupted) process.exit(130)
       } catch (error) {
         shown.failed()
         if (interrupted) process.exit(130)
