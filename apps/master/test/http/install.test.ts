@@ -35,8 +35,18 @@ describe('what a machine without the project fetches', () => {
     for (const url of [...ROUTES, ...ROUTES]) expect((await get(url, key)).statusCode, url).toBe(200)
     for (const url of ['/api/workers', '/api/cluster/join', '/blobs/models/list.json', '/api/jobs'])
       expect((await get(url, key)).statusCode, url).toBe(403)
-    for (const wrong of [`${key}x`, key.replace(':', ''), `${key.split(':')[0]}:`, 'join-abcdef-0123456789ab:x'])
-      expect((await get('/worker/install.sh', wrong)).statusCode, wrong).toBe(401)
+    const unknown = [`${key}x`, `${key}:x`, `${key.split(':')[0]}:`, 'join-abcdef-0123456789ab:x']
+    for (const wrong of unknown) {
+      const answer = await get('/worker/install.sh', wrong)
+      expect(answer.statusCode, wrong).toBe(401)
+      const stderr = expect.stringMatching(/^sc-worker was not installed: The key is not known here/)
+      expect(shell(answer.body), wrong).toEqual({ exitCode: 1, stderr })
+    }
+    const noCode = await get('/worker/install.sh', key.replace(':', ''))
+    expect([noCode.statusCode, noCode.headers['content-type']]).toEqual([
+      401,
+      'application/problem+json; charset=utf-8'
+    ])
     expect(one.lines.join('')).not.toContain(key.split(':')[1])
   })
 
@@ -49,7 +59,7 @@ describe('what a machine without the project fetches', () => {
       await end(user, how)
       for (const url of ROUTES) expect((await get(url, key)).statusCode).toBe(403)
       const script = (await get('/worker/install.sh', key)).body
-      expect(shell(script)).toEqual({ exitCode: 1, stderr: `${says}\n` })
+      expect(shell(script)).toEqual({ exitCode: 1, stderr: `sc-worker was not installed: ${says}\n` })
       expect((await get('/worker/worker.tar.gz', key)).json().detail).toBe(says)
     }
   })
