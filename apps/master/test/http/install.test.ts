@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { childEnv } from '@sc/shared/config.ts'
+import { identityOf } from '@sc/shared/processes.ts'
 import { list } from 'tar'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Language, type Node, Parser } from 'web-tree-sitter'
@@ -91,6 +93,57 @@ describe('what a machine without the project fetches', () => {
       exitCode: 1,
       stderr: expect.stringContaining('it needs Node 20 or later')
     })
+  })
+
+  it('is fetched by a container at each start until it has joined, and not after', async () => {
+    const { alternatives } = await join_()
+    const docker = alternatives.find(({ title }) => title.includes('Docker'))?.command ?? ''
+    const inside = /sh -c '(.*)'$/.exec(docker)?.[1] ?? ''
+    const home = mkdtempSync(join(tmpdir(), 'sc-container-'))
+    const program = (path: string, text: string) => writeFileSync(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+    mkdirSync(join(home, 'sc-worker/data/workers/one'), { recursive: true })
+    program(join(home, 'curl'), `echo 'echo "fetched $*"'`)
+    program(join(home, 'sc-worker/sc-worker'), 'echo "started $*"')
+    const starts = () =>
+      execFileSync('/bin/sh', ['-c', inside], { env: { HOME: home, PATH: `${home}:${childEnv().PATH}` } }).toString()
+    expect(starts()).toBe('fetched --no-start\nstarted run\n')
+    writeFileSync(join(home, 'sc-worker/data/workers/one/identity.json'), '{}')
+    expect(starts()).toBe('started run\n')
+    rmSync(home, { recursive: true })
+  })
+
+  it('takes no folder that was not given whole, has other files, or whose worker runs', async () => {
+    const script = (await get('/worker/install.sh', (await code()).key)).body
+    const path = childEnv().PATH as string
+    const ends = (args: string[], env: Record<string, string> = {}) =>
+      shell(script, ['-s', '--', ...args], { PATH: path, ...env }).stderr
+    for (const args of [['--dir'], ['--name', 'second', '--dir'], ['--dir', ''], ['--dir='], ['--dir', '--no-start']])
+      expect(ends(args), args.join(' ')).toMatch(/not installed: after --dir comes the folder/)
+    expect(ends([], { HOME: '' })).toMatch(/not installed: HOME is not set. Say where to: --dir FOLDER/)
+
+    const folder = mkdtempSync(join(tmpdir(), 'sc install '))
+    const mine = join(folder, 'apps/mine/src/main.c')
+    mkdirSync(dirname(mine), { recursive: true })
+    writeFileSync(mine, '')
+    expect(ends(['--dir', folder])).toMatch(/not installed: .* has other files, which it would replace/)
+    expect(existsSync(mine)).toBe(true)
+
+    // Nothing listens for this code: who may go on, gets as far as fetching.
+    const worker = join(folder, 'worker')
+    const lock = join(worker, 'data/workers/one/lock')
+    mkdirSync(dirname(lock), { recursive: true })
+    writeFileSync(join(worker, 'sc-worker'), '')
+    const startedAt = identityOf(process.pid)?.startedAt
+    for (const [held, says] of [
+      [`${process.pid} ${startedAt}`, /a worker of .* runs \(process \d+\)\. Stop it/],
+      [`${process.pid} 1`, process.platform === 'linux' ? /did not give its files/ : /runs/],
+      ['999999999 1', /did not give its files/],
+      ['', /did not give its files/]
+    ] as const) {
+      writeFileSync(lock, held)
+      expect(ends([`--dir=${worker}`, '--name', 'one']), held).toMatch(says)
+    }
+    rmSync(folder, { recursive: true })
   })
 })
 

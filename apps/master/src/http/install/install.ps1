@@ -28,8 +28,9 @@
 
   # Else its files would change while it runs.
   foreach ($lock in @(Get-ChildItem -Path (Join-Path $dir 'data\workers\*\lock') -ErrorAction SilentlyContinue)) {
-    $id = (Get-Content $lock.FullName -First 1).Split(' ')[0]
-    if (Get-Process -Id $id -ErrorAction SilentlyContinue) {
+    # A number of a process is used again, and what a crash left may be empty.
+    $id = ("$(Get-Content $lock.FullName -First 1)" -split ' ')[0]
+    if ($id -and (Get-Process -Id $id -ErrorAction SilentlyContinue | Where-Object ProcessName -eq 'node')) {
       throw "sc-worker was not installed: a worker of $dir runs (process $id). Stop it, with Ctrl-C where it was started, and paste the line again."
     }
   }
@@ -41,8 +42,8 @@
   if ((Get-FileHash -Algorithm SHA256 -Path $archive).Hash -ne $sha256) {
     throw "sc-worker was not installed: what came from $master is damaged. Paste the line again."
   }
-  # Files that this version no longer has must not stay.
-  foreach ($part in 'apps\*\src', 'packages\*\src', 'bootstrap', 'python-gpu') {
+  # Files that this version no longer has must not stay; without its stamp, sc-worker.cmd goes on with an installation.
+  foreach ($part in '.cache\python.stamp', 'apps\*\src', 'packages\*\src', 'bootstrap', 'python-gpu') {
     $path = Join-Path $dir $part
     if (Test-Path $path) { Remove-Item -Recurse -Force $path }
   }
