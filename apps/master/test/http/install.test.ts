@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -158,13 +158,27 @@ describe('the packed worker', () => {
   })
 
   it('is the same bytes each time, and is packed anew after a failure', async () => {
-    const [first, second] = await Promise.all([createPackedWorker()(), createPackedWorker()()])
-    expect(first.sha256).toBe(second.sha256)
     const folder = mkdtempSync(join(tmpdir(), 'sc-pack-'))
     try {
       const packed = createPackedWorker(folder)
       await expect(packed()).rejects.toThrow('ENOENT')
-      await expect(packed()).rejects.toThrow('ENOENT')
+      for (const name of ['bootstrap', 'apps/worker', 'packages/shared', 'python-gpu'])
+        mkdirSync(join(folder, name), { recursive: true })
+      for (const name of [
+        'LICENSE',
+        'package.json',
+        'pnpm-lock.yaml',
+        'pnpm-workspace.yaml',
+        'sc-worker',
+        'sc-worker.cmd'
+      ])
+        writeFileSync(join(folder, name), name)
+      const { sha256 } = await packed()
+      // As after another checkout of the same.
+      utimesSync(join(folder, 'LICENSE'), 1, 1)
+      expect((await createPackedWorker(folder)()).sha256).toBe(sha256)
+      writeFileSync(join(folder, 'LICENSE'), 'other')
+      expect((await createPackedWorker(folder)()).sha256).not.toBe(sha256)
     } finally {
       rmSync(folder, { recursive: true })
     }
