@@ -143,6 +143,8 @@ describe('what a machine without the project fetches', () => {
       writeFileSync(lock, held)
       expect(ends([`--dir=${worker}`, '--name', 'one']), held).toMatch(says)
     }
+    writeFileSync(join(folder, 'curl'), '#!/bin/sh\ncat >/dev/null; exit 23\n', { mode: 0o755 })
+    expect(ends(['--dir', worker], { PATH: `${folder}:${path}` })).toMatch(/worker cannot be written: is the disk full/)
     rmSync(folder, { recursive: true })
   })
 })

@@ -59,8 +59,11 @@ sum_of() {
 unpack() {
   mkdir -p "$1"
   archive=$1/.worker.tar.gz
-  printf 'Authorization: Bearer %s' "$code" | curl -fsSL -H @- -o "$archive" "$master/worker/worker.tar.gz" ||
+  printf 'Authorization: Bearer %s' "$code" | curl -fsSL -H @- -o "$archive" "$master/worker/worker.tar.gz" || {
+    # As curl says that it could not write.
+    [ $? -ne 23 ] || fail "$1 cannot be written: is the disk full?"
     fail "$master did not give its files. Is this machine in the network or tailnet of the master?"
+  }
   [ "$(sum_of "$archive")" = "$sha256" ] || fail "what came from $master is damaged. Paste the line again."
   # Files that this version no longer has must not stay; without its stamp, `sc-worker` goes on with an installation.
   (cd "$1" && rm -rf .cache/python.stamp apps/*/src packages/*/src bootstrap python-gpu && tar -xzf .worker.tar.gz && rm .worker.tar.gz) ||
