@@ -15,11 +15,7 @@ import { speechModel } from './speech-model.mjs'
  */
 export async function install({ dev = false, worker = false, workerFlags = [] } = {}) {
   const steps = worker
-    ? [
-        nodePackages({ worker }),
-        ...(process.env.SC_BROKER ? [joinMaster(workerFlags)] : []),
-        pythonPackages({ dev: false })
-      ]
+    ? workerSteps(workerFlags)
     : [
         nodePackages({ worker }),
         pythonPackages({ dev: false }),
@@ -43,6 +39,7 @@ export async function install({ dev = false, worker = false, workerFlags = [] } 
         }
         await step.run({ say: shown.say })
         shown.done()
+        if (interrupted) process.exit(130)
       } catch (error) {
         shown.failed()
         if (interrupted) process.exit(130)
@@ -54,6 +51,17 @@ export async function install({ dev = false, worker = false, workerFlags = [] } 
   } finally {
     process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt)
   }
+}
+
+function workerSteps(flags) {
+  const { SC_BROKER: broker } = process.env
+  // Package managers start what packages bring: none of it needs the code.
+  delete process.env.SC_BROKER
+  return [
+    nodePackages({ worker: true }),
+    ...(broker ? [joinMaster(broker, flags)] : []),
+    pythonPackages({ dev: false })
+  ]
 }
 
 function explain(step, error) {

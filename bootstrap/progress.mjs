@@ -15,7 +15,7 @@ export function showStep(title, output = process.stderr) {
   if (!terminal) output.write(`- ${title} …\n`)
   const timer = terminal
     ? setInterval(draw, 100)
-    : setInterval(() => output.write(`- ${title}: still at it after ${elapsed()}\n`), STILL_EVERY_MS)
+    : setInterval(() => output.write(`- ${title}: still at it after ${elapsed()}  ${detail}\n`), STILL_EVERY_MS)
   const end = (mark, note) => {
     clearInterval(timer)
     output.write(`${terminal ? '\r\x1b[2K' : ''}${mark} ${title} (${note})\n`)

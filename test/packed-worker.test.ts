@@ -81,6 +81,11 @@ test('a machine with Node and Python becomes a worker that transcribes, and a ne
   const updated = await paste(`${again} -s -- --dir ${installed} --name packed --no-start`).ended
   expect(updated).toEqual({ exitCode: 0, output: expect.stringContaining('Installed.') })
   expect(existsSync(leftOver)).toBe(false)
+
+  // An update that ends in the middle: what is installed does not count as whole.
+  const broken = await paste(`${again} -s -- --dir ${installed} --name packed --concurrency many`).ended
+  expect(broken).toEqual({ exitCode: 1, output: expect.stringMatching(/--concurrency many/) })
+  expect(existsSync(join(installed, '.cache/python.stamp'))).toBe(false)
   const later = paste(`${installed}/sc-worker run --name packed`)
   expect(await until('it is online again', 60_000, idOnline)).toBe(id)
   await later.stop()

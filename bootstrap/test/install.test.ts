@@ -71,6 +71,38 @@ test('a Python without pip and venv is told how each system gets them', () => {
   expect(output).toContain('sudo apt-get install python3-venv')
 })
 
+function workerIs(script: string): void {
+  const folder = join(checkout, 'apps/worker/src')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(checkout, 'apps/worker/package.json'), '{}')
+  writeFileSync(join(folder, 'main.ts'), script)
+}
+
+test('Ctrl-C while the worker joins ends it all, also where that step ends well', () => {
+  pnpmWorks()
+  workerIs(`process.on('SIGTERM', () => process.exit(0)); setInterval(() => {
+    process.kill(process.ppid, 'SIGINT')
+  }, 100)`)
+  const { status, stderr } = spawnSync(process.execPath, [join(checkout, 'bootstrap/install.mjs'), '--worker'], {
+    env: { PATH: bin(), HOME: checkout, SC_BROKER: 'redis://127.0.0.1:1' },
+    encoding: 'utf8'
+  })
+  expect(stderr).toContain('Joining the cluster')
+  expect(stderr).not.toContain('Python packages')
+  expect(status).toBe(130)
+})
+
+test('what a worker logs while it joins is told in words', async () => {
+  pnpmWorks()
+  install()
+  workerIs(`console.log(JSON.stringify({ level: 40, msg: 'Redis did not answer' }))`)
+  writeFileSync(join(checkout, 'package.json'), '{}')
+  const { joinMaster } = await import(join(checkout, 'bootstrap/join-master.mjs'))
+  const said: string[] = []
+  await joinMaster([]).run({ say: (line: string) => void said.push(line) })
+  expect(said).toEqual(['Redis did not answer'])
+})
+
 test('what is up to date is not done again, and a changed lockfile is', () => {
   pnpmWorks()
   const ran = () => String(spawnSync('/bin/cat', [join(checkout, 'npx.log')]).stdout)

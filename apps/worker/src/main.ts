@@ -15,19 +15,16 @@ let exitCode = 0
 const program = new Command('sc-worker').description('Runs units on this machine').version(WORKER_VERSION)
 program.exitOverride()
 
-withFlags(program.command('run').description('take units from the cluster until stopped'))
-  .option('--quiet-hours <list>', "takes no units then, by this machine's clock: 22:00-07:30, several with commas")
-  .option('--exit-with-parent', 'stop when stdin closes')
-  .action(async (flags: Flags) => {
+withRunFlags(program.command('run').description('take units from the cluster until stopped')).action(
+  async (flags: Flags) => {
     exitCode = await run(flags)
-  })
-withFlags(program.command('join').description('be let in by a join code, so that run needs no --broker'))
-  // Given as to `run`, which knows more.
-  .allowUnknownOption()
-  .allowExcessArguments()
-  .action(async (flags: Flags) => {
+  }
+)
+withRunFlags(program.command('join').description('be let in by a join code, so that run needs no --broker')).action(
+  async (flags: Flags) => {
     exitCode = await join(flags)
-  })
+  }
+)
 withFlags(program.command('probe').description('print what this machine can do, as JSON')).action(
   async (flags: Flags) => {
     exitCode = await probe(flags)
@@ -63,6 +60,13 @@ try {
   exitCode = report(error)
 }
 process.exit(exitCode)
+
+/** `join` is given what `run` is given next: a slip is to be told before the code is used. */
+function withRunFlags(command: Command): Command {
+  return withFlags(command)
+    .option('--quiet-hours <list>', "takes no units then, by this machine's clock: 22:00-07:30, several with commas")
+    .option('--exit-with-parent', 'stop when stdin closes')
+}
 
 function withFlags(command: Command): Command {
   return command

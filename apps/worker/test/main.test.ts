@@ -57,6 +57,22 @@ test('finds the master of this machine; stops while it waits for the answer; one
   await server.stop()
 })
 
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 1]
+] as const)('`join` that is stopped by %s before it is in has not joined', async (signal, exitCode) => {
+  const server = await startRedis()
+  const redis = connectRedis(server.url, { name: 'test' })
+  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), httpUrl: 'http://127.0.0.1:1' })
+  // Nobody answers what it asks; `--quiet-hours` is known to `run` alone.
+  const worker = scWorker('join', '--name', 'waits', '--broker', server.url, '--quiet-hours', '22:00-07:00')
+  await until(async () => (await redis.xlen('sc:enrol')) === 1)
+  worker.kill(signal)
+  expect(await worker).toMatchObject({ exitCode, stderr: '' })
+  await closeRedis(redis)
+  await server.stop()
+})
+
 test('a child ends with a worker that is killed', async () => {
   const host = spawn(process.execPath, [join(import.meta.dirname, 'fixtures/host.ts')], {
     stdio: ['ignore', 'pipe', 'inherit']

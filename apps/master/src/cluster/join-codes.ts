@@ -68,10 +68,10 @@ export function checkJoinCode({ used_at, too_old }: NonNullable<CodeRow>): void 
 
 /** The code's user, for whoever has `USER:SECRET`; null: there is no such code. Throws as `checkJoinCode` for one that is over. */
 export async function findByJoinCode(db: Database, text: string): Promise<string | null> {
-  const [user = '', secret = ''] = text.split(':')
+  const [user = '', ...rest] = text.split(':')
   if (!JOIN_USER.test(user)) return null
   const code = await findJoinCode(db, user)
-  if (!code || !timingSafeEqual(Buffer.from(code.hash), Buffer.from(secretHash(secret)))) return null
+  if (!code || !timingSafeEqual(Buffer.from(code.hash), Buffer.from(secretHash(rest.join(':'))))) return null
   checkJoinCode(code)
   return user
 }

@@ -56,8 +56,9 @@ export function brokerWith(brokerUrl: string, login: string): string {
 function withoutTheProject(masterUrl: string, login: string): Command[] {
   const bearer = `Authorization: Bearer ${login}`
   // Without -f: a code that is over is answered by a script that says so.
-  const curl = `curl -sSL -H "${bearer}" ${masterUrl}/worker/install.sh`
-  const once = `[ -d ~/sc-worker/data ] || ${curl} | sh -s -- --no-start`
+  const curl = `curl -sSL -H "${bearer}" "${masterUrl}/worker/install.sh"`
+  // Its folder alone says nothing: that is there as soon as it tries to join.
+  const once = `ls ~/sc-worker/data/workers/*/identity.json >/dev/null 2>&1 || ${curl} | sh -s -- --no-start`
   return [
     { title: 'On Linux or macOS, without the project', command: `${curl} | sh` },
     {

@@ -45,6 +45,14 @@ export async function openReach(deps: {
     said = text
   }
 
+  async function lookOnce(steps: Steps): Promise<void> {
+    try {
+      await look(steps)
+    } catch (error) {
+      say('warn', `Cannot look at the networks of this machine (trying again): ${(error as Error).message}`, error)
+    }
+  }
+
   async function look({ move, moved }: Steps): Promise<void> {
     const [status, own] = [await tailnet.status(), interfaces()]
     const problem = whyNoTailnet(status, own)
@@ -79,7 +87,7 @@ export async function openReach(deps: {
       const running = (async () => {
         while (follows && !stopping.signal.aborted) {
           await pause(lookEveryMs, stopping.signal)
-          if (!stopping.signal.aborted) await look(steps)
+          if (!stopping.signal.aborted) await lookOnce(steps)
         }
       })()
       return {

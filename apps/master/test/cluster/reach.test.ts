@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
-import { networkInterfaces, tmpdir } from 'node:os'
+import { type NetworkInterfaceInfo, networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import { createReleasers, type Releasers } from '@sc/shared/releasers.ts'
@@ -144,6 +144,30 @@ testOnLinux(
     isTaken = false
     await expect.poll(() => reach.now().told, { timeout: 10_000 }).toBe('home.tailnet.example')
     expect(await open(http.port)).toEqual([LOOPBACK, FIRST])
+  },
+  60_000
+)
+
+testOnLinux(
+  'a master that cannot look at its networks says so once and looks again',
+  async () => {
+    const api = await startLocalApi(join(folder, 'tailscaled.sock'), at(FIRST))
+    releasers.add('api', api.stop)
+    const tailnet = openTailnet({ socket: join(folder, 'tailscaled.sock'), log })
+    const lo = { ...(networkInterfaces().lo?.[0] as NetworkInterfaceInfo), address: FIRST }
+    let looks = 0
+    // As when a process has all the files open that it may.
+    const interfaces = () => {
+      looks++
+      if (looks > 1 && looks < 4) throw new Error('uv_interface_addresses returned Unknown system error 24')
+      return looks === 1 ? {} : { tailscale0: [lo] }
+    }
+    const config = { mode: 'auto' as const, host: undefined }
+    const reach = await openReach({ config, tailnet, interfaces, lookEveryMs: 20, log })
+    const following = reach.follow({ move: async () => {}, moved: async () => {} })
+    releasers.add('following', following.stop)
+    await expect.poll(() => reach.now().mode, { timeout: 20_000 }).toBe('tailscale')
+    expect(warnings()).toEqual([expect.stringMatching(/Cannot look at the networks .*trying again.*error 24/)])
   },
   60_000
 )

@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { childEnv } from '@sc/shared/config.ts'
+import { identityOf } from '@sc/shared/processes.ts'
 import { list } from 'tar'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Language, type Node, Parser } from 'web-tree-sitter'
@@ -35,8 +37,18 @@ describe('what a machine without the project fetches', () => {
     for (const url of [...ROUTES, ...ROUTES]) expect((await get(url, key)).statusCode, url).toBe(200)
     for (const url of ['/api/workers', '/api/cluster/join', '/blobs/models/list.json', '/api/jobs'])
       expect((await get(url, key)).statusCode, url).toBe(403)
-    for (const wrong of [`${key}x`, key.replace(':', ''), `${key.split(':')[0]}:`, 'join-abcdef-0123456789ab:x'])
-      expect((await get('/worker/install.sh', wrong)).statusCode, wrong).toBe(401)
+    const unknown = [`${key}x`, `${key}:x`, `${key.split(':')[0]}:`, 'join-abcdef-0123456789ab:x']
+    for (const wrong of unknown) {
+      const answer = await get('/worker/install.sh', wrong)
+      expect(answer.statusCode, wrong).toBe(401)
+      const stderr = expect.stringMatching(/^sc-worker was not installed: The key is not known here/)
+      expect(shell(answer.body), wrong).toEqual({ exitCode: 1, stderr })
+    }
+    const noCode = await get('/worker/install.sh', key.replace(':', ''))
+    expect([noCode.statusCode, noCode.headers['content-type']]).toEqual([
+      401,
+      'application/problem+json; charset=utf-8'
+    ])
     expect(one.lines.join('')).not.toContain(key.split(':')[1])
   })
 
@@ -49,7 +61,7 @@ describe('what a machine without the project fetches', () => {
       await end(user, how)
       for (const url of ROUTES) expect((await get(url, key)).statusCode).toBe(403)
       const script = (await get('/worker/install.sh', key)).body
-      expect(shell(script)).toEqual({ exitCode: 1, stderr: `${says}\n` })
+      expect(shell(script)).toEqual({ exitCode: 1, stderr: `sc-worker was not installed: ${says}\n` })
       expect((await get('/worker/worker.tar.gz', key)).json().detail).toBe(says)
     }
   })
@@ -82,6 +94,59 @@ describe('what a machine without the project fetches', () => {
       stderr: expect.stringContaining('it needs Node 20 or later')
     })
   })
+
+  it('is fetched by a container at each start until it has joined, and not after', async () => {
+    const { alternatives } = await join_()
+    const docker = alternatives.find(({ title }) => title.includes('Docker'))?.command ?? ''
+    const inside = /sh -c '(.*)'$/.exec(docker)?.[1] ?? ''
+    const home = mkdtempSync(join(tmpdir(), 'sc-container-'))
+    const program = (path: string, text: string) => writeFileSync(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+    mkdirSync(join(home, 'sc-worker/data/workers/one'), { recursive: true })
+    program(join(home, 'curl'), `echo 'echo "fetched $*"'`)
+    program(join(home, 'sc-worker/sc-worker'), 'echo "started $*"')
+    const starts = () =>
+      execFileSync('/bin/sh', ['-c', inside], { env: { HOME: home, PATH: `${home}:${childEnv().PATH}` } }).toString()
+    expect(starts()).toBe('fetched --no-start\nstarted run\n')
+    writeFileSync(join(home, 'sc-worker/data/workers/one/identity.json'), '{}')
+    expect(starts()).toBe('started run\n')
+    rmSync(home, { recursive: true })
+  })
+
+  it('takes no folder that was not given whole, has other files, or whose worker runs', async () => {
+    const script = (await get('/worker/install.sh', (await code()).key)).body
+    const path = childEnv().PATH as string
+    const ends = (args: string[], env: Record<string, string> = {}) =>
+      shell(script, ['-s', '--', ...args], { PATH: path, ...env }).stderr
+    for (const args of [['--dir'], ['--name', 'second', '--dir'], ['--dir', ''], ['--dir='], ['--dir', '--no-start']])
+      expect(ends(args), args.join(' ')).toMatch(/not installed: after --dir comes the folder/)
+    expect(ends([], { HOME: '' })).toMatch(/not installed: HOME is not set. Say where to: --dir FOLDER/)
+
+    const folder = mkdtempSync(join(tmpdir(), 'sc install '))
+    const mine = join(folder, 'apps/mine/src/main.c')
+    mkdirSync(dirname(mine), { recursive: true })
+    writeFileSync(mine, '')
+    expect(ends(['--dir', folder])).toMatch(/not installed: .* has other files, which it would replace/)
+    expect(existsSync(mine)).toBe(true)
+
+    // Nothing listens for this code: who may go on, gets as far as fetching.
+    const worker = join(folder, 'worker')
+    const lock = join(worker, 'data/workers/one/lock')
+    mkdirSync(dirname(lock), { recursive: true })
+    writeFileSync(join(worker, 'sc-worker'), '')
+    const startedAt = identityOf(process.pid)?.startedAt
+    for (const [held, says] of [
+      [`${process.pid} ${startedAt}`, /a worker of .* runs \(process \d+\)\. Stop it/],
+      [`${process.pid} 1`, process.platform === 'linux' ? /did not give its files/ : /runs/],
+      ['999999999 1', /did not give its files/],
+      ['', /did not give its files/]
+    ] as const) {
+      writeFileSync(lock, held)
+      expect(ends([`--dir=${worker}`, '--name', 'one']), held).toMatch(says)
+    }
+    writeFileSync(join(folder, 'curl'), '#!/bin/sh\ncat >/dev/null; exit 23\n', { mode: 0o755 })
+    expect(ends(['--dir', worker], { PATH: `${folder}:${path}` })).toMatch(/worker cannot be written: is the disk full/)
+    rmSync(folder, { recursive: true })
+  })
 })
 
 describe('the packed worker', () => {
@@ -95,13 +160,27 @@ describe('the packed worker', () => {
   })
 
   it('is the same bytes each time, and is packed anew after a failure', async () => {
-    const [first, second] = await Promise.all([createPackedWorker()(), createPackedWorker()()])
-    expect(first.sha256).toBe(second.sha256)
     const folder = mkdtempSync(join(tmpdir(), 'sc-pack-'))
     try {
       const packed = createPackedWorker(folder)
       await expect(packed()).rejects.toThrow('ENOENT')
-      await expect(packed()).rejects.toThrow('ENOENT')
+      for (const name of ['bootstrap', 'apps/worker', 'packages/shared', 'python-gpu'])
+        mkdirSync(join(folder, name), { recursive: true })
+      for (const name of [
+        'LICENSE',
+        'package.json',
+        'pnpm-lock.yaml',
+        'pnpm-workspace.yaml',
+        'sc-worker',
+        'sc-worker.cmd'
+      ])
+        writeFileSync(join(folder, name), name)
+      const { sha256 } = await packed()
+      // As after another checkout of the same.
+      utimesSync(join(folder, 'LICENSE'), 1, 1)
+      expect((await createPackedWorker(folder)()).sha256).toBe(sha256)
+      writeFileSync(join(folder, 'LICENSE'), 'other')
+      expect((await createPackedWorker(folder)()).sha256).not.toBe(sha256)
     } finally {
       rmSync(folder, { recursive: true })
     }

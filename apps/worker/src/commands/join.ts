@@ -16,6 +16,8 @@ export async function join(flags: Flags): Promise<number> {
     log.info({ workerId: identity.workerId }, `Worker ${settings.name} is enrolled; sc-worker run starts it`)
   } catch (error) {
     if (!stop.first.aborted) throw error
+    // Stopped on its way in, which is not joined.
+    return stop.exitCode() || 1
   } finally {
     await releasers.release()
   }

@@ -39,8 +39,8 @@
   if ((Get-FileHash -Algorithm SHA256 -Path $archive).Hash -ne $sha256) {
     throw "sc-worker was not installed: what came from $master is damaged. Paste the line again."
   }
-  # Files that this version no longer has must not stay.
-  foreach ($part in 'apps\*\src', 'packages\*\src', 'bootstrap', 'python-gpu') {
+  # Files that this version no longer has must not stay; without its stamp, sc-worker.cmd goes on with an installation.
+  foreach ($part in '.cache\python.stamp', 'apps\*\src', 'packages\*\src', 'bootstrap', 'python-gpu') {
     $path = Join-Path $dir $part
     if (Test-Path $path) { Remove-Item -Recurse -Force $path }
   }

@@ -4,7 +4,7 @@
 #
 #   --dir FOLDER   where to; default: sc-worker in your home folder
 #   --no-start     install and join, no more
-#   others go to `sc-worker run`: --name, --concurrency, --queues, --gpus, …
+#   others go to `sc-worker run`: --name, --concurrency, --queues, --gpus, and so on
 set -eu
 
 master='@MASTER@'
@@ -29,12 +29,24 @@ needs() {
   has tar || fail 'it needs tar. Install it, then paste the line again.'
 }
 
+# It replaces what is there.
+may_replace() {
+  [ ! -e "$1/.git" ] || return 1
+  [ -e "$1/sc-worker" ] || [ -e "$1/.worker.tar.gz" ] || [ -z "$(ls "$1" 2>/dev/null)" ]
+}
+
+# A number of a process is used again; where there is no /proc, that it runs is all that is known.
+runs() {
+  kill -0 "$1" 2>/dev/null || [ -e "/proc/$1" ] || return 1
+  [ ! -r "/proc/$1/stat" ] || [ "$(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20)" = "$2" ]
+}
+
 # Else its files would change while it runs.
 not_running() {
   for lock in "$1"/data/workers/*/lock; do
     [ -e "$lock" ] || continue
-    read -r pid _ <"$lock" || true
-    if kill -0 "${pid:-0}" 2>/dev/null; then
+    read -r pid started <"$lock" || true
+    if [ -n "$pid" ] && runs "$pid" "$started"; then
       fail "a worker of $1 runs (process $pid). Stop it, with Ctrl-C where it was started, then paste the line again."
     fi
   done
@@ -47,16 +59,19 @@ sum_of() {
 unpack() {
   mkdir -p "$1"
   archive=$1/.worker.tar.gz
-  printf 'Authorization: Bearer %s' "$code" | curl -fsSL -H @- -o "$archive" "$master/worker/worker.tar.gz" ||
+  printf 'Authorization: Bearer %s' "$code" | curl -fsSL -H @- -o "$archive" "$master/worker/worker.tar.gz" || {
+    # As curl says that it could not write.
+    [ $? -ne 23 ] || fail "$1 cannot be written: is the disk full?"
     fail "$master did not give its files. Is this machine in the network or tailnet of the master?"
+  }
   [ "$(sum_of "$archive")" = "$sha256" ] || fail "what came from $master is damaged. Paste the line again."
-  # Files that this version no longer has must not stay.
-  (cd "$1" && rm -rf apps/*/src packages/*/src bootstrap python-gpu && tar -xzf .worker.tar.gz && rm .worker.tar.gz) ||
+  # Files that this version no longer has must not stay; without its stamp, `sc-worker` goes on with an installation.
+  (cd "$1" && rm -rf .cache/python.stamp apps/*/src packages/*/src bootstrap python-gpu && tar -xzf .worker.tar.gz && rm .worker.tar.gz) ||
     fail "$1 cannot be written."
 }
 
 main() {
-  dir=$HOME/sc-worker
+  unset dir
   start=yes
   # What is left over is the worker's.
   count=$#
@@ -65,12 +80,21 @@ main() {
     shift
     count=$((count - 1))
     case $argument in
-      --dir) dir=$1; shift; count=$((count - 1)) ;;
+      --dir)
+        dir=
+        if [ "$count" -gt 0 ]; then dir=$1; shift; count=$((count - 1)); fi ;;
+      --dir=*) dir=${argument#--dir=} ;;
       --no-start) start=no ;;
       *) set -- "$@" "$argument" ;;
     esac
   done
+  if [ -z "${dir+given}" ]; then
+    [ -n "${HOME:-}" ] || fail 'HOME is not set. Say where to: --dir FOLDER.'
+    dir=$HOME/sc-worker
+  fi
+  case $dir in '' | -*) fail 'after --dir comes the folder.' ;; esac
   needs
+  may_replace "$dir" || fail "$dir has other files, which it would replace. Take another folder: --dir FOLDER."
   not_running "$dir"
   say "Installing the worker in $dir"
   unpack "$dir"

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { JOIN_USER } from '@sc/shared/enrol-request.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { z } from 'zod'
 import { brokerWith } from '../../cluster/join-command.ts'
@@ -31,7 +32,7 @@ export function addInstall(app: App, { place }: Pick<AppDeps, 'place'>): void {
     config: { scope: 'join' },
     schema: {
       summary: 'Installs a worker on Linux or macOS',
-      description: 'A join code that is over is answered by a script that says so.',
+      description: 'With a join code, errors are answered by a script that says what is wrong.',
       tags,
       response: { ...text('A script for sh'), ...problems('SC_JOIN_CODE_USED', 'SC_JOIN_CODE_EXPIRED') }
     },
@@ -39,11 +40,11 @@ export function addInstall(app: App, { place }: Pick<AppDeps, 'place'>): void {
     // The line pipes it into a shell, which is to say what is wrong.
     errorHandler: async (thrown, request, reply) => {
       const error = toProblem(thrown, request)
-      if (!isOver(error)) return await sendProblem(reply, error)
+      if (!JOIN_USER.test(bearerOf(request).split(':')[0] ?? '')) return await sendProblem(reply, error)
       return reply
         .status(error.status)
         .type('text/plain')
-        .send(`echo ${quoted(error.message)} >&2\nexit 1\n`)
+        .send(`echo ${quoted(`sc-worker was not installed: ${error.message}`)} >&2\nexit 1\n`)
     }
   })
 
@@ -70,10 +71,6 @@ export function addInstall(app: App, { place }: Pick<AppDeps, 'place'>): void {
     },
     handler: async (_request, reply) => reply.type('application/gzip').send((await packed()).bytes)
   })
-}
-
-function isOver({ code }: ScError): boolean {
-  return code === 'SC_JOIN_CODE_USED' || code === 'SC_JOIN_CODE_EXPIRED'
 }
 
 /** Stands between single quotes in both scripts. */
