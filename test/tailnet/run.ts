@@ -5,11 +5,12 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { REPO_DIR } from '@sc/shared/config.ts'
+import { spread } from '../../bench/figures.ts'
 import { writeFaults } from '../../chaos/faults-page.ts'
 import { joinSamples } from '../audio.ts'
 import { until } from '../cluster.ts'
 import { HTTP_PORT, MASTER, MAY_LOG_IN, startTailnetCluster, type TailnetCluster } from './cluster.ts'
-import { TAILNET_FAULTS } from './faults.ts'
+import { type Recovery, TAILNET_FAULTS, type TailnetFault } from './faults.ts'
 import { DOMAIN, netnsOf, removeNamespaces } from './namespaces.ts'
 import { buildPrograms, type Programs, whyNoTailnet } from './programs.ts'
 import { startTailnet, type TestTailnet } from './tailnet.ts'
@@ -17,12 +18,13 @@ import { startTailnet, type TestTailnet } from './tailnet.ts'
 /**
  * `pnpm test:tailnet`: a master, started before Tailscale is up, and two workers on a tailnet of their own in network
  * namespaces of this machine; a third joins; users log in; ports are scanned; links and daemons fail. `--quick` leaves
- * the longest fault out, `--write` puts the times into `docs/faults.md`, `--require` makes a machine that cannot do it a
- * failure, `--keep FOLDER` keeps the logs of a failure.
+ * the longest fault out, `--times N` does each so often, `--write` puts the times into `docs/faults.md`, `--require`
+ * makes a machine that cannot do it a failure, `--keep FOLDER` keeps the logs of a failure.
  */
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean' },
+    times: { type: 'string', default: '1' },
     write: { type: 'boolean' },
     require: { type: 'boolean' },
     keep: { type: 'string' }
@@ -46,7 +48,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.exit(130)
   })
 const broken: string[] = []
-const rows: string[] = []
+/** Of each fault, how it went each time. */
+const times = new Map<TailnetFault, Array<Recovery & { same: boolean }>>()
 const joins: string[] = []
 let tailnet: TestTailnet | undefined
 let cluster: TailnetCluster | undefined
@@ -150,29 +153,39 @@ async function checkPorts(tailnet: TestTailnet, name: string, expected: number[]
 
 async function doFaults(tailnet: TestTailnet, cluster: TailnetCluster, path: string, expected: string): Promise<void> {
   const faults = values.quick ? TAILNET_FAULTS.filter(({ isLong }) => !isLong) : TAILNET_FAULTS
-  for (const { name, mustHold, run } of faults) {
+  for (const fault of Array.from({ length: Number(values.times) }, () => faults).flat()) {
+    const { name, run } = fault
     const jobId = await cluster.submit(path, { chunk_seconds: '30', reuse: 'false' })
     const victim = await cluster.workerIdOf('worker1')
     await until('a unit runs on worker1', 60_000, async () =>
       (await cluster.units(jobId)).some(unit => unit.status === 'RUNNING' && unit.workerId === victim)
     )
-    const { heardMs, unitMs } = await run({ tailnet, cluster, jobId })
-    const [heard, unit] = [heardMs, unitMs].map(ms => (ms === null ? '' : (ms / 1000).toFixed(1)))
+    const recovery = await run({ tailnet, cluster, jobId })
+    const [heard, unit] = [seconds([recovery.heardMs]), seconds([recovery.unitMs])]
     const same = (await transcribe(cluster, path, jobId)) === expected
     say(`${name}: ${same ? 'same text' : 'ANOTHER TEXT'}, heard after ${heard || '?'} s, a unit after ${unit || '?'} s`)
     if (!same) broken.push(`${name}: another text`)
-    rows.push(`| ${name} | ${mustHold} | ${same ? 'yes' : 'NO'} | ${heard} | ${unit} |`)
+    times.set(fault, [...(times.get(fault) ?? []), { ...recovery, same }])
     await cluster.online([...WORKERS, NEWCOMER])
   }
 }
 
+function seconds(found: Array<number | null>): string {
+  const seen = found.filter(ms => ms !== null).map(ms => ms / 1000)
+  return seen.length > 1 ? spread(seen, 1) : (seen[0]?.toFixed(1) ?? '')
+}
+
 function page(): string {
+  const rows = [...times].map(([{ name, mustHold }, each]) => {
+    const same = each.every(one => one.same) ? 'yes' : 'NO'
+    return `| ${name} | ${mustHold} | ${same} | ${seconds(each.map(one => one.heardMs))} | ${seconds(each.map(one => one.unitMs))} |`
+  })
   return `## On a tailnet
 
 \`pnpm test:tailnet\` has a master and three workers of one thread each on a real tailnet of its own (tailscaled with tun
 devices in network namespaces of one machine, ${cpus().length} cores), transcribes ${AUDIO_SECONDS} s of speech, and compares the text.
 The times are from the end of the fault (the daemon is started, the link is whole, the way is another) to the next word of every
-worker that was away (looked at every 4 s at the most), and to the next unit that begins or ends there. A worker that joined by its master's MagicDNS name had done
+worker that was away (looked at every 4 s at the most), and to the next unit that begins or ends there${values.times === '1' ? '' : `; medians`}. A worker that joined by its master's MagicDNS name had done
 its first unit ${joins.join(', ')} s after its line was pasted (model on disk); a scan from the master's machine found no open port on any worker.
 
 | fault | must hold | same text | heard again s | next unit s |
