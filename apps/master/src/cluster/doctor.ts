@@ -35,11 +35,11 @@ export function tailscaleFindings(status: TailnetStatus, state: string, isNeeded
   ]
 }
 
-/** Of each worker: how it stands, then what it found on its own machine. */
+/** Of each worker: how it stands, then what it found on its own machine, never to be taken for what the master found. */
 export function workerFindings(workers: WorkerRow[], masterVersion: string): Finding[] {
   return workers.flatMap(row => [
     named(`worker ${row.name}`, workerOutcome(row, masterVersion)),
-    ...row.findings.map(finding => ({ ...finding, check: `${row.name}: ${finding.check}` }))
+    ...row.findings.map(finding => ({ ...finding, check: `worker ${row.name}: ${finding.check}` }))
   ])
 }
 
@@ -67,7 +67,7 @@ export function relayFindings({ nodes, edges }: Topology): Finding[] {
     .filter(({ direct }) => direct === false)
     .flatMap(edge => {
       const worker = nodes.find(({ id, type }) => type === 'worker' && id === edge.from)
-      return worker ? named(`${worker.name}: path`, warning(describeRelay(edge), GO_DIRECT)) : []
+      return worker ? named(`worker ${worker.name}: path`, warning(describeRelay(edge), GO_DIRECT)) : []
     })
 }
 
