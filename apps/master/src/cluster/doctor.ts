@@ -77,11 +77,11 @@ const describeRelay = ({ relay, rttMs }: TopologyEdge): string =>
 const GO_DIRECT =
   'It works, more slowly: all that the two machines send goes through a relay of Tailscale. For a direct way let both send UDP out, and on the router of one of them turn on UPnP or NAT-PMP, or forward UDP port 41641 to it. `tailscale netcheck` says what is in the way.'
 
-export function modelFindings(models: ListedModel[]): Finding[] {
+export function modelsOutcome(models: ListedModel[]): Outcome {
   const shown = models.map(({ name, nodes }) => `${name} (${nodes.map(node => node.name).join(', ')})`).join('; ')
   const none = warning(
     'no machine has a speech model',
     'The first transcription fetches one, from a package or the hub.'
   )
-  return [named('models', shown ? ok(shown) : none)]
+  return shown ? ok(shown) : none
 }
