@@ -4,7 +4,11 @@ import { askDisk } from '../src/ask-disk.ts'
 test('a disk that does not answer is asked once, and said to be away', async () => {
   const { promise, resolve } = Promise.withResolvers<string>()
   let calls = 0
-  const ask = () => askDisk('room', '/far', () => (calls++, promise), 10)
+  const look = () => {
+    calls++
+    return promise
+  }
+  const ask = () => askDisk('room', '/far', look, 10)
   const away = { code: 'SC_UNAVAILABLE', message: 'The disk of /far did not answer within 0.01 s.' }
   await expect(ask()).rejects.toMatchObject(away)
   await expect(ask()).rejects.toMatchObject(away)
