@@ -13,8 +13,11 @@ export const nodePackages = ({ worker }) => ({
     'Check that this machine reaches the npm registry (a proxy? npm config get registry) and has 2 GB of free disk.',
     'If a package is damaged: remove the folder node_modules and run this again.'
   ],
+  // Who has every package has the worker's.
   isCurrent: () =>
-    existsSync(NODE) && existsSync(join(REPO, 'node_modules/.modules.yaml')) && isStamped('node', print()),
+    existsSync(NODE) &&
+    existsSync(join(REPO, 'node_modules/.modules.yaml')) &&
+    (isStamped('node', print()) || (worker && isStamped('node', print('worker')))),
   async run({ say }) {
     // CI: pnpm must not ask whether it may remove packages of another layout.
     const env = { CI: 'true', npm_config_update_notifier: 'false' }
@@ -27,13 +30,14 @@ export const nodePackages = ({ worker }) => ({
     ])
     await run(command, args, { env, onLine: say, shell })
     await run(NODE, ['--version'])
-    stamp('node', print())
+    stamp('node', worker ? print('worker') : print())
   }
 })
 
 const WORKER_ONLY = ['--prod', '--filter', 'semantics-cluster', '--filter', '@sc/worker...']
 
-function print() {
+/** `kind`: of an installation that has not every package. */
+function print(...kind) {
   const manifests = ['apps', 'packages'].flatMap(folder =>
     readdirSync(join(REPO, folder))
       .map(name => `${folder}/${name}/package.json`)
@@ -42,6 +46,7 @@ function print() {
   return fingerprint(
     ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', ...manifests],
     process.platform,
-    process.arch
+    process.arch,
+    ...kind
   )
 }

@@ -1,4 +1,5 @@
 /** Figures as people read them. */
+import { printable } from '@sc/shared/printable.ts'
 
 /** `0:07`, `12:40`, `3:05:09`. */
 export function formatDuration(seconds: number): string {
@@ -31,7 +32,7 @@ export function count(number: number, noun: string): string {
 
 /** Columns as wide as their widest cell; the last one is left as it is. */
 export function formatTable(head: string[], rows: string[][]): string {
-  const all = [head, ...rows]
+  const all = [head, ...rows].map(row => row.map(printable))
   const widths = head.map((_, column) => Math.max(...all.map(row => row[column]?.length ?? 0)))
   const line = (row: string[]): string =>
     row

@@ -29,4 +29,5 @@ test('plurals', () => expect([count(1, 'chunk'), count(2, 'chunk')]).toEqual(['1
 
 test('a table has columns as wide as their widest cell and no space at the end of a line', () => {
   expect(formatTable(['A', 'LONG'], [['wide cell', 'x']])).toBe('A          LONG\nwide cell  x\n')
+  expect(formatTable(['A'], [['a name\u001b[2J\nof two lines']])).toBe('A\na name [2J of two lines\n')
 })

@@ -35,11 +35,11 @@ export function tailscaleFindings(status: TailnetStatus, state: string, isNeeded
   ]
 }
 
-/** Of each worker: how it stands, then what it found on its own machine. */
+/** Of each worker: how it stands, then what it found on its own machine, never to be taken for what the master found. */
 export function workerFindings(workers: WorkerRow[], masterVersion: string): Finding[] {
   return workers.flatMap(row => [
     named(`worker ${row.name}`, workerOutcome(row, masterVersion)),
-    ...row.findings.map(finding => ({ ...finding, check: `${row.name}: ${finding.check}` }))
+    ...row.findings.map(finding => ({ ...finding, check: `worker ${row.name}: ${finding.check}` }))
   ])
 }
 
@@ -67,7 +67,7 @@ export function relayFindings({ nodes, edges }: Topology): Finding[] {
     .filter(({ direct }) => direct === false)
     .flatMap(edge => {
       const worker = nodes.find(({ id, type }) => type === 'worker' && id === edge.from)
-      return worker ? named(`${worker.name}: path`, warning(describeRelay(edge), GO_DIRECT)) : []
+      return worker ? named(`worker ${worker.name}: path`, warning(describeRelay(edge), GO_DIRECT)) : []
     })
 }
 
@@ -77,11 +77,11 @@ const describeRelay = ({ relay, rttMs }: TopologyEdge): string =>
 const GO_DIRECT =
   'It works, more slowly: all that the two machines send goes through a relay of Tailscale. For a direct way let both send UDP out, and on the router of one of them turn on UPnP or NAT-PMP, or forward UDP port 41641 to it. `tailscale netcheck` says what is in the way.'
 
-export function modelFindings(models: ListedModel[]): Finding[] {
+export function modelsOutcome(models: ListedModel[]): Outcome {
   const shown = models.map(({ name, nodes }) => `${name} (${nodes.map(node => node.name).join(', ')})`).join('; ')
   const none = warning(
     'no machine has a speech model',
     'The first transcription fetches one, from a package or the hub.'
   )
-  return [named('models', shown ? ok(shown) : none)]
+  return shown ? ok(shown) : none
 }

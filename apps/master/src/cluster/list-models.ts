@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { askDisk } from '@sc/shared/ask-disk.ts'
 import { type Model, modelsIn } from '@sc/shared/models.ts'
 import type { WorkerRow } from './presence.ts'
 
@@ -7,11 +8,11 @@ export interface ListedModel extends Model {
   nodes: Array<{ id: string; name: string; type: 'master' | 'worker'; status: WorkerRow['status'] }>
 }
 
-/** By name. `modelsDir`: the master's. */
+/** By name. `modelsDir`: the master's; SC_UNAVAILABLE when its disk does not answer. */
 export async function listModels(modelsDir: string, workers: WorkerRow[]): Promise<ListedModel[]> {
   const master = { id: 'master', name: hostname(), type: 'master' as const, status: 'online' as const }
   const found = [
-    ...(await modelsIn(modelsDir)).map(model => ({ ...model, node: master })),
+    ...(await askDisk('models', modelsDir, () => modelsIn(modelsDir))).map(model => ({ ...model, node: master })),
     ...workers.flatMap(({ id, name, status, models }) =>
       models.map(model => ({ ...model, node: { id, name, type: 'worker' as const, status } }))
     )

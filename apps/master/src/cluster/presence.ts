@@ -22,6 +22,9 @@ export interface WorkerPresence {
   stop(): Promise<void>
 }
 
+/** In characters: several times what a machine with 8 cards, 100 tasks and all that its doctor may find says. */
+const LONGEST_PRESENCE = 1 << 18
+
 /**
  * Looks at the presence keys every 2.5 s. What was last seen of a worker is kept in PostgreSQL, so that one that is
  * switched off is still shown, and a restarted master knows the cluster it had.
@@ -34,21 +37,22 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
   async function look(): Promise<void> {
     const known = await deps.db
       .selectFrom('workers')
-      .select(['id', 'presence', 'last_seen', 'draining'])
+      .select(['id', 'name', 'presence', 'last_seen', 'draining'])
       .where('revoked_at', 'is', null)
       .orderBy('name')
       .execute()
     const texts = known.length > 0 ? await deps.redis.mget(known.map(({ id }) => presenceKey(id))) : []
     const now = new Date()
     const deaf: string[] = []
-    rows = known.flatMap(({ presence, last_seen, draining }, at): WorkerRow[] => {
+    rows = known.flatMap(({ id, name, presence, last_seen, draining }, at): WorkerRow[] => {
       const live = parse(texts[at])
-      if (live && missed(live, draining)) deaf.push(live.id)
-      if (live) return [{ ...live, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
+      if (live && missed(live, draining)) deaf.push(id)
+      // Who it is it was told when it was let in; what it says of that could be another's.
+      if (live) return [{ ...live, id, name, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
       if (!presence || !last_seen) return []
       // What an earlier version kept says less; what was found on a machine that is off is old.
       const { models = [] } = presence
-      return [{ ...presence, models, findings: [], status: 'offline', lastSeen: last_seen.toISOString() }]
+      return [{ ...presence, id, name, models, findings: [], status: 'offline', lastSeen: last_seen.toISOString() }]
     })
     for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
@@ -105,13 +109,20 @@ function missed({ status, reason }: Presence, draining: boolean): boolean {
   return draining ? status === 'online' : reason === DRAINED_REASON
 }
 
+/** Null: it says nothing, or what no machine is. */
 function parse(text: string | null | undefined): Presence | null {
-  if (!text) return null
+  if (!text || text.length > LONGEST_PRESENCE) return null
   try {
-    return presenceSchema.parse(JSON.parse(text))
+    return presenceSchema.parse(JSON.parse(text, refuseHuge))
   } catch {
     return null
   }
+}
+
+/** Sums of such numbers may be none any more. */
+function refuseHuge(_key: string, value: unknown): unknown {
+  if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) throw new RangeError(`${value} is huge`)
+  return value
 }
 
 /** Whether the cluster has a GPU that takes units, also while its worker is switched off for now. */

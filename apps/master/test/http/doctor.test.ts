@@ -52,9 +52,9 @@ test('workers, and what they find on their own machines', async () => {
   await expect.poll(async () => (await get('/api/workers')).json().items.length).toBe(2)
   const found = await look()
   expect(of(found, 'worker desk')).toMatchObject({ status: 'ok', found: expect.stringMatching(/^online, 1 slot/) })
-  expect(of(found, 'desk: disk of /data')).toEqual({ ...lowDisk, check: 'desk: disk of /data' })
+  expect(of(found, 'worker desk: disk of /data')).toEqual({ ...lowDisk, check: 'worker desk: disk of /data' })
   expect(of(found, 'worker old')).toMatchObject({ status: 'warning', found: /^offline since/ })
-  expect(found.some(({ check }) => check.startsWith('old: '))).toBe(false)
+  expect(found.some(({ check }) => check.startsWith('worker old: '))).toBe(false)
   expect(of(found, 'models')?.found).toBe('base (desk)')
   const [row] = (await get('/api/workers')).json().items
   expect([row.name, row.findings]).toEqual(['desk', [lowDisk]])
@@ -105,7 +105,7 @@ test('Tailscale: its warnings, and ways through a relay', async () => {
       .poll(async () => paths(await look()))
       .toEqual([
         {
-          check: 'far: path',
+          check: 'worker far: path',
           status: 'warning',
           found: 'relayed by fra, 30.1 ms',
           next: expect.stringContaining('UDP port 41641')

@@ -12,7 +12,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { startEnrolling } from '../../src/cluster/enrol.ts'
 import type { Scope } from '../../src/database/schema.ts'
-import { registerTasks, WORD_COUNT } from './register-tasks.ts'
+import { PRESENCE, registerTasks, WORD_COUNT } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
 import { insertChunk, insertTranscription } from './transcription-rows.ts'
 
@@ -117,6 +117,29 @@ describe('figures', () => {
       workers: { total: 3, online: 2 },
       gpus: { total: 2 }
     })
+  })
+})
+
+describe('what a worker says of itself', () => {
+  const say = (presence: object) =>
+    one.deps.redis.set(presenceKey('liar'), JSON.stringify({ ...PRESENCE, ...presence }))
+  const liar = async () => (await get('/api/workers/liar')).json()
+
+  it('is not that it is another, nor more than a machine has', async () => {
+    await registerTasks(one, 'liar', [])
+    await expect.poll(async () => (await liar()).status).toBe('online')
+    await say({ id: 'old', name: 'old', hostname: 'elsewhere' })
+    await expect.poll(async () => (await liar()).hostname).toBe('elsewhere')
+    expect(await liar()).toMatchObject({ id: 'liar', name: 'liar' })
+    expect((await get('/api/workers/old')).json()).toMatchObject({ name: 'old', status: 'offline' })
+    const reason = 'x'.repeat(1 << 18)
+    for (const absurd of [{ ram: { totalGb: 1e308, availableGb: 0 } }, { reason }]) {
+      await say({ id: 'liar', name: 'liar' })
+      await expect.poll(async () => (await liar()).status).toBe('online')
+      await say({ id: 'liar', name: 'liar', ...absurd })
+      await expect.poll(async () => (await liar()).status).toBe('offline')
+      expect((await get('/api/stats')).statusCode).toBe(200)
+    }
   })
 })
 

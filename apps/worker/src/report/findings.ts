@@ -46,7 +46,7 @@ export function watchFindings(deps: FindingsDeps): OwnFindings {
 
   async function look(isAtAll: boolean): Promise<void> {
     if (!isAtAll && findings.length === 0) return
-    const checks = await checksNow(deps)
+    const checks = await untilAborted(checksNow(deps), stopping.signal)
     const found: Finding[] = []
     for (const check of isAtAll ? checks : checks.filter(isWrong))
       found.push(await untilAborted(lookAt(check), stopping.signal))

@@ -4,6 +4,7 @@ import { freePort } from '@sc/shared/free-port.ts'
 import { boundFindings } from '@sc/shared/presence.ts'
 import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { watchFindings } from '../../src/report/findings.ts'
 import { type OpenCluster, openCluster } from '../fixtures/open-cluster.ts'
 
 let cluster: OpenCluster
@@ -52,6 +53,27 @@ test('a login that may do too much is told, unless the broker is of the same mac
     status: 'warning',
     found: expect.stringContaining('read the outbox of another')
   })
+})
+
+test('a stop waits for no answer of Redis', async () => {
+  let asked = 0
+  const findings = watchFindings({
+    redis: cluster.redis,
+    workerId: 'w-1',
+    brokerUrl: 'redis://127.0.0.1:1',
+    isOfThisMachine: true,
+    dataDir: '/',
+    modelsDir: '/',
+    httpUrl: () => {
+      asked++
+      return new Promise(() => {})
+    },
+    queueNames: () => [],
+    onChange: () => {},
+    everyMs: 20
+  })
+  await expect.poll(() => asked).toBe(1)
+  await findings.stop()
 })
 
 test('many and long findings are cut to what presence may have', () => {

@@ -1,5 +1,6 @@
 import { stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { askDisk } from '../ask-disk.ts'
 import type { Config } from '../config.ts'
 import { type Check, failed, type Outcome, ok, warning } from './finding.ts'
 
@@ -11,12 +12,14 @@ const LEAST_BYTES = GIB
 export function checkDisk({ dataDir, modelsDir }: Pick<Config, 'dataDir' | 'modelsDir'>): Check[] {
   return [...new Set([dataDir, modelsDir])].map(folder => ({
     name: `disk of ${folder}`,
-    look: async () => {
-      const { bavail, bsize } = await statfs(await nearestThere(folder))
-      return diskOutcome(bavail * bsize)
-    },
+    look: async () => diskOutcome(await askDisk('free room', folder, () => freeBytes(folder))),
     next: `Look whether ${folder} can be read.`
   }))
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(await nearestThere(folder))
+  return bavail * bsize
 }
 
 export function diskOutcome(freeBytes: number): Outcome {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { withoutSecrets } from '../log.ts'
+import { printable } from '../printable.ts'
 
 /** What a doctor found out about one thing, for people and with `--json` for programs. */
 export const findingSchema = z.object({
@@ -61,6 +62,6 @@ export function startReport({ json, write }: { json: boolean; write: (text: stri
 }
 
 function formatFinding({ check, status, found, next }: Finding): string {
-  const line = `${status.padEnd(8)} ${check}: ${found}\n`
-  return next === null ? line : `${line}${' '.repeat(9)}-> ${next}\n`
+  const line = `${status.padEnd(8)} ${printable(`${check}: ${found}`)}\n`
+  return next === null ? line : `${line}${' '.repeat(9)}-> ${printable(next)}\n`
 }

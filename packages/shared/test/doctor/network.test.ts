@@ -144,6 +144,19 @@ test('the report: lines with the next step, no secrets, exit code', async () => 
   )
 })
 
+test('what another machine found is shown, and commands nothing', () => {
+  let text = ''
+  const report = startReport({ json: false, write: more => (text += more) })
+  const forged = {
+    check: 'desk\r',
+    status: 'failed' as const,
+    found: '\u001b[2Ja\nok       b: \u202egood',
+    next: '\u009bx'
+  }
+  report.add([forged])
+  expect(text).toBe('failed   desk :  [2Ja ok       b:  good\n         ->  x\n')
+})
+
 test('which version is newer', () => {
   expect(isNewer('0.2.0', '0.1.9')).toBe(true)
   expect(isNewer('0.10.0', '0.9.0')).toBe(true)

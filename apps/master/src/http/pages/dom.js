@@ -96,11 +96,11 @@ export function withCode(text) {
 }
 
 /**
- * A bar that is full at 1; what it means stands beside it.
+ * A bar that is full at 1, and empty where there is nothing to be full of; what it means stands beside it.
  * @param {number} fraction
  */
 export function bar(fraction) {
-  const width = 100 * Math.min(1, Math.max(0, fraction))
+  const width = 100 * Math.min(1, Math.max(0, fraction || 0))
   return svg(
     'svg',
     { class: 'bar', viewBox: '0 0 100 6', preserveAspectRatio: 'none', 'aria-hidden': 'true' },

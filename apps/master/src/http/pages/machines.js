@@ -85,7 +85,7 @@ function pathOf({ id }, topology) {
  */
 function findingsOf({ id, name, findings: own }, topology, findings) {
   const isRelayed = topology?.edges.some(({ from, direct }) => from === id && direct === false)
-  const seen = [`worker ${name}`, isRelayed ? `${name}: path` : null]
+  const seen = [`worker ${name}`, isRelayed ? `worker ${name}: path` : null]
   return [...findings.filter(({ check, status }) => seen.includes(check) && status !== 'ok'), ...own]
 }
 

@@ -1,6 +1,6 @@
 import { checkDisk } from '@sc/shared/doctor/disk.ts'
 import { lookAt } from '@sc/shared/doctor/finding.ts'
-import { modelFindings, partFindings, relayFindings, tailscaleFindings, workerFindings } from '../../cluster/doctor.ts'
+import { modelsOutcome, partFindings, relayFindings, tailscaleFindings, workerFindings } from '../../cluster/doctor.ts'
 import { listModels } from '../../cluster/list-models.ts'
 import type { Topology } from '../../cluster/topology.ts'
 import type { App, AppDeps } from '../app-deps.ts'
@@ -17,28 +17,33 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
     schema: {
       summary: 'What a look at every part of the cluster found',
       description:
-        'Each part of the master is asked, with a limit of 3 s; workers tell with their heartbeats what they found on their machines, warnings and failures only.',
+        'Each part of the master is asked, with a limit of 3 s, and so are its disks; workers tell with their heartbeats what they found on their machines, warnings and failures only.',
       tags: ['cluster'],
       response: { 200: doctorSchema, ...problems() }
     },
     handler: async () => {
       const workers = presence.workers()
       const disks = checkDisk(config).map(check => lookAt({ ...check, name: `master: ${check.name}` }))
-      const [{ tailscale: _, ...parts }, status, topology, models, ...disk] = await Promise.all([
+      const models = lookAt({
+        name: 'models',
+        look: async () => modelsOutcome(await listModels(config.modelsDir, workers)),
+        next: `Look whether ${config.modelsDir} can be read.`
+      })
+      const [{ tailscale: _, ...parts }, status, topology, ofModels, ...ofDisks] = await Promise.all([
         checkAll(deps),
         tailnet.status(),
         drawTopology(),
-        listModels(config.modelsDir, workers),
+        models,
         ...disks
       ])
       return {
         items: [
           ...partFindings(parts),
-          ...disk,
+          ...ofDisks,
           ...tailscaleFindings(status, describeTailnet(status), config.mode === 'tailscale'),
           ...relayFindings(topology),
           ...workerFindings(workers, version),
-          ...modelFindings(models)
+          ofModels
         ],
         checkedAt: new Date().toISOString()
       }
