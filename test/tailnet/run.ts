@@ -185,7 +185,7 @@ function page(): string {
 \`pnpm test:tailnet\` has a master and three workers of one thread each on a real tailnet of its own (tailscaled with tun
 devices in network namespaces of one machine, ${cpus().length} cores), transcribes ${AUDIO_SECONDS} s of speech, and compares the text.
 The times are from the end of the fault (the daemon is started, the link is whole, the way is another) to the next word of every
-worker that was away (looked at every 4 s at the most), and to the next unit that begins or ends there${values.times === '1' ? '' : `; medians`}. A worker that joined by its master's MagicDNS name had done
+worker that was away (looked at every 4 s at the most), and to the next unit that begins or ends there (empty: none did, since the others had done the rest by then)${values.times === '1' ? '' : `; medians`}. A worker that joined by its master's MagicDNS name had done
 its first unit ${joins.join(', ')} s after its line was pasted (model on disk); a scan from the master's machine found no open port on any worker.
 
 | fault | must hold | same text | heard again s | next unit s |
