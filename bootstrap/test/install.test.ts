@@ -95,12 +95,12 @@ test('Ctrl-C while the worker joins ends it all, also where that step ends well'
 test('what a worker logs while it joins is told in words', async () => {
   pnpmWorks()
   install()
-  workerIs(`console.log(JSON.stringify({ level: 40, msg: 'Redis did not answer' }))`)
+  workerIs(`console.log(JSON.stringify({ level: 40, msg: process.env.SC_BROKER + ' did not answer' }))`)
   writeFileSync(join(checkout, 'package.json'), '{}')
   const { joinMaster } = await import(join(checkout, 'bootstrap/join-master.mjs'))
   const said: string[] = []
-  await joinMaster([]).run({ say: (line: string) => void said.push(line) })
-  expect(said).toEqual(['Redis did not answer'])
+  await joinMaster('redis://desk', []).run({ say: (line: string) => void said.push(line) })
+  expect(said).toEqual(['redis://desk did not answer'])
 })
 
 test('what is up to date is not done again, and a changed lockfile is', () => {
