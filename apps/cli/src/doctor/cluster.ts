@@ -1,6 +1,14 @@
 /** Whether the master takes the key, which version it is, and what it finds in the cluster. */
 import { readFileSync } from 'node:fs'
-import { type Check, type Finding, findingSchema, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
+import {
+  type Check,
+  type Finding,
+  failed,
+  findingSchema,
+  type Outcome,
+  ok,
+  warning
+} from '@sc/shared/doctor/finding.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
 import { z } from 'zod'
@@ -48,18 +56,12 @@ export async function clusterFindings(client: MasterClient, signal: AbortSignal)
       return [
         {
           check: 'cluster',
-          status: 'failed',
-          found: 'this master is of an earlier version, which does not look at its cluster',
-          next: `Update the master: ${HOW_TO_UPDATE}. Until then: \`sc workers\`, and its /api/cluster/health.`
+          ...failed(
+            'this master is of an earlier version, which does not look at its cluster',
+            `Update the master: ${HOW_TO_UPDATE}. Until then: \`sc workers\`, and its /api/cluster/health.`
+          )
         }
       ]
-    return [
-      {
-        check: 'master',
-        status: 'failed',
-        found: (error as Error).message,
-        next: 'Look at the log of the master.'
-      }
-    ]
+    return [{ check: 'master', ...failed((error as Error).message, 'Look at the log of the master.') }]
   }
 }
