@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { RANKS_PER_LAP } from '@sc/shared/queue-order.ts'
 import { sql } from 'kysely'
 import { isOpenById, isQueuedById } from '../database/by-id.ts'
 import type { Database, UnitRow } from '../database/schema.ts'
+import { RANKS_PER_LAP } from '../queues/queue-order.ts'
 
 /** Inputs of a queue's units that are in Redis, together. */
 const MOST_BYTES = 32 * 1024 ** 2
