@@ -9,7 +9,7 @@
  *
  * - starting: a child is on its way; START_TRIES deaths in a row put the slot out of service, with the last reason.
  * - out-of-service: tried again every RETRY_START_MS; takes no units.
- * - idle: its want stands with the masters.
+ * - idle: its want stands with the masters. The child may end, grow or have other tasks meanwhile: LOOK_AT_CHILD_MS.
  * - running: `cancel` and `stop` abort attempts. The next want goes with the outcomes; while it runs an entry of several
  *   short units, the want for the next one stands already. A worker that dies makes a unit run twice, never none.
  * - draining, reserved: takes nothing while something in `holds.ts` holds. A unit that runs goes on. Then the child is
@@ -37,6 +37,7 @@ const RETRY_START_MS = 30_000
 const AFTER_FAILED_START_MS = 1_000
 const AFTER_ERROR_MS = 1_000
 const STOP_MS = 3_000
+const LOOK_AT_CHILD_MS = 500
 const NEVER = new AbortController().signal
 
 export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'> {
@@ -161,16 +162,30 @@ export class Slot {
   async #step(): Promise<void> {
     const child = this.#child
     const isGone = !child || child.state === 'dead'
-    const isSpent = !isGone && this.#isSpent(child)
-    if (isGone || isSpent || this.#holds.signal.aborted) await this.#returnNext()
+    const spent = isGone ? null : this.#spent(child)
+    if (isGone || spent || this.#holds.signal.aborted) await this.#returnNext()
     if (isGone) return this.#startChild()
-    if (isSpent) return child.stop()
+    if (spent) return this.#replace(child, spent)
     this.#state = 'idle'
     if (this.#holds.signal.aborted) return this.#untilFree(child)
-    const entry = await (this.#next ?? this.#ask())
-    this.#next = undefined
-    if (entry && this.#holds.signal.aborted) this.#deps.link.giveBack(this.#deps.id, entry)
-    else if (entry) await this.#runUnits(entry, child)
+    const entry = await this.#nextEntry(child)
+    if (!entry) return
+    if (this.#holds.signal.aborted || child.state === 'dead') this.#deps.link.giveBack(this.#deps.id, entry)
+    else await this.#runUnits(entry, child)
+  }
+
+  /** Undefined: there is something else to do first. */
+  async #nextEntry(child: SlotTasks): Promise<Entry | undefined> {
+    this.#next ??= this.#ask()
+    const looking = setInterval(() => {
+      if (child.state === 'dead' || this.#spent(child)) this.#asking.abort()
+    }, LOOK_AT_CHILD_MS)
+    try {
+      return await this.#next
+    } finally {
+      clearInterval(looking)
+      this.#next = undefined
+    }
   }
 
   #ask(): Promise<Entry | undefined> {
@@ -210,14 +225,17 @@ export class Slot {
     this.#deps.onChange()
   }
 
-  /** Whether a new child must take its place. One that is too large before its first unit would be so again. */
-  #isSpent(child: SlotTasks): boolean {
+  /** Why a new child must take its place. One that is too large before its first unit would be so again. */
+  #spent(child: SlotTasks): string | null {
+    if (this.#unitsOfChild > 0 && child.memory.rssBytes > this.#deps.maxChildBytes()) return 'has grown'
+    return this.#ranOut ? 'ran out of memory' : null
+  }
+
+  #replace(child: SlotTasks, why: string): Promise<void> {
     const { maxChildBytes, log, id } = this.#deps
     const { rssBytes } = child.memory
-    const hasGrown = this.#unitsOfChild > 0 && rssBytes > maxChildBytes()
-    if (hasGrown) log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, 'The process has grown: it is replaced')
-    else if (this.#ranOut) log.info({ slot: id }, 'The process ran out of memory: it is replaced, with its models')
-    return hasGrown || this.#ranOut
+    log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, `The process ${why}: it is replaced, with its models`)
+    return child.stop()
   }
 
   async #onFailedStart(error: unknown): Promise<void> {
