@@ -28,7 +28,10 @@ export interface RedisConnectOptions {
  * that only receives would stay silent after an outage for as long again, so it pings, with a deadline. Commands wait
  * while it is away. Does not throw; `waitForRedis` says whether it works.
  */
-export function connectRedis(url: string, { name, blocking = false, restricted = false, log }: RedisConnectOptions): Redis {
+export function connectRedis(
+  url: string,
+  { name, blocking = false, restricted = false, log }: RedisConnectOptions
+): Redis {
   const redis = new Redis(url, {
     ...(restricted && { enableReadyCheck: false, disableClientInfo: true }),
     connectionName: name,

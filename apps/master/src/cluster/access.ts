@@ -1,5 +1,12 @@
 import { pause } from '@sc/shared/pause.ts'
-import { enrolAnswerKey, enrolAskKey, inboxKey, outboxKey, PROTOCOL_VERSION, presenceKey } from '@sc/shared/redis-keys.ts'
+import {
+  enrolAnswerKey,
+  enrolAskKey,
+  inboxKey,
+  outboxKey,
+  PROTOCOL_VERSION,
+  presenceKey
+} from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'

@@ -196,7 +196,12 @@ async function keep(trx: DatabaseTransaction, { name, hostname }: EnrolRequest, 
 }
 
 async function findWorker(trx: DatabaseTransaction, id: string) {
-  return await trx.selectFrom('workers').select(['id', 'revoked_at']).where('id', '=', id).forUpdate().executeTakeFirst()
+  return await trx
+    .selectFrom('workers')
+    .select(['id', 'revoked_at'])
+    .where('id', '=', id)
+    .forUpdate()
+    .executeTakeFirst()
 }
 
 async function checkCode(trx: DatabaseTransaction, request: EnrolRequest): Promise<void> {

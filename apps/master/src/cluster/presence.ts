@@ -3,7 +3,6 @@ import {
   DRAINED_REASON,
   LARGEST_PRESENCE,
   PRESENCE_EVERY_MS,
-  PRESENCE_TTL_MS,
   type Presence,
   presenceSchema
 } from '@sc/shared/presence.ts'
@@ -28,6 +27,9 @@ export interface WorkerPresence {
   workerIds(): Promise<string[]>
   stop(): Promise<void>
 }
+
+/** Far more than a worker asks for. */
+const LONGEST_TTL_MS = 600_000
 
 export interface PresenceDeps {
   db: Database
@@ -127,8 +129,9 @@ async function readPresence({ redis, onRefused }: PresenceDeps, ids: string[]): 
   const answers = (await asked.exec()) ?? []
   const refused = ids.flatMap((id, at) => {
     const [length, leftMs] = [Number(answers[2 * at]?.[1] ?? 0), Number(answers[2 * at + 1]?.[1])]
-    if (length > LARGEST_PRESENCE) return [{ id, reason: `its presence has ${length} bytes; ${LARGEST_PRESENCE} are the most` }]
-    if (leftMs === -1 || leftMs > PRESENCE_TTL_MS) return [{ id, reason: 'its presence has no expiry, or a late one' }]
+    if (length > LARGEST_PRESENCE)
+      return [{ id, reason: `its presence has ${length} bytes; ${LARGEST_PRESENCE} are the most` }]
+    if (leftMs === -1 || leftMs > LONGEST_TTL_MS) return [{ id, reason: 'its presence has no expiry, or a late one' }]
     return []
   })
   if (refused.length > 0) await redis.del(refused.map(({ id }) => presenceKey(id)))
@@ -145,7 +148,7 @@ function missed({ status, reason }: Presence, draining: boolean): boolean {
 
 /** Null: it says nothing, or what no machine is. */
 function parse(text: string | null | undefined): Presence | null {
-  if (!text) return null
+  if (!text || text.length > LARGEST_PRESENCE) return null
   try {
     return presenceSchema.parse(JSON.parse(text, refuseHuge))
   } catch {

@@ -19,4 +19,3 @@ export function entryOf(units: [UnitPayload, ...UnitPayload[]]): QueueEntry {
     ? first
     : { ...first, more: rest.map(({ unitId, index, params }) => ({ unitId, index, params })) }
 }
-

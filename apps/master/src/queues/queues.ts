@@ -5,14 +5,15 @@
  * asks, renews its lock while the slot's worker holds it, and releases it after its outcomes are in PostgreSQL. BullMQ's own
  * results, retries and events are not used: what came of a unit travels by the outbox.
  */
-import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
-import type { Redis } from 'ioredis'
+
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
-import { bandOf } from './queue-order.ts'
 import type { UnitPayload } from '@sc/shared/unit.ts'
+import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
 import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './keys.ts'
 import { type QueueEntry, queueEntrySchema, unitsOf } from './queue-entry.ts'
+import { bandOf } from './queue-order.ts'
 
 /** Never reached: crashes are counted by the master, from the outboxes. */
 const MAX_STALLED_COUNT = 1_000_000
@@ -44,7 +45,6 @@ export interface TakenEntry {
   /** It was taken before: by a slot that was lost, or gave it back at once. */
   readonly isAgain: boolean
 }
-
 
 export interface AddOptions {
   /** One id for each entry, without `:`, not an integer. An id that is queued or active is not added again: each

@@ -165,7 +165,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`)
       return false
     }
-    if (message.type === 'result' || message.type === 'error' || message.type === 'returned') link.reported(message.unitId)
+    if (message.type === 'result' || message.type === 'error' || message.type === 'returned')
+      link.reported(message.unitId)
     return true
   }
 
@@ -194,8 +195,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       pipeline.xdel(outboxKey(workerId), ...parts.flatMap(({ ids }) => ids))
     await pipeline.exec()
     pending = pending.slice(batch.length)
-    const over = [...Map.groupBy(said, one => one.workerId)].flatMap(([workerId, own]) =>
-      links.of(workerId)?.settled(own.flatMap(({ message }) => unitSettledBy(message))) ?? []
+    const over = [...Map.groupBy(said, one => one.workerId)].flatMap(
+      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => unitSettledBy(message))) ?? []
     )
     if (over.length > 0) deps.onOver(over)
     signal()
@@ -242,4 +243,3 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
 function unitSettledBy(message: OutboxMessage): string[] {
   return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
 }
-

@@ -42,7 +42,9 @@ export function createOutboxParser(onRefused: (reason: string) => void): OutboxP
     }
     return (Array.isArray(list) ? list : [list]).flatMap(one => {
       const message = outboxMessageSchema.safeParse(one)
-      return message.success ? [toStorable(message.data)] : refuse(message.error.issues[0]?.message ?? 'it is no message')
+      return message.success
+        ? [toStorable(message.data)]
+        : refuse(message.error.issues[0]?.message ?? 'it is no message')
     })
   }
 

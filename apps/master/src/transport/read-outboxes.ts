@@ -36,9 +36,7 @@ export async function readOutboxes(
     const read = (reply ?? []).flatMap(([key, entries]) => {
       const at = keys.indexOf(key)
       const workerId = positions[at]?.workerId
-      return workerId === undefined
-        ? []
-        : [{ workerId, entries: entries.map(([id, fields]) => ({ id, fields })) }]
+      return workerId === undefined ? [] : [{ workerId, entries: entries.map(([id, fields]) => ({ id, fields })) }]
     })
     return { read, broken: [] }
   } catch (error) {

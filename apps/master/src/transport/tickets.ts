@@ -25,11 +25,7 @@ export async function openTickets(db: Database): Promise<Tickets> {
     .values({ name: SECRET, value: made })
     .onConflict(conflict => conflict.column('name').doNothing())
     .execute()
-  const { value } = await db
-    .selectFrom('settings')
-    .select('value')
-    .where('name', '=', SECRET)
-    .executeTakeFirstOrThrow()
+  const { value } = await db.selectFrom('settings').select('value').where('name', '=', SECRET).executeTakeFirstOrThrow()
   return createTickets(Buffer.from(value, 'base64url'))
 }
 

@@ -76,7 +76,10 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     onWants: matcher.wake,
     onUnknown: (link, holding) => void adopt(link, holding).catch(logged('taking over units failed')),
     onLost: (link, lost) => {
-      log.warn({ workerId: link.workerId, entries: lost.map(({ entry }) => entry) }, 'units lost their worker and wait again')
+      log.warn(
+        { workerId: link.workerId, entries: lost.map(({ entry }) => entry) },
+        'units lost their worker and wait again'
+      )
       void backToQueues(lost)
     },
     onOver: over => void releaseAll(over),
@@ -117,7 +120,10 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     matcher.wake()
   }
 
-  async function onHello(workerId: string, { instance, protocol }: Extract<OutboxMessage, { type: 'hello' }>): Promise<void> {
+  async function onHello(
+    workerId: string,
+    { instance, protocol }: Extract<OutboxMessage, { type: 'hello' }>
+  ): Promise<void> {
     log.info({ workerId, instance, protocol }, 'a worker is there')
     await welcome(workerId, instance)
   }
@@ -155,7 +161,9 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   }
 
   async function releaseAll(over: HeldEntry[]): Promise<void> {
-    await Promise.all(over.map(({ taken }) => release(taken).catch(logged('units could not be released: another has them'))))
+    await Promise.all(
+      over.map(({ taken }) => release(taken).catch(logged('units could not be released: another has them')))
+    )
   }
 
   /** A worker that another master serves keeps what it holds; one that is revoked does not. */
@@ -176,7 +184,10 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     for (const link of links.all())
       for (const held of link.held().filter(one => one.unread.size > 0 && nowMs - one.sinceMs > one.deadlineMs)) {
         const { workerId } = link
-        log.warn({ workerId, entry: held.entry }, 'units are past their deadline and still with their worker: ended here')
+        log.warn(
+          { workerId, entry: held.entry },
+          'units are past their deadline and still with their worker: ended here'
+        )
         await sendInbox(redis, workerId, { type: 'cancel', unitIds: [...held.unread] })
         await deps.apply(await overdueMessages(db, workerId, held))
         link.drop(held.entry)
@@ -195,9 +206,13 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   const loops = [
     every(RENEW_EVERY_MS, renewLocks, 'locks could not be renewed'),
     every(RENEW_EVERY_MS, endOverdue, 'ending overdue units failed'),
-    every(WELCOME_EVERY_MS, async () => {
-      for (const { workerId } of links.all()) await welcome(workerId, null)
-    }, 'greeting workers failed')
+    every(
+      WELCOME_EVERY_MS,
+      async () => {
+        for (const { workerId } of links.all()) await welcome(workerId, null)
+      },
+      'greeting workers failed'
+    )
   ]
 
   return {

@@ -25,6 +25,7 @@ import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
 import { createSubmitTask } from '../../src/jobs/submit-task.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import { createOpenQueues } from '../../src/queues/open-queues.ts'
 
 export interface Servers {
   databaseUrl: string
@@ -53,7 +54,9 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('access', () => access.stop())
   const room = await startRoom({ redis, folder: root, log })
   releasers.add('room', () => room.stop())
-  const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0, pace: createPace() })
+  const queues = createOpenQueues({ redis, plain: redis, log, onWaiting: () => {} })
+  releasers.add('queues', () => queues.close())
+  const dispatch = createDispatch({ db, queues, log, onQueued: () => {}, slotsOf: () => 0, pace: createPace() })
   releasers.add('dispatch', () => dispatch.close())
   const planned: string[] = []
   const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)

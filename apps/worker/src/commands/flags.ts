@@ -45,7 +45,10 @@ export function readSettings(flags: Flags): Settings {
 
 /** The machine's name, as far as it can be a worker's. */
 function nameOfMachine(): string {
-  const name = (hostname().split('.')[0] ?? '').replaceAll(/[^\w-]+/g, '-').replace(/^-+/, '').slice(0, 63)
+  const name = (hostname().split('.')[0] ?? '')
+    .replaceAll(/[^\w-]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 63)
   return name || 'worker'
 }
 

@@ -62,7 +62,10 @@ export function versionOutcome(
 ): Outcome {
   const { protocol, version = 'unknown' } = master
   if (!protocol)
-    return failed('no master has named itself to this worker', 'Start the master (`pnpm start:master`), or wait for it.')
+    return failed(
+      'no master has named itself to this worker',
+      'Start the master (`pnpm start:master`), or wait for it.'
+    )
   const found = `the master is ${version} with protocol ${protocol}, this worker ${own.version} with ${own.protocol}`
   if (Number(protocol) !== own.protocol) {
     return failed(found, `Update ${olderSide(Number(protocol), own.protocol)}: ${HOW_TO_UPDATE}.`)

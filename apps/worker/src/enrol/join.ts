@@ -91,7 +91,11 @@ function keptBroker(url: string, isGiven: boolean, isOwn: boolean): Pick<Identit
   return { broker: isOwn ? withoutLogin(url) : url }
 }
 
-async function enter({ name, log, signal }: JoinDeps, { workerId, key }: Enrolment, brokerUrl: string): Promise<Joined> {
+async function enter(
+  { name, log, signal }: JoinDeps,
+  { workerId, key }: Enrolment,
+  brokerUrl: string
+): Promise<Joined> {
   const identity = { workerId, key }
   const redis = connectRedis(brokerUrl, { name: `worker-${name}`, restricted: true, log })
   try {

@@ -22,7 +22,8 @@ function blobKeysOf({ inputRef, params }: Pick<UnitPayload, 'inputRef' | 'params
 export async function fetchUnitFiles(
   cache: BlobCache,
   unit: Pick<UnitPayload, 'inputRef' | 'params'>,
-  signal: AbortSignal): Promise<UnitFiles> {
+  signal: AbortSignal
+): Promise<UnitFiles> {
   const names = Object.entries(blobKeysOf(unit))
   const fetched = await Promise.allSettled(names.map(([, key]) => cache.use(key, signal)))
   const blobs = fetched.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))

@@ -48,7 +48,8 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
     try {
       return (JSON.parse(fields[1] ?? '') as unknown[]).flatMap(one => {
         const message = inboxMessageSchema.safeParse(one)
-        if (!message.success) log.warn({ err: message.error }, 'The master wrote a message that this worker does not know')
+        if (!message.success)
+          log.warn({ err: message.error }, 'The master wrote a message that this worker does not know')
         return message.data ?? []
       })
     } catch (error) {

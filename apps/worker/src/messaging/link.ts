@@ -99,7 +99,15 @@ export function openLink(deps: LinkDeps): MasterLink {
 
   function giveBack(slot: string, entry: Entry): void {
     for (const { unitId, ticket } of entry.units)
-      void outbox.add({ type: 'returned', unitId, ticket, attemptId: randomUUID(), slot, entry: entry.id, hasBegun: false })
+      void outbox.add({
+        type: 'returned',
+        unitId,
+        ticket,
+        attemptId: randomUUID(),
+        slot,
+        entry: entry.id,
+        hasBegun: false
+      })
     wants.release(entry.id)
   }
 

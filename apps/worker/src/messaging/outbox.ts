@@ -9,9 +9,9 @@
  */
 import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
+import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
-import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 
 const MAX_WAITING = 2_000
 const MAX_BATCH = 200
@@ -121,7 +121,10 @@ function toJson(message: OutboxMessage): string {
   if (json.length <= LARGEST_MESSAGE || message.type !== 'result') return json
   const { output: _, ...about } = message
   const size = `${(json.length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
-  const error = new ScError('SC_TASK_FAILED', `The output has ${size}. Write what is larger to a file of your own, and answer where it is.`)
+  const error = new ScError(
+    'SC_TASK_FAILED',
+    `The output has ${size}. Write what is larger to a file of your own, and answer where it is.`
+  )
   return JSON.stringify({ ...about, type: 'error', error: error.toReport(), retryable: false })
 }
 
@@ -130,7 +133,7 @@ function partsOf(text: string): string[] {
   const parts: string[] = []
   for (let at = 0; at < text.length; ) {
     const end = at + LARGEST_ENTRY
-    const isWithin = end < text.length && text.slice(end - 1, end + 1).codePointAt(0) as number > 0xffff
+    const isWithin = end < text.length && (text.slice(end - 1, end + 1).codePointAt(0) as number) > 0xffff
     parts.push(text.slice(at, isWithin ? end - 1 : end))
     at = isWithin ? end - 1 : end
   }
