@@ -85,12 +85,14 @@ export function sealReply(seal: string, reply: EnrolReply): string {
   return Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url')
 }
 
-/** Undefined: it was sealed for somebody else. */
+/** Undefined: it was sealed for somebody else, or is no answer. */
 export function openReply(seal: string, text: string): EnrolReply | undefined {
   const bytes = Buffer.from(text, 'base64url')
-  const decipher = createDecipheriv('aes-256-gcm', Buffer.from(seal, 'base64url'), bytes.subarray(0, NONCE_BYTES))
-  decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES))
+  const nonce = bytes.subarray(0, NONCE_BYTES)
   try {
+    const options = { authTagLength: TAG_BYTES }
+    const decipher = createDecipheriv('aes-256-gcm', Buffer.from(seal, 'base64url'), nonce, options)
+    decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES))
     const opened = Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()])
     return enrolReplySchema.parse(JSON.parse(opened.toString('utf8')))
   } catch {
