@@ -89,11 +89,9 @@ export function createLink<T>(): Link<T> {
     return lost
   }
 
+  /** Another process of the worker: nothing of what is known is of it. */
   function begin(next: string): Held<T>[] {
-    if (next === instance) return []
-    const isFirst = instance === null
     instance = next
-    if (isFirst) return []
     standing = new Map()
     given = new Map()
     highest = new Map()
@@ -111,17 +109,23 @@ export function createLink<T>(): Link<T> {
   }
 
   return {
-    hello: begin,
+    // It is repeated until it is answered.
+    hello: next => (next === instance ? [] : begin(next)),
     want: stand,
     state: ({ instance: next, holding, wants }, nowMs) => {
-      const lost = begin(next)
+      // The first that is heard of it may be of a process that another master welcomed.
+      const lost = instance !== null && next !== instance ? begin(next) : []
+      instance = next
       for (const { entry } of holding) {
         const held = entries.get(entry)
         if (held) held.signMs = nowMs
       }
       const named = new Map(wants.map(want => [want.slot, want.want]))
       for (const { slot, want } of standing.values()) if (named.get(slot) !== want) standing.delete(slot)
-      for (const want of wants) stand(want)
+      for (const want of wants) {
+        highest.set(want.slot, want.want)
+        stand(want)
+      }
       return { unknown: holding.filter(({ entry }) => !entries.has(entry)), lost }
     },
     standing: () => [...standing.values()],
