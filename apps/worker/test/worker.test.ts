@@ -183,7 +183,11 @@ test('what the inbox has for an earlier process of the worker is not run, nor is
   send('cpu', [unit('u', 'echo')])
   await heard('result', 'u')
   expect((await said()).map(({ unitId }) => unitId)).toEqual(['u', 'u'])
-  expect(readKnownMaster(workerDir)).toEqual({ protocol: PROTOCOL_VERSION, version: '0.0.0', httpUrl: master.named.httpUrl })
+  expect(readKnownMaster(workerDir)).toEqual({
+    protocol: PROTOCOL_VERSION,
+    version: '0.0.0',
+    httpUrl: master.named.httpUrl
+  })
   expect((await presence()).status).toBe('online')
 })
 
@@ -248,7 +252,9 @@ test('while Redis is away a unit goes on, and after it the worker takes units ag
   await heard('result', 'u2')
   // It is the same process, and its wants stood all the while.
   expect(await instanceOf()).toBe(before)
-  const wants = (await written()).flatMap(message => (message.type === 'want' ? [`${message.slot} ${message.want}`] : []))
+  const wants = (await written()).flatMap(message =>
+    message.type === 'want' ? [`${message.slot} ${message.want}`] : []
+  )
   expect(new Set(wants).size).toBe(wants.length)
 })
 
@@ -344,7 +350,11 @@ test('a master of another protocol, and the word that it is revoked, reach who r
 
 test('a worker needs no more rights than to read and trim its inbox, add to its outbox and set its presence', async () => {
   const connection = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+client|id']
-  const streams = [`(+xread %R~${inboxKey('w')})`, `(+xtrim +xdel %RW~${inboxKey('w')})`, `(+xadd %W~${outboxKey('w')})`]
+  const streams = [
+    `(+xread %R~${inboxKey('w')})`,
+    `(+xtrim +xdel %RW~${inboxKey('w')})`,
+    `(+xadd %W~${outboxKey('w')})`
+  ]
   const words = ['reset', 'on', '>pw', '-@all', ...connection, ...streams, `(+set %W~${presenceKey('w')})`]
   await redis.call('ACL', 'SETUSER', 'w', ...words)
   const brokerUrl = server.url.replace('redis://', 'redis://w:pw@')
