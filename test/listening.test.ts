@@ -60,7 +60,7 @@ test.skipIf(house.length === 0)(
       const { command } = await cluster.json<{ command: string }>('/api/cluster/join')
       const broker = command.split(' ').at(-1) as string
       expect(new URL(broker).hostname).toBe(told)
-      const code = connectRedis(broker, { name: 'test', bare: true })
+      const code = connectRedis(broker, { name: 'test', restricted: true })
       await waitForRedis(code)
       await closeRedis(code)
       await cluster.startWorker('far', ['--broker', broker])

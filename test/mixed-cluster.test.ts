@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { LOOK_AGAIN_MS } from '../apps/worker/src/slots/unit-wait.ts'
+import { LOOK_MS } from '../apps/master/src/transport/match.ts'
 import { until } from './cluster.ts'
 import {
   ABLE,
@@ -67,7 +67,7 @@ describe('a cluster of 24 GB, 8 GB, 4 GB and no GPU', () => {
     const ran = await runOneByOne(cluster, 25)
     expectSound(ran)
     // One that overlooked its unit looks by itself after this at the latest, half of it on average.
-    expect(Math.max(...idleStretches(ran))).toBeLessThan(LOOK_AGAIN_MS / 2)
+    expect(Math.max(...idleStretches(ran))).toBeLessThan(LOOK_MS / 2)
   })
 
   it('runs a higher priority first, whatever queues it and the others are in', async () => {

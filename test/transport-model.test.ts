@@ -22,7 +22,10 @@ interface State {
   units: Record<string, 'queued' | 'given' | 'done'>
   /** Accepted results of each unit. */
   accepted: Record<string, number>
-  inbox: Array<{ type: 'units'; slot: string; want: number; entry: string; queue: string; ticket: string } | { type: 'welcome'; instance: number }>
+  inbox: Array<
+    | { type: 'units'; slot: string; want: number; entry: string; queue: string; ticket: string }
+    | { type: 'welcome'; instance: number }
+  >
   outbox: Out[]
   faults: number
   steps: string[]
@@ -53,7 +56,14 @@ interface World {
 
 function begin(): World {
   const world: World = {
-    state: { units: { a: 'queued', b: 'queued' }, accepted: { a: 0, b: 0 }, inbox: [], outbox: [], faults: 0, steps: [] },
+    state: {
+      units: { a: 'queued', b: 'queued' },
+      accepted: { a: 0, b: 0 },
+      inbox: [],
+      outbox: [],
+      faults: 0,
+      steps: []
+    },
     worker: { wants: createWants(), instance: 1, isOpen: false, running: null, asked: false },
     link: createLink<string>(),
     entries: new Map(),
@@ -255,7 +265,19 @@ function replay(steps: string[]): World | null {
 function keyOf({ state, worker, link }: World): string {
   const { inbox, outbox, units } = state
   const held = link?.held().map(({ entry, unread, open }) => [entry, [...unread], [...open]])
-  return JSON.stringify([inbox, outbox, units, worker.wants.state(), worker.instance, worker.isOpen, worker.running, worker.asked, held, link?.standing(), state.faults])
+  return JSON.stringify([
+    inbox,
+    outbox,
+    units,
+    worker.wants.state(),
+    worker.instance,
+    worker.isOpen,
+    worker.running,
+    worker.asked,
+    held,
+    link?.standing(),
+    state.faults
+  ])
 }
 
 /** C: without further faults every unit ends. What BullMQ's stalled check does stands for locks that nobody renews. */
@@ -263,14 +285,22 @@ function settle(world: World): void {
   for (let round = 0; round < 60; round++) {
     const { state, worker, link } = world
     if (Object.values(state.units).every(status => status === 'done')) break
-    if (!worker.isOpen && !state.outbox.some(({ type }) => type === 'hello') && !state.inbox.some(({ type }) => type === 'welcome'))
+    if (
+      !worker.isOpen &&
+      !state.outbox.some(({ type }) => type === 'hello') &&
+      !state.inbox.some(({ type }) => type === 'welcome')
+    )
       state.outbox.push({ type: 'hello', instance: worker.instance })
-    for (const name of Object.keys(STEPS)) if (name !== 'the slot withdraws' && name !== 'the master judges a silence') while (STEPS[name]?.(world)) if (name.includes('says')) break
+    for (const name of Object.keys(STEPS))
+      if (name !== 'the slot withdraws' && name !== 'the master judges a silence')
+        while (STEPS[name]?.(world)) if (name.includes('says')) break
     if (round % 4 === 3) STEPS['the master judges a silence']?.(world)
     const known = new Set(link?.held().map(({ entry }) => unitOf(world, entry)))
     const isIdle = state.inbox.length === 0 && state.outbox.length === 0 && worker.running === null
     // The lock of a unit that no master holds runs out.
-    if (isIdle) for (const unit of Object.keys(state.units)) if (state.units[unit] === 'given' && !known.has(unit)) requeue(world, unit)
+    if (isIdle)
+      for (const unit of Object.keys(state.units))
+        if (state.units[unit] === 'given' && !known.has(unit)) requeue(world, unit)
   }
   expect(world.state.units, world.state.steps.join(' -> ')).toEqual({ a: 'done', b: 'done' })
 }

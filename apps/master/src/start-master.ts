@@ -12,6 +12,7 @@ import type { Releasers } from '@sc/shared/releasers.ts'
 import { startAccess } from './cluster/access.ts'
 import { startEnrolling } from './cluster/enrol.ts'
 import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
+import { createOffences, GRAVE } from './cluster/offences.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { openReach } from './cluster/reach.ts'
@@ -90,7 +91,10 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const metrics = createMetrics()
   const feed = await createJobFeed({ databaseUrl, log })
   releasers.add('job feed', () => feed.stop())
-  const presence = await startPresence({ db, redis, log })
+  const offences = createOffences({ db, log, metrics, access })
+  releasers.add('offences', () => offences.stop())
+  const onRefused = (workerId: string, reason: string): void => offences.record(workerId, reason, GRAVE)
+  const presence = await startPresence({ db, redis, log, onRefused })
   releasers.add('presence', () => presence.stop())
 
   const room = await startRoom({ redis, folder: dir.root, log })
@@ -123,6 +127,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     log,
     metrics,
     tickets: await openTickets(db),
+    offences,
     owner: consumer,
     workerIds: () => presence.workerIds(),
     address,

@@ -4,7 +4,7 @@ import { LLM_SLOT } from '@sc/shared/capability.ts'
 import type { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { DRAINED_REASON } from '@sc/shared/presence.ts'
-import { closeRedis, connectRedis, isLoopback, type Redis } from '@sc/shared/redis.ts'
+import { connectRedis, isLoopback, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import type { Enrolment } from './enrol/enrol.ts'
 import { openBlobCache } from './inputs/blob-cache.ts'
@@ -44,7 +44,7 @@ export interface WorkerDeps {
   name: string
   identity: Enrolment
   brokerUrl: string
-  /** For everything that does not block. */
+  /** For everything but the inbox, whose reads block. */
   redis: Redis
   workerDir: string
   planner: SlotPlanner
@@ -80,8 +80,6 @@ export interface RunningWorker {
 export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const { identity, redis, log, brokerUrl, name, planner } = deps
   const releasers = createReleasers(step => log.debug({ step }, 'Stopping'))
-  const connect = (use: string, blocking = false): Redis =>
-    connectRedis(brokerUrl, { name: `worker-${name}-${use}`, blocking, restricted: true, log })
 
   let findings: OwnFindings | undefined
   const master = followMaster({ ...deps, isLocal: isLoopback(brokerUrl) })
@@ -90,8 +88,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     fetchBlob(source, key, path, signal)
   )
   releasers.add('blob cache', cache.close)
-  const plain = connect('reports')
-  const outbox = openOutbox(plain, identity.workerId, log)
+  const outbox = openOutbox(redis, identity.workerId, log)
   const registration = createRegistration(outbox)
   const row = await createRow({ id: identity.workerId, name, hostname: hostname() }, deps.modelsDir)
   releasers.add('load figures', row.stop)
@@ -151,7 +148,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     deps.maxChildBytes ?? Math.floor((RAM_BYTES * CHILDREN_SHARE) / slots.slots().length)
   const cpuLanes = (): number =>
     slots.slots().filter(({ state }) => state.device === 'cpu' && state.id !== LLM_SLOT).length
-  const presence = reportPresence(plain, identity.workerId, () => row.read(slots, findings?.now() ?? []), log)
+  const presence = reportPresence(redis, identity.workerId, () => row.read(slots, findings?.now() ?? []), log)
 
   const onOrder = (order: Order): void => {
     if (order.type === 'drain') slots.hold('drained', DRAINED_REASON)
@@ -164,10 +161,10 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     }
     presence.soon()
   }
-  const inboxRedis = connect('inbox', true)
+  const blocking = connectRedis(brokerUrl, { name: `worker-${name}-inbox`, blocking: true, restricted: true, log })
   const link: MasterLink = openLink({
-    redis: plain,
-    blocking: inboxRedis,
+    redis,
+    blocking,
     outbox,
     workerId: identity.workerId,
     hostname: hostname(),
@@ -192,7 +189,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     deps.doctor &&
     watchFindings({
       ...deps.doctor,
-      redis: plain,
+      redis,
       workerId: identity.workerId,
       brokerUrl,
       modelsDir: deps.modelsDir,

@@ -33,6 +33,10 @@ export interface Access {
   grantWorker(workerId: string): Promise<void>
   /** Ends a worker, also while it is connected. False: there is none of that id. */
   revokeWorker(workerId: string): Promise<boolean>
+  /** Turns a worker's login off and removes its keys, until it is forgiven. */
+  quarantineWorker(workerId: string): Promise<void>
+  /** False: there is no such worker in quarantine. */
+  forgiveWorker(workerId: string): Promise<boolean>
   /** SC_CONFIG where no users can be made. */
   createJoinCode(): Promise<JoinCode>
   /** Users of Redis are others than before. */
@@ -96,6 +100,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .selectFrom('workers')
       .select(['id', 'redis_hash', sql<number | null>`(presence ->> 'protocol')::integer`.as('protocol')])
       .where('revoked_at', 'is', null)
+      .where('quarantined_at', 'is', null)
     if (workerId !== undefined) query = query.where('id', '=', workerId)
     let changed = false
     for (const { id, redis_hash: hash, protocol } of await query.where('redis_hash', 'is not', null).execute()) {
@@ -115,6 +120,8 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .where('redis_hash', 'is not', null)
       .execute()
     for (const { id } of revoked) await end(id)
+    const quarantined = await db.selectFrom('workers').select('id').where('quarantined_at', 'is not', null).execute()
+    for (const { id } of quarantined.filter(({ id }) => made.get(id) !== GONE)) await shutOut(id)
     const codes = await db
       .selectFrom('join_codes')
       .select(['id', 'hash', sql<boolean>`used_at is null and expires_at > now()`.as('good')])
@@ -128,12 +135,17 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     for (const id of over) made.set(id, GONE)
   }
 
+  async function shutOut(workerId: string): Promise<void> {
+    await save(hasUsers && (await remove([workerId])))
+    await redis.del(inboxKey(workerId), outboxKey(workerId), presenceKey(workerId), leaseKey(workerId))
+    made.set(workerId, GONE)
+  }
+
   /** What can be undone only in Redis. Once it is, the hash goes too. */
   async function end(workerId: string): Promise<void> {
     await sendControl(redis, workerId, { type: 'revoked' })
     await pause(LAST_ORDER_MS, stopping.signal)
-    await save(hasUsers && (await remove([workerId])))
-    await redis.del(inboxKey(workerId), outboxKey(workerId), presenceKey(workerId), leaseKey(workerId))
+    await shutOut(workerId)
     await db.updateTable('workers').set({ redis_hash: null }).where('id', '=', workerId).execute()
   }
 
@@ -158,6 +170,28 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       // Redis away: a later round does it.
       if (redis.status === 'ready') await end(workerId)
       return true
+    },
+    quarantineWorker: async workerId => {
+      await db
+        .updateTable('workers')
+        .set({ quarantined_at: sql<Date>`coalesce(quarantined_at, now())` })
+        .where('id', '=', workerId)
+        .where('revoked_at', 'is', null)
+        .execute()
+      log.warn({ workerId }, 'worker quarantined: it wrote too much that no worker writes')
+      if (redis.status === 'ready') await shutOut(workerId)
+    },
+    forgiveWorker: async workerId => {
+      const forgiven = await db
+        .updateTable('workers')
+        .set({ quarantined_at: null, offences: 0, last_offence: null, last_offence_at: null })
+        .where('id', '=', workerId)
+        .where('quarantined_at', 'is not', null)
+        .returning('id')
+        .executeTakeFirst()
+      made.delete(workerId)
+      if (forgiven) await grant(workerId)
+      return forgiven !== undefined
     },
     createJoinCode: async () => {
       const code = await createJoinCode(db, hasUsers)

@@ -1,5 +1,7 @@
 import { type Finding, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
 import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
+import { sql } from 'kysely'
+import type { Database } from '../database/schema.ts'
 import type { ListedModel } from './list-models.ts'
 import type { WorkerRow } from './presence.ts'
 import { keyEnds } from './tailscale/key-expiry.ts'
@@ -59,6 +61,34 @@ export function workerOutcome(
     return warning(`version ${version}, older than the master's ${masterVersion}`, `Update it: ${HOW_TO_UPDATE}.`)
   if (status === 'draining') return ok(`takes no units: ${reason ?? 'draining'}`)
   return ok(`online, ${slots.length} slot${slots.length === 1 ? '' : 's'}, version ${version}`)
+}
+
+/** Workers that wrote what none writes, in the last day or until they are forgiven. */
+export async function offenceFindings(db: Database): Promise<Finding[]> {
+  const rows = await db
+    .selectFrom('workers')
+    .select(['id', 'name', 'quarantined_at', 'offences', 'last_offence'])
+    .where('revoked_at', 'is', null)
+    .where(eb =>
+      eb.or([eb('quarantined_at', 'is not', null), eb('last_offence_at', '>', sql<Date>`now() - interval '1 day'`)])
+    )
+    .orderBy('name')
+    .execute()
+  return rows.map(({ id, name, quarantined_at, offences, last_offence }) => {
+    const found = `${offences} message${offences === 1 ? '' : 's'} that no worker writes, dropped; the last: ${last_offence}`
+    return named(
+      `worker ${name}: messages`,
+      quarantined_at
+        ? failed(
+            `quarantined since ${quarantined_at.toISOString()}: ${found}`,
+            `If you trust the machine: POST /api/workers/${id}/forgive. If not, revoke it: DELETE /api/workers/${id}.`
+          )
+        : warning(
+            found,
+            `Update the worker. If it goes on, look who uses the machine, or revoke it: DELETE /api/workers/${id}.`
+          )
+    )
+  })
 }
 
 /** The workers that the master reaches through a relay. What other machines of the tailnet do is nobody's concern here. */

@@ -111,7 +111,12 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
   return {
     workers: () => rows,
     workerIds: async () => {
-      const known = await deps.db.selectFrom('workers').select('id').where('revoked_at', 'is', null).execute()
+      const known = await deps.db
+        .selectFrom('workers')
+        .select('id')
+        .where('revoked_at', 'is', null)
+        .where('quarantined_at', 'is', null)
+        .execute()
       return known.map(({ id }) => id)
     },
     stop: async () => {

@@ -56,6 +56,12 @@ export interface WorkersTable {
   queues: string[] | null
   /** Of the secret of its Redis user, as Redis keeps it; null: it has none. */
   redis_hash: string | null
+  /** Its login is off until an admin forgives it. */
+  quarantined_at: Time
+  /** What it wrote that no worker writes: how often, the last, and when. */
+  offences: Generated<number>
+  last_offence: string | null
+  last_offence_at: Time
 }
 
 export interface JoinCodesTable {

@@ -27,7 +27,7 @@ export interface AppDeps {
   blobs: BlobStore
   feed: JobFeed
   presence: Pick<WorkerPresence, 'workers'>
-  access: Pick<Access, 'hasUsers' | 'createJoinCode' | 'revokeWorker'>
+  access: Pick<Access, 'hasUsers' | 'createJoinCode' | 'revokeWorker' | 'forgiveWorker'>
   /** How others reach this master; known once it listens. */
   place(): Place
   room: Pick<Room, 'check'>

@@ -1,6 +1,7 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { FLOOD, GRAVE, type Offences } from '../cluster/offences.ts'
 import type { Room } from '../cluster/room.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
@@ -40,6 +41,7 @@ export interface EngineDeps {
   log: Logger
   metrics: Metrics
   tickets: Tickets
+  offences: Pick<Offences, 'record'>
   /** This master, also after its restart. */
   owner: string
   workerIds(): Promise<string[]>
@@ -106,10 +108,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     ...deps,
     queues,
     apply: said => applySaid(applying, said),
-    onRefused: (workerId, reason) => {
-      metrics.messageRefused()
-      log.warn({ workerId, reason }, 'a worker wrote what none writes: dropped')
-    }
+    onRefused: (workerId, reason, isGrave) => deps.offences.record(workerId, reason, isGrave ? GRAVE : 1),
+    onFlood: (workerId, reason) => deps.offences.record(workerId, reason, FLOOD)
   })
   const { isCaughtUp } = transport
   const reconciler = startReconciler({

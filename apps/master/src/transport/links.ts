@@ -7,6 +7,8 @@ export interface ServedLink extends Link<TakenEntry> {
   readonly workerId: string
   /** Whether one may give it entries of this queue; undefined: not known yet. */
   allowed: ReadonlySet<string> | 'any' | undefined
+  /** Its outbox is long: it gets nothing new. */
+  isSlowed: boolean
   take(want: SlotWant, taken: TakenEntry): void
 }
 
@@ -37,6 +39,7 @@ export function createLinks(): Links {
         ...core,
         workerId,
         allowed: undefined,
+        isSlowed: false,
         take: ({ slot, want }, taken) => core.give(slot, want, newHeld(taken), performance.now())
       }
       links.set(workerId, link)
@@ -46,7 +49,7 @@ export function createLinks(): Links {
     isServed: link => links.get(link.workerId) === link,
     standing: () =>
       [...links.values()].flatMap(link =>
-        link.standing().flatMap(want => {
+        (link.isSlowed ? [] : link.standing()).flatMap(want => {
           const queues = want.queues.filter(name => isAllowed(link, name))
           return queues.length > 0 ? [{ link, want: { ...want, queues } }] : []
         })

@@ -19,7 +19,8 @@ import { sendInbox } from './inbox.ts'
 import type { Links, ServedLink } from './links.ts'
 import type { Tickets } from './tickets.ts'
 
-const LOOK_MS = 500
+/** Nobody waits so long: whoever adds or asks says so. */
+export const LOOK_MS = 500
 
 export interface Matcher {
   /** Wants or entries may have come. */

@@ -48,8 +48,8 @@ export interface OutboxesDeps {
   onLost(link: ServedLink, lost: HeldEntry[]): void
   /** Entries of which every outcome is in PostgreSQL. */
   onOver(over: HeldEntry[]): void
-  /** Something that no worker of ours writes. */
-  onRefused(workerId: string, reason: string): void
+  /** Something that no worker of ours writes; `isGrave`: it costs more than a message. */
+  onRefused(workerId: string, reason: string, isGrave?: boolean): void
 }
 
 const BLOCK_MS = 250
@@ -59,8 +59,14 @@ const PAUSE_AFTER_ERROR_MS = 500
 /** A stream's ids are of Redis's clock, which may go back a little; beyond what they were when this program began. */
 const MOST_AHEAD_MS = 3600_000
 
+/** Characters that are read of one worker in a second: what is more waits in its stream. */
+const MOST_READ_A_SECOND = 8 * 1024 ** 2
+const SECOND_MS = 1_000
+
 interface Followed {
   after: string
+  /** In this second. */
+  read: { sinceMs: number; length: number }
   parser: OutboxParser
 }
 
@@ -99,18 +105,19 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   }
 
   async function round(): Promise<void> {
-    const positions = [...followed].map(([workerId, { after }]) => ({ workerId, after }))
+    const open = [...followed].filter(([, one]) => !isSpent(one))
+    const positions = open.map(([workerId, { after }]) => ({ workerId, after }))
     if (positions.length === 0) {
-      isRead = true
+      isRead = followed.size === 0
       return await pause(BLOCK_MS, stopping.signal)
     }
     const { read, broken } = await readOutboxes(deps, positions, BLOCK_MS)
     for (const workerId of broken) {
-      deps.onRefused(workerId, 'its outbox is no stream: made anew')
+      deps.onRefused(workerId, 'its outbox is no stream: made anew', true)
       restart(workerId)
     }
     for (const { workerId, entries } of read) take(workerId, entries)
-    isRead = read.every(({ entries }) => entries.length < MOST_READ)
+    isRead = open.length === followed.size && read.every(({ entries }) => entries.length < MOST_READ)
     // What was read has been taken note of: silence is silence.
     if (isRead) judge()
     if (read.length > 0) signal()
@@ -120,12 +127,26 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     }
   }
 
+  function isSpent({ read }: Followed): boolean {
+    return read.length > MOST_READ_A_SECOND && performance.now() - read.sinceMs < SECOND_MS
+  }
+
+  function count({ read }: Followed, length: number): void {
+    const nowMs = performance.now()
+    if (nowMs - read.sinceMs > SECOND_MS) Object.assign(read, { sinceMs: nowMs, length: 0 })
+    read.length += length
+  }
+
   function restart(workerId: string): void {
     if (followed.has(workerId)) followed.set(workerId, newFollowed(workerId))
   }
 
   function newFollowed(workerId: string): Followed {
-    return { after: '0-0', parser: createOutboxParser(reason => deps.onRefused(workerId, reason)) }
+    return {
+      after: '0-0',
+      parser: createOutboxParser((reason, isGrave) => deps.onRefused(workerId, reason, isGrave)),
+      read: { sinceMs: 0, length: 0 }
+    }
   }
 
   function take(workerId: string, entries: OutboxEntry[]): void {
@@ -134,6 +155,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     if (!one || !link) return
     for (const entry of entries) {
       one.after = entry.id
+      count(one, entry.fields?.reduce((sum, field) => sum + field.length, 0) ?? 0)
       const parsed = one.parser.parse(entry)
       if (parsed) pending.push({ workerId, ids: parsed.ids, messages: parsed.messages.filter(m => note(link, m)) })
     }
@@ -181,7 +203,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
 
   /** Nobody can add to a stream whose last id is the largest, and one of tomorrow is on its way there. */
   async function remake(workerId: string): Promise<void> {
-    deps.onRefused(workerId, 'the ids of its outbox are far ahead: made anew')
+    deps.onRefused(workerId, 'the ids of its outbox are far ahead: made anew', true)
     await redis.del(outboxKey(workerId)).catch(() => {})
     restart(workerId)
   }

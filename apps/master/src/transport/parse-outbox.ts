@@ -25,11 +25,11 @@ export interface OutboxParser {
 /** Some room for the JSON around a message of LARGEST_ENTRY characters, whose last may take several bytes. */
 const LARGEST_READ = 2 * LARGEST_ENTRY
 
-export function createOutboxParser(onRefused: (reason: string) => void): OutboxParser {
+export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean) => void): OutboxParser {
   let parts: { count: number; ids: string[]; texts: string[]; length: number } | undefined
 
-  function refuse(reason: string): OutboxMessage[] {
-    onRefused(reason)
+  function refuse(reason: string, isGrave = false): OutboxMessage[] {
+    onRefused(reason, isGrave)
     return []
   }
 
@@ -64,7 +64,7 @@ export function createOutboxParser(onRefused: (reason: string) => void): OutboxP
     const { ids, texts, length } = parts
     if (length > LARGEST_MESSAGE) {
       parts = undefined
-      return { ids, messages: refuse(`it is longer than ${LARGEST_MESSAGE} characters`) }
+      return { ids, messages: refuse(`it is longer than ${LARGEST_MESSAGE} characters`, true) }
     }
     if (texts.length < count) return undefined
     parts = undefined
@@ -77,7 +77,10 @@ export function createOutboxParser(onRefused: (reason: string) => void): OutboxP
       const place = fieldOf(fields, 'p')
       if (text === undefined) return { ids: [id], messages: refuse('it has no field m') }
       if (text.length > LARGEST_READ)
-        return { ids: [id], messages: refuse(`an entry has ${text.length} characters; ${LARGEST_ENTRY} are the most`) }
+        return {
+          ids: [id],
+          messages: refuse(`an entry has ${text.length} characters; ${LARGEST_ENTRY} are the most`, true)
+        }
       if (place !== undefined) return addPart(id, place, text)
       const left = parts?.ids ?? []
       if (parts) refuse('a part is missing')

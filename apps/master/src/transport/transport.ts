@@ -18,6 +18,7 @@ import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
 import { createLinks, type HeldEntry, newHeld, type ServedLink } from './links.ts'
 import { type Matcher, startMatching } from './match.ts'
+import { watchSizes } from './outbox-sizes.ts'
 import { type Outboxes, startOutboxes } from './outboxes.ts'
 import { overdueMessages } from './overdue.ts'
 import { startPrefetch } from './prefetch.ts'
@@ -50,7 +51,9 @@ export interface TransportDeps {
   /** Where this master is and what it is; undefined: it does not listen yet. */
   address(): { httpUrl: string; localUrl: string; version: string } | undefined
   apply(said: Said[]): Promise<void>
-  onRefused(workerId: string, reason: string): void
+  onRefused(workerId: string, reason: string, isGrave?: boolean): void
+  /** A worker filled its outbox. */
+  onFlood(workerId: string, reason: string): void
 }
 
 /** Three renewals fit into LOCK_MS. */
@@ -203,6 +206,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   }
 
   const prefetch = startPrefetch({ ...deps, links })
+  const sizes = watchSizes({ ...deps, links })
   const loops = [
     every(RENEW_EVERY_MS, renewLocks, 'locks could not be renewed'),
     every(RENEW_EVERY_MS, endOverdue, 'ending overdue units failed'),
@@ -222,7 +226,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     isCaughtUp: outboxes.isCaughtUp,
     stop: async () => {
       stopping.abort()
-      await Promise.all([...loops, prefetch.stop(), matcher.stop()])
+      await Promise.all([...loops, prefetch.stop(), sizes.stop(), matcher.stop()])
       await leases.stop()
       await outboxes.stop()
     }

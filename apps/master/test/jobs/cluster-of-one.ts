@@ -53,6 +53,8 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
     .values(ids.map(id => ({ id, name: id, hostname: 'desk', queues: null })))
     .execute()
   const tickets = await openTickets(db)
+  /** What workers wrote that none writes. */
+  const refused: Array<{ workerId: string; reason: string }> = []
   const workers = new Map<string, TestWorker>(ids.map(id => [id, createTestWorker(redis, tickets, id)]))
   const workerOf = (id: string): TestWorker => workers.get(id) as TestWorker
   releasers.add('workers', async () => workers.forEach(worker => void worker.stop()))
@@ -83,6 +85,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       log,
       metrics: createMetrics(),
       tickets,
+      offences: { record: (workerId, reason) => void refused.push({ workerId, reason }) },
       owner: name,
       workerIds: async () => ids,
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
@@ -136,6 +139,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       return taken
     },
     worker: workerOf,
+    refused,
     queueOf,
     say: (workerId: string, message: Said): Promise<void> => workerOf(workerId).say(message)
   }

@@ -126,6 +126,6 @@ export function revokedError({ dir, name }: Pick<JoinDeps, 'dir' | 'name'>): ScE
   const file = join(dir.worker(name), 'identity.json')
   return new ScError(
     'SC_REVOKED',
-    `This worker was revoked: the master does not let it in any more. To let it join anew, delete ${file} and use a new join code (\`sc join\`).`
+    `This worker was revoked, or quarantined for what it wrote: the master refuses its login. \`sc doctor\` says which. To join anew, delete ${file} and use a new join code (\`sc join\`).`
   )
 }

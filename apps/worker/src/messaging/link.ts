@@ -65,7 +65,7 @@ const ALONE_STATE_MS = 30_000
 const ALONE_AFTER_MS = 60_000
 
 export function openLink(deps: LinkDeps): MasterLink {
-  const { outbox, workerId, hostname, version, log } = deps
+  const { outbox, hostname, version, log } = deps
   const instance = randomUUID()
   const wants = createWants()
   const waiting = new Map<string, (entry: Entry) => void>()

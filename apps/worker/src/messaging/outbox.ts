@@ -38,7 +38,7 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   let waiting: Waiting[] = []
   let writing: Promise<void> | undefined
   let later: NodeJS.Timeout | undefined
-  let soon: NodeJS.Immediate | undefined
+  let isSoon = false
   let closed = false
 
   async function writeAll(): Promise<void> {
@@ -68,6 +68,11 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     }
   }
 
+  function startNow(): void {
+    isSoon = false
+    start()
+  }
+
   function start(): void {
     clearTimeout(later)
     later = undefined
@@ -92,10 +97,8 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     const { promise, resolve } = Promise.withResolvers<boolean>()
     waiting.push({ type: message.type, json: toJson(message), settle: resolve })
     if (isUrgent || waiting.length >= MAX_BATCH) {
-      soon ??= setImmediate(() => {
-        soon = undefined
-        start()
-      })
+      if (!isSoon) setImmediate(startNow)
+      isSoon = true
     } else later ??= setTimeout(start, LATER_MS)
     return promise
   }

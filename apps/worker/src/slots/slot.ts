@@ -9,7 +9,7 @@
  *
  * - starting: a child is on its way; START_TRIES deaths in a row put the slot out of service, with the last reason.
  * - out-of-service: tried again every RETRY_START_MS; takes no units.
- * - idle: its want stands with the masters. The child may end, grow or have other tasks meanwhile: LOOK_AT_CHILD_MS.
+ * - idle: its want stands with the masters. Its child is looked at meanwhile.
  * - running: `cancel` and `stop` abort attempts. The next want goes with the outcomes; while it runs an entry of several
  *   short units, the want for the next one stands already. A worker that dies makes a unit run twice, never none.
  * - draining, reserved: takes nothing while something in `holds.ts` holds. A unit that runs goes on. Then the child is
@@ -30,6 +30,7 @@ import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
 import type { AttemptDeps, Outcome } from './attempt.ts'
 import { createHolds, type Hold } from './holds.ts'
+import { createNextEntry, type NextEntry } from './next-entry.ts'
 import { type EntryRun, runEntry } from './run-entry.ts'
 
 const START_TRIES = 3
@@ -37,7 +38,6 @@ const RETRY_START_MS = 30_000
 const AFTER_FAILED_START_MS = 1_000
 const AFTER_ERROR_MS = 1_000
 const STOP_MS = 3_000
-const LOOK_AT_CHILD_MS = 500
 const NEVER = new AbortController().signal
 
 export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'> {
@@ -64,10 +64,7 @@ export class Slot {
   #reason: string | null = null
   readonly #holds = createHolds()
   #queues: string[] = []
-  /** The next entry, asked for while this one runs. */
-  #next: Promise<Entry | undefined> | undefined
-  /** Aborts when what was asked for is not wanted any more. */
-  #asking = new AbortController()
+  readonly #next: NextEntry
   #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
@@ -78,6 +75,7 @@ export class Slot {
 
   constructor(deps: SlotDeps) {
     this.#deps = deps
+    this.#next = createNextEntry({ ...deps, holds: this.#holds })
   }
 
   /** The queues that it serves, most demanding first. */
@@ -112,7 +110,7 @@ export class Slot {
   /** Takes no units, for this reason, until it is freed of it. */
   hold(hold: Hold, reason: string): void {
     this.#holds.add(hold, reason)
-    this.#asking.abort()
+    this.#next.withdraw()
     this.#deps.onChange()
   }
 
@@ -133,7 +131,7 @@ export class Slot {
     this.#running?.stop('returned')
     // While Redis is away the loop waits for it.
     await Promise.all([Promise.race([this.#loop, pause(STOP_MS, NEVER)]), this.#child?.stop()])
-    await this.#returnNext()
+    await this.#next.returnIt()
   }
 
   get #state(): SlotState['state'] {
@@ -163,47 +161,18 @@ export class Slot {
     const child = this.#child
     const isGone = !child || child.state === 'dead'
     const spent = isGone ? null : this.#spent(child)
-    if (isGone || spent || this.#holds.signal.aborted) await this.#returnNext()
+    if (isGone || spent || this.#holds.signal.aborted) await this.#next.returnIt()
     if (isGone) return this.#startChild()
     if (spent) return this.#replace(child, spent)
     this.#state = 'idle'
     if (this.#holds.signal.aborted) return this.#untilFree(child)
-    const entry = await this.#nextEntry(child)
+    this.#next.ask(this.#queues)
+    const entry = await this.#next.take(() => this.#canRun(child))
     if (entry) await this.#runUnits(entry, child)
   }
 
-  /** Undefined: there is something else to do first. */
-  async #nextEntry(child: SlotTasks): Promise<Entry | undefined> {
-    this.#next ??= this.#ask()
-    const looking = setInterval(() => {
-      if (child.state === 'dead' || this.#spent(child)) this.#asking.abort()
-    }, LOOK_AT_CHILD_MS)
-    try {
-      const entry = await this.#next
-      if (entry && !this.#holds.signal.aborted && child.state !== 'dead') return entry
-      if (entry) this.#deps.link.giveBack(this.#deps.id, entry)
-      return undefined
-    } finally {
-      clearInterval(looking)
-      this.#next = undefined
-    }
-  }
-
-  #ask(): Promise<Entry | undefined> {
-    this.#asking = new AbortController()
-    // Held already: there is nothing to ask for.
-    if (this.#holds.signal.aborted) this.#asking.abort()
-    return this.#deps.link.ask(this.#deps.id, this.#queues, this.#asking.signal)
-  }
-
-  /** What came while the slot could take it is for another. */
-  async #returnNext(): Promise<void> {
-    const next = this.#next
-    this.#next = undefined
-    if (!next) return
-    this.#asking.abort()
-    const entry = await next
-    if (entry) this.#deps.link.giveBack(this.#deps.id, entry)
+  #canRun(child: SlotTasks): boolean {
+    return child.state !== 'dead' && this.#spent(child) === null
   }
 
   async #startChild(): Promise<void> {
@@ -259,7 +228,7 @@ export class Slot {
     this.#state = 'running'
     this.#unitsOfChild += entry.units.length
     run.stop('cancelled', entry.units.map(({ unitId }) => unitId).filter(wasCancelled))
-    if (entry.units.length > 1) this.#next = this.#ask()
+    if (entry.units.length > 1) this.#next.ask(this.#queues)
     try {
       const { outcomes } = await run.ended
       this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')

@@ -1,0 +1,67 @@
+import { pause } from '@sc/shared/pause.ts'
+import { inboxKey, outboxKey } from '@sc/shared/redis-keys.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Links } from './links.ts'
+
+/** What a worker may have waiting in its outbox before it is given nothing new: results that PostgreSQL is not there for. */
+const SLOW_BYTES = 32 * 1024 ** 2
+const SLOW_ENTRIES = 5_000
+/** What none of ours reaches, given nothing new. */
+const MOST_BYTES = 96 * 1024 ** 2
+const MOST_ENTRIES = 50_000
+const LOOK_EVERY_MS = 500
+/** Entries that MEMORY USAGE looks into: their sizes differ. */
+const SAMPLES = 20
+
+/**
+ * Looks how much each worker has in its streams, without reading them: one whose outbox grows gets no new units, one that goes
+ * on loses the outbox and is reported. An inbox that nobody reads is emptied.
+ */
+export function watchSizes(deps: {
+  redis: Redis
+  links: Links
+  log: Logger
+  onFlood(workerId: string, reason: string): void
+}): { stop(): Promise<void> } {
+  const { redis, links, log, onFlood } = deps
+  const stopping = new AbortController()
+
+  async function look(): Promise<void> {
+    const served = links.all()
+    if (served.length === 0) return
+    const pipeline = redis.pipeline()
+    for (const { workerId } of served)
+      pipeline
+        .xlen(outboxKey(workerId))
+        .memory('USAGE', outboxKey(workerId), 'SAMPLES', SAMPLES)
+        .memory('USAGE', inboxKey(workerId), 'SAMPLES', SAMPLES)
+    const answers = (await pipeline.exec()) ?? []
+    for (const [at, link] of served.entries()) {
+      const [entries, bytes, inboxBytes] = [0, 1, 2].map(which => Number(answers[3 * at + which]?.[1] ?? 0)) as [
+        number,
+        number,
+        number
+      ]
+      link.isSlowed = bytes > SLOW_BYTES || entries > SLOW_ENTRIES
+      if (bytes > MOST_BYTES || entries > MOST_ENTRIES) {
+        await redis.del(outboxKey(link.workerId))
+        onFlood(link.workerId, `its outbox had ${entries} entries and ${bytes} bytes: emptied`)
+      }
+      if (inboxBytes > MOST_BYTES) await redis.del(inboxKey(link.workerId))
+    }
+  }
+
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      if (redis.status === 'ready') await look().catch(error => log.debug({ err: error }, 'sizes could not be read'))
+      await pause(LOOK_EVERY_MS, stopping.signal)
+    }
+  })()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await running
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import type { Entry, MasterLink } from '../messaging/link.ts'
+import type { Holds } from './holds.ts'
+
+export interface NextEntry {
+  /** Asks for the slot's next entry, of these queues, if it has not asked yet. */
+  ask(queues: string[]): void
+  /** What was asked for; undefined: the slot has something else to do first. `isReady`: whether it could run an entry. */
+  take(isReady: () => boolean): Promise<Entry | undefined>
+  /** Asks no more; what has come already goes back. */
+  returnIt(): Promise<void>
+  /** Asks no more. */
+  withdraw(): void
+}
+
+export interface NextEntryDeps {
+  id: string
+  link: Pick<MasterLink, 'ask' | 'giveBack'>
+  holds: Holds
+}
+
+const LOOK_MS = 500
+
+/** The next entry of one slot, which may be asked for while the one before it runs. */
+export function createNextEntry({ id, link, holds }: NextEntryDeps): NextEntry {
+  let next: Promise<Entry | undefined> | undefined
+  let asking = new AbortController()
+
+  async function returnIt(): Promise<void> {
+    const asked = next
+    next = undefined
+    asking.abort()
+    const entry = await asked
+    if (entry) link.giveBack(id, entry)
+  }
+
+  return {
+    ask: queues => {
+      if (next) return
+      asking = new AbortController()
+      // Held already: there is nothing to ask for.
+      if (holds.signal.aborted) asking.abort()
+      next = link.ask(id, queues, asking.signal)
+    },
+    take: async isReady => {
+      const looking = setInterval(() => {
+        if (!isReady()) asking.abort()
+      }, LOOK_MS)
+      try {
+        const entry = await next
+        if (!entry || (isReady() && !holds.signal.aborted)) return entry
+        link.giveBack(id, entry)
+        return undefined
+      } finally {
+        clearInterval(looking)
+        next = undefined
+      }
+    },
+    returnIt,
+    withdraw: () => asking.abort()
+  }
+}
