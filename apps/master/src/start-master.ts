@@ -28,11 +28,13 @@ import { buildApp } from './http/build-app.ts'
 import { createKeys } from './http/keys.ts'
 import { type Listening, listen } from './http/listen.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
+import { createCheckPool } from './jobs/check-pool.ts'
 import { toDefinition } from './jobs/defined-job.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
 import { loadJobs } from './jobs/load-jobs.ts'
 import { startRetention } from './jobs/retention.ts'
+import { createCheckInput } from './jobs/task-input.ts'
 import { createMetrics } from './metrics.ts'
 import { createTranscription } from './transcription/job.ts'
 import { openVoiceActivity } from './transcription/voice-activity.ts'
@@ -103,6 +105,9 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const transcription = createTranscription({ blobs, ffmpegPath, spoolDir, voiceActivity, defaultModel, hasGpu })
   const jobs = await loadJobs(config.tasksDir, log)
   const tasks = createTaskRegistry({ db, presence, jobs })
+  const checkPool = createCheckPool()
+  releasers.add('check pool', () => checkPool.close())
+  const checkInput = createCheckInput(checkPool)
   // The same name after a restart: what this master had read and not applied is read again first.
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
   const engine = startEngine({
@@ -119,8 +124,9 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     slotsOf: queue => slotsOn(presence.workers(), queue),
     onRegistered: access.wake,
     tasks,
+    checkInput,
     room,
-    definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
+    definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
   })
   releasers.add('engine', () => engine.stop())
   const { retentionDays: days, retentionBytes: bytes } = config
@@ -149,6 +155,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     presence,
     room,
     tasks,
+    checkInput,
     tailnet,
     metrics,
     keys,

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { ERRORS, type ErrorCode } from './errors.ts'
 import { taskDescriptionSchema } from './python-protocol.ts'
-import { withinLimits } from './task-limits.ts'
 
 /** What a slot gets of a unit: references only, never bytes or addresses that expire. */
 export const unitPayloadSchema = z.object({
@@ -86,12 +85,12 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('returned'), ...attempt, slot: z.string(), entry: z.string(), hasBegun: z.boolean() }),
   /**
    * Every task that the worker's slots can run, with its schemas; said at start and whenever it changes. The worker has
-   * left out and logged what is over the limits; from one that has not, the master takes the rest. `classes` are the
-   * capability classes of its slots: the master lets it into their queues.
+   * left out and logged what is over the limits; from one that has not, the master takes the rest (`sortTasks`).
+   * `classes` are the capability classes of its slots: the master lets it into their queues.
    */
   z.object({
     type: z.literal('registered'),
-    tasks: z.array(taskDescriptionSchema).transform(withinLimits),
+    tasks: z.array(taskDescriptionSchema),
     classes: z.array(z.string().max(100)).max(50).default([])
   })
 ])

@@ -20,6 +20,7 @@ import { createRetry } from './retry.ts'
 import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
 import { createSubmitTask } from './submit-task.ts'
+import type { CheckInput } from './task-input.ts'
 import { createTellWebhook } from './tell-webhook.ts'
 import { startWaitTimeouts } from './wait-timeouts.ts'
 
@@ -40,6 +41,7 @@ export interface EngineDeps {
   slotsOf(queue: string): number
   onRegistered?(workerIds: string[]): void
   tasks: TaskRegistry
+  checkInput: CheckInput
   room: Pick<Room, 'check'>
   definitions: JobDefinition[]
 }

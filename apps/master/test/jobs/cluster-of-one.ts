@@ -17,10 +17,12 @@ import { migrate } from '../../src/database/migrate.ts'
 import type { JobRow, UnitRow } from '../../src/database/schema.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
+import { createCheckPool } from '../../src/jobs/check-pool.ts'
 import { toDefinition } from '../../src/jobs/defined-job.ts'
 import type { JobDefinition } from '../../src/jobs/definition.ts'
 import { startEngine } from '../../src/jobs/engine.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
+import { createCheckInput } from '../../src/jobs/task-input.ts'
 import { createMetrics } from '../../src/metrics.ts'
 
 /**
@@ -50,6 +52,10 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   const workers = ['w-1', 'w-2']
   const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs })
 
+  const checkPool = createCheckPool()
+  releasers.add('check pool', () => checkPool.close())
+  const checkInput = createCheckInput(checkPool)
+
   const openRoom = async (leastFreeBytes = 0) => {
     const room = await startRoom({ redis, folder, log, leastFreeBytes })
     releasers.add('room', () => room.stop())
@@ -71,8 +77,9 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       workerIds: async () => workers,
       slotsOf: () => 2,
       tasks,
+      checkInput,
       room,
-      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
+      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
     })
 
   const queues = new Map<string, UnitQueue>()

@@ -1,6 +1,13 @@
 import { checkDisk } from '@sc/shared/doctor/disk.ts'
 import { lookAt } from '@sc/shared/doctor/finding.ts'
-import { modelsOutcome, partFindings, relayFindings, tailscaleFindings, workerFindings } from '../../cluster/doctor.ts'
+import {
+  modelsOutcome,
+  partFindings,
+  refusedFindings,
+  relayFindings,
+  tailscaleFindings,
+  workerFindings
+} from '../../cluster/doctor.ts'
 import { listModels } from '../../cluster/list-models.ts'
 import type { Topology } from '../../cluster/topology.ts'
 import type { App, AppDeps } from '../app-deps.ts'
@@ -29,10 +36,12 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
         look: async () => modelsOutcome(await listModels(config.modelsDir, workers)),
         next: `Look whether ${config.modelsDir} can be read.`
       })
-      const [{ tailscale: _, ...parts }, status, topology, ofModels, ...ofDisks] = await Promise.all([
+      const [{ tailscale: _, ...parts }, status, topology, refused, ofModels, ...ofDisks] = await Promise.all([
         checkAll(deps),
         tailnet.status(),
         drawTopology(),
+        // PostgreSQL that does not answer is a finding of its own.
+        deps.tasks.refused().catch(() => []),
         models,
         ...disks
       ])
@@ -43,6 +52,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
           ...tailscaleFindings(status, describeTailnet(status), config.mode === 'tailscale'),
           ...relayFindings(topology),
           ...workerFindings(workers, version),
+          ...refusedFindings(refused),
           ofModels
         ],
         checkedAt: new Date().toISOString()

@@ -1,0 +1,76 @@
+import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+
+/**
+ * The one file that knows ajv. It is loaded twice: in the threads of `check-pool.ts`, for any schema and any input, and
+ * in the master itself, for what `plain-schema.ts` finds harmless.
+ */
+export interface Faults {
+  /** One for each bad field, at most MOST_FIELDS_NAMED. */
+  named: string[]
+  more: number
+}
+
+export type Check = (input: unknown) => Faults
+
+const MOST_COMPILED = 500
+const MOST_FIELDS_NAMED = 10
+const MOST_FAULT_CHARS = 500
+/** In place of regular expressions; see `leavePatterns`. */
+const EVERYTHING = Object.assign(() => ({ test: () => true }), { code: 'everything' })
+const compiled = new Map<string, Check>()
+
+/** Throws when the schema is none. `allErrors`: every bad field is looked for, not only the first. */
+export function compileSchema(schema: string, allErrors: boolean): Check {
+  const key = `${allErrors} ${schema}`
+  const known = compiled.get(key)
+  if (known) return known
+  // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
+  // What is referred to is not written out again: a few references to a large part would be megabytes of code.
+  const code = { regExp: EVERYTHING }
+  const options = { strict: false, allErrors, validateSchema: false, inlineRefs: false, logger: false, code } as const
+  const ajv = new Ajv2020(options)
+  addFormats.default(ajv)
+  leavePatterns(ajv)
+  const validate = ajv.compile(JSON.parse(schema))
+  const check: Check = input => faultsOf(validate, input)
+  if (compiled.size >= MOST_COMPILED) compiled.delete(compiled.keys().next().value as string)
+  compiled.set(key, check)
+  return check
+}
+
+function faultsOf(validate: ValidateFunction, input: unknown): Faults {
+  const errors = validate(input) ? [] : (validate.errors ?? [])
+  const all = [...new Set(errors.map(describe))]
+  const named = all.slice(0, MOST_FIELDS_NAMED)
+  return { named, more: all.length - named.length }
+}
+
+/**
+ * Patterns are left to the worker, which checks the input again: an expression of a worker's choosing may take for ever
+ * for a short text, and would refuse what is valid. What names of fields are matched with counts as matched by all.
+ */
+function leavePatterns(ajv: Ajv2020): void {
+  for (const keyword of ['pattern', 'patternProperties']) ajv.removeKeyword(keyword)
+  ajv.addKeyword({
+    keyword: 'patternProperties',
+    code: ({ it }) => {
+      // Each field counts as looked at, for `unevaluatedProperties`.
+      it.props = true
+    }
+  })
+}
+
+function describe({ instancePath, keyword, params, message }: ErrorObject): string {
+  const at = instancePath.slice(1).replaceAll('/', '.').replaceAll('~1', '/').replaceAll('~0', '~')
+  const inside = (name: string): string => (at ? `${at}.${name}` : name)
+  const whole = (): string => {
+    if (keyword === 'required') return `${inside(params.missingProperty)}: is missing`
+    if (keyword === 'additionalProperties') return `${inside(params.additionalProperty)}: is not known`
+    if (keyword === 'unevaluatedProperties') return `${inside(params.unevaluatedProperty)}: is not known`
+    if (keyword === 'enum') return `${at || 'input'}: must be one of ${params.allowedValues.slice(0, 100).join(', ')}`
+    return `${at || 'input'}: ${message}`
+  }
+  const text = whole()
+  return text.length > MOST_FAULT_CHARS ? `${text.slice(0, MOST_FAULT_CHARS)}…` : text
+}
