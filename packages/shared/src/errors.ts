@@ -32,6 +32,7 @@ export const ERRORS = {
   SC_TASK_TIMEOUT: { status: 504, title: 'The task took too long', retryable: true },
   SC_WAIT_TIMEOUT: { status: 504, title: 'The task waited too long', retryable: true },
   SC_TASK_INPUT: { status: 422, title: 'The input of the task is not valid', retryable: false },
+  SC_TASK_INPUT_COSTLY: { status: 422, title: 'The input of the task takes too long to check', retryable: false },
   SC_TASK_UNKNOWN: { status: 404, title: 'No task has that name', retryable: false },
   SC_TASK_UNFIT: { status: 422, title: 'The task cannot run as it is registered', retryable: false },
   SC_MODEL_UNAVAILABLE: { status: 503, title: 'The model could not be loaded', retryable: true },

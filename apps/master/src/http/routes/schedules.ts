@@ -24,7 +24,14 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
       body: scheduleRequestSchema,
       response: {
         201: scheduleSchema,
-        ...problems('SC_TASK_UNKNOWN', 'SC_TASK_INPUT', 'SC_TASK_UNFIT', 'SC_TASK_INPUT_COSTLY', 'SC_OVERLOADED', 'SC_FILE_TOO_LARGE')
+        ...problems(
+          'SC_TASK_UNKNOWN',
+          'SC_TASK_INPUT',
+          'SC_TASK_UNFIT',
+          'SC_TASK_INPUT_COSTLY',
+          'SC_OVERLOADED',
+          'SC_FILE_TOO_LARGE'
+        )
       }
     },
     handler: async (request, reply) => {
