@@ -35,6 +35,8 @@ export const ERRORS = {
   SC_TASK_INPUT_COSTLY: { status: 422, title: 'The input of the task takes too long to check', retryable: false },
   SC_TASK_UNKNOWN: { status: 404, title: 'No task has that name', retryable: false },
   SC_TASK_UNFIT: { status: 422, title: 'The task cannot run as it is registered', retryable: false },
+  SC_SCHEDULE_NEVER: { status: 422, title: 'The schedule would never run', retryable: false },
+  SC_TOO_MANY_SCHEDULES: { status: 409, title: 'The key has too many schedules', retryable: false },
   SC_MODEL_UNAVAILABLE: { status: 503, title: 'The model could not be loaded', retryable: true },
   SC_OUT_OF_MEMORY: { status: 503, title: 'The device has too little memory', retryable: true },
   SC_CHILD_DIED: { status: 500, title: 'The process of the task ended', retryable: true },

@@ -30,6 +30,8 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
           'SC_TASK_UNFIT',
           'SC_TASK_INPUT_COSTLY',
           'SC_OVERLOADED',
+          'SC_SCHEDULE_NEVER',
+          'SC_TOO_MANY_SCHEDULES',
           'SC_FILE_TOO_LARGE'
         )
       }
