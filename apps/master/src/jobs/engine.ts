@@ -52,6 +52,8 @@ export interface Engine {
   cancel: ReturnType<typeof createCancel>
   retry: ReturnType<typeof createRetry>
   dispatch: Dispatch
+  /** From now on schedules submit what is due: once the master listens. */
+  startSchedules(): void
   stop(): Promise<void>
 }
 
@@ -101,7 +103,7 @@ export function startEngine(deps: EngineDeps): Engine {
   })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan })
-  const schedules = startSchedules({ ...deps, submitTask })
+  let schedules: ReturnType<typeof startSchedules> | undefined
 
   return {
     submit: createSubmit({ db, queuePlan }),
@@ -109,8 +111,11 @@ export function startEngine(deps: EngineDeps): Engine {
     cancel: createCancel(settle),
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     dispatch,
+    startSchedules: () => {
+      schedules = startSchedules({ ...deps, submitTask })
+    },
     stop: async () => {
-      await schedules.stop()
+      await schedules?.stop()
       await waitTimeouts.stop()
       await reconciler.stop()
       await plans.close()

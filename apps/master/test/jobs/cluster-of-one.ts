@@ -63,8 +63,8 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   }
   const withRoom = await openRoom()
 
-  const startMaster = (name = 'one', room = withRoom) =>
-    startEngine({
+  const startMaster = (name = 'one', room = withRoom) => {
+    const engine = startEngine({
       db,
       dispatchDb,
       redis,
@@ -81,6 +81,9 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       room,
       definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
     })
+    engine.startSchedules()
+    return engine
+  }
 
   const queues = new Map<string, UnitQueue>()
   const queueOf = (name: string): UnitQueue => {
