@@ -44,11 +44,13 @@ export function startSchedules(deps: SchedulesDeps): { stop(): Promise<void> } {
   }
 }
 
+/** Keys take turns: one whose schedules are costly to check holds up each of the others by one check at a time. */
 async function submitDue(deps: SchedulesDeps, signal: AbortSignal): Promise<void> {
   const due = await deps.db
     .selectFrom('schedules')
     .select('id')
     .where('next_at', '<=', sql<Date>`now()`)
+    .orderBy(sql`row_number() over (partition by key_id order by next_at)`)
     .orderBy('next_at')
     .execute()
   for (const { id } of due) {

@@ -143,6 +143,16 @@ describe('schedules', () => {
     await world.db.deleteFrom('workers').where('id', '=', 'old').execute()
   })
 
+  it('take turns among keys', async () => {
+    const at = (second: number) => new Date(LONG_AGO.getTime() + second * 1_000)
+    for (const second of [1, 2, 3]) await schedule(at(second), { keyId: 'many' })
+    await schedule(at(9), { keyId: 'one' })
+    startMaster()
+    await vi.waitFor(async () => expect(await jobs()).toHaveLength(4), WAIT)
+    const made = await world.db.selectFrom('jobs').select('key_id').orderBy('created_at').execute()
+    expect(made.map(({ key_id }) => key_id)).toEqual(['many', 'one', 'many', 'many'])
+  })
+
   it('wait while there is no room for new work', async () => {
     const id = await schedule(LONG_AGO)
     const full = startMaster('full', await world.openRoom(Number.POSITIVE_INFINITY))
