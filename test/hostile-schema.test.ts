@@ -39,13 +39,15 @@ function connect(): void {
 }
 
 /** As the worker itself would, but for its own check. */
-async function register(inputSchema: object): Promise<void> {
+async function register(inputSchema: object | string): Promise<void> {
   const about = { description: '', gpu: false, vramGb: 0, features: [], builtIn: false, outputSchema: {} }
   const tasks = [
-    { name: 'nightly', ...about, inputSchema },
+    { name: 'nightly', ...about, inputSchema: 'HERE' },
     { name: 'other', ...about, inputSchema: {} }
   ]
-  await redis.xadd(outboxKey(workerId), '*', 'm', JSON.stringify([{ type: 'registered', tasks, classes: ['cpu'] }]))
+  const message = JSON.stringify([{ type: 'registered', tasks, classes: ['cpu'] }])
+  const schema = typeof inputSchema === 'string' ? inputSchema : JSON.stringify(inputSchema)
+  await redis.xadd(outboxKey(workerId), '*', 'm', message.replace('"HERE"', schema))
 }
 
 const post = (path: string, body: object) =>
@@ -86,6 +88,19 @@ test('a task whose schema costs too much is left out and named, also where a sch
     status: 'warning',
     found: expect.stringMatching(/left out: .*more than 100000 parts/)
   })
+})
+
+test('what is registered after a schema of 150,000 levels, or one that refers to itself, counts', async () => {
+  const levels = 150_000
+  await register(`${'{"not":'.repeat(levels)}{}${'}'.repeat(levels)}`)
+  await register({ $ref: '#' })
+  await until('the loop is named', 15_000, async () => {
+    const answer = await post('/api/tasks/nightly', { input: {} })
+    return ((await answer.json()) as { detail?: string }).detail?.includes('refers to itself')
+  })
+  await register({ type: 'object' })
+  await until('the task is known', 15_000, async () => (await cluster.api('/api/tasks/nightly')).ok)
+  await register(ladder)
 })
 
 test('a master starts while such a schedule is due', async () => {
