@@ -8,6 +8,8 @@ export const MOST_TASKS = 200
 const MOST_DESCRIPTION_CHARS = 2_000
 const MOST_FEATURES = 50
 const MOST_SCHEMA_KB = 64
+/** Of all tasks of a worker: the masters read them twice a second while tasks are submitted. */
+const MOST_KB_OF_ALL = 1_024
 
 /** Why a task cannot be registered, in words; null: it can. */
 export function excessOf({ name, description, features, inputSchema, outputSchema }: TaskDescription): string | null {
@@ -40,10 +42,18 @@ const MOST_REFUSED_SHOWN = 20
 export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription[]; refused: RefusedTask[] } {
   const accepted: TaskDescription[] = []
   const refused: RefusedTask[] = []
+  let bytesLeft = MOST_KB_OF_ALL * 1024
+  const reasonAgainst = (task: TaskDescription, at: number): string | null => {
+    if (at >= MOST_TASKS) return `there are ${MOST_TASKS} tasks already, the most`
+    if (bytesLeft <= 0) return `the tasks before it have ${MOST_KB_OF_ALL} KB, the most of all together`
+    return excessOf(task)
+  }
   for (const [at, task] of tasks.entries()) {
-    const reason = at < MOST_TASKS ? excessOf(task) : `there are ${MOST_TASKS} tasks already, the most`
-    if (reason === null) accepted.push(task)
-    else if (refused.length < MOST_REFUSED_SHOWN)
+    const reason = reasonAgainst(task, at)
+    if (reason === null) {
+      accepted.push(task)
+      bytesLeft -= Buffer.byteLength(JSON.stringify(task))
+    } else if (refused.length < MOST_REFUSED_SHOWN)
       refused.push({ name: printable(task.name.slice(0, MOST_NAME_CHARS)), reason: printable(reason) })
   }
   return { accepted, refused }

@@ -36,6 +36,8 @@ interface Line {
 const THREADS = 2
 /** Many times what the largest useful input needs, on a machine that is busy with other things too. */
 const DEADLINE_MS = 2_000
+/** What may be registered takes 0.1 s on a quiet machine, and is kept. */
+const COMPILE_DEADLINE_MS = 10_000
 /** Loading ajv takes 0.2 s on a quiet machine. */
 const START_TIMEOUT_MS = 30_000
 /** Of one task. */
@@ -131,11 +133,12 @@ function startThread(deadlineMs: number): CheckThread {
   })
   const ready = Promise.withResolvers<void>()
   let current: { outcome: PromiseWithResolvers<CheckOutcome>; of: 'schema' | 'input' } | undefined
+  let deadline: NodeJS.Timeout | undefined
   let hasEnded = false
 
   worker.on('message', (answer: CheckAnswer) => {
     if (answer.type === 'ready') ready.resolve()
-    else if (answer.type === 'compiled') current = current && { ...current, of: 'input' }
+    else if (answer.type === 'compiled') begin('input')
     else current?.outcome.resolve(answer)
   })
   worker.on('error', (error: NodeJS.ErrnoException) => {
@@ -152,6 +155,18 @@ function startThread(deadlineMs: number): CheckThread {
   // Whoever closes the pool may do it before the first check.
   ready.promise.catch(() => {})
 
+  function begin(of: 'schema' | 'input'): void {
+    if (current) current.of = of
+    clearTimeout(deadline)
+    deadline = setTimeout(
+      () => {
+        exceeded()
+        void end()
+      },
+      of === 'input' ? deadlineMs : COMPILE_DEADLINE_MS
+    )
+  }
+
   function exceeded(): void {
     if (current) current.outcome.resolve({ type: 'exceeded', of: current.of })
   }
@@ -166,10 +181,7 @@ function startThread(deadlineMs: number): CheckThread {
     await ready.promise.finally(() => clearTimeout(limit))
     const outcome = Promise.withResolvers<CheckOutcome>()
     current = { outcome, of: 'schema' }
-    const deadline = setTimeout(() => {
-      exceeded()
-      void end()
-    }, deadlineMs)
+    begin('schema')
     worker.postMessage(request)
     return await outcome.promise.finally(() => {
       clearTimeout(deadline)

@@ -13,18 +13,37 @@ export interface Faults {
 
 export type Check = (input: unknown) => Faults
 
-const MOST_COMPILED = 500
+/** Of all schemas that are kept compiled: some 50 MB of memory. */
+const MOST_COMPILED_CHARS = 1024 ** 2
 const MOST_FIELDS_NAMED = 10
 const MOST_FAULT_CHARS = 500
 /** In place of regular expressions; see `leavePatterns`. */
 const EVERYTHING = Object.assign(() => ({ test: () => true }), { code: 'everything' })
+/** Those that were asked for least recently come first. */
 const compiled = new Map<string, Check>()
+let compiledChars = 0
 
 /** Throws when the schema is none. `allErrors`: every bad field is looked for, not only the first. */
 export function compileSchema(schema: string, allErrors: boolean): Check {
   const key = `${allErrors} ${schema}`
   const known = compiled.get(key)
-  if (known) return known
+  if (known) {
+    compiled.delete(key)
+    compiled.set(key, known)
+    return known
+  }
+  const check = compileAnew(schema, allErrors)
+  compiled.set(key, check)
+  compiledChars += key.length
+  for (const oldest of compiled.keys()) {
+    if (compiledChars <= MOST_COMPILED_CHARS) break
+    compiled.delete(oldest)
+    compiledChars -= oldest.length
+  }
+  return check
+}
+
+function compileAnew(schema: string, allErrors: boolean): Check {
   // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
   // What is referred to is not written out again: a few references to a large part would be megabytes of code.
   const code = { regExp: EVERYTHING }
@@ -33,10 +52,7 @@ export function compileSchema(schema: string, allErrors: boolean): Check {
   addFormats.default(ajv)
   leavePatterns(ajv)
   const validate = ajv.compile(JSON.parse(schema))
-  const check: Check = input => faultsOf(validate, input)
-  if (compiled.size >= MOST_COMPILED) compiled.delete(compiled.keys().next().value as string)
-  compiled.set(key, check)
-  return check
+  return input => faultsOf(validate, input)
 }
 
 function faultsOf(validate: ValidateFunction, input: unknown): Faults {

@@ -55,9 +55,9 @@ describe('an input is checked', () => {
       fc.asyncProperty(plain, anInput, async (schema, input) => {
         fc.pre(typeof schema === 'object')
         expect(isPlainSchema(schema)).toBe(true)
-        const text = JSON.stringify(schema)
-        const faults = compileSchema(text, true)(input)
-        const outcome = await pool.check('any', { schema: text, input: JSON.stringify(input) })
+        const [text, inputText] = [JSON.stringify(schema), JSON.stringify(input)]
+        const faults = compileSchema(text, true)(JSON.parse(inputText))
+        const outcome = await pool.check('any', { schema: text, input: inputText })
         expect(outcome).toEqual({ type: 'faults', faults })
       }),
       { numRuns: 100 }
