@@ -3,6 +3,7 @@ import { loadConfig } from '@sc/shared/config.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
+import { pause } from '@sc/shared/pause.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { startMaster } from './start-master.ts'
 
@@ -15,6 +16,8 @@ const HELP = `Usage: pnpm start:master [options]
   --log-level LEVEL    trace, debug, info, warn, error (LOG_LEVEL, info)
   --exit-with-parent   stop when standard input closes
 `
+
+const STOP_LIMIT_MS = 20_000
 
 /** The process: arguments, signals, exit codes. What a master is made of is in start-master.ts. */
 async function main(): Promise<number> {
@@ -59,7 +62,8 @@ async function main(): Promise<number> {
     log.info({ httpUrl }, 'master is up')
     process.stdout.write(`master is up at ${httpUrl}\nlog in (once): ${loginUrl}\n`)
   } catch (error) {
-    await releasers.release()
+    // What hung at the start may hang at the end, too.
+    await Promise.race([releasers.release(), pause(STOP_LIMIT_MS, new AbortController().signal)])
     throw error
   }
   return await stopped.promise

@@ -29,12 +29,15 @@ import { buildApp } from './http/build-app.ts'
 import { createKeys } from './http/keys.ts'
 import { type Listening, listen } from './http/listen.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
+import { createCheckPool } from './jobs/check-pool.ts'
 import { toDefinition } from './jobs/defined-job.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
 import { loadJobs } from './jobs/load-jobs.ts'
 import { startRetention } from './jobs/retention.ts'
+import { createCheckInput } from './jobs/task-input.ts'
 import { createMetrics } from './metrics.ts'
+import { createStartStep, LONG_STEP, STEP_LIMIT_MS } from './start-step.ts'
 import { createTranscription } from './transcription/job.ts'
 import { openVoiceActivity } from './transcription/voice-activity.ts'
 import { openTickets } from './transport/tickets.ts'
@@ -48,15 +51,24 @@ export interface RunningMaster {
 
 type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[] }) => Promise<S>
 
-/** A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first. */
-export async function startMaster(config: Config, log: Logger, releasers: Releasers): Promise<RunningMaster> {
+/**
+ * A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first.
+ * SC_UNAVAILABLE names a step that takes longer than `stepLimitMs`.
+ */
+export async function startMaster(
+  config: Config,
+  log: Logger,
+  releasers: Releasers,
+  stepLimitMs = STEP_LIMIT_MS
+): Promise<RunningMaster> {
+  const step = createStartStep(stepLimitMs)
   const dir = dataDir(config.dataDir)
   await mkdir(dir.spool, { recursive: true, mode: 0o700 })
-  await removeStaleUploads(dir.spool)
-  const ffmpegPath = await findFfmpeg()
+  await step('removing old uploads', removeStaleUploads(dir.spool))
+  const ffmpegPath = await step('looking for ffmpeg', findFfmpeg())
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
-  const reach = await openReach({ config, tailnet, log })
+  const reach = await step('looking for the addresses of this machine', openReach({ config, tailnet, log }))
   const [redisServer, postgresServer] = await Promise.all([
     config.redisUrl === undefined ? startEmbedded(startEmbeddedRedis, 'redis') : null,
     config.databaseUrl === undefined ? startEmbedded(startEmbeddedPostgres, 'postgres') : null
@@ -65,12 +77,13 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const databaseUrl = postgresServer?.url ?? (config.databaseUrl as string)
 
   async function startEmbedded<S extends EmbeddedServer>(start: StartEmbedded<S>, name: string): Promise<S> {
-    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.now().bind })
+    const started = start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.now().bind })
+    const server = await step(`starting ${name}`, started, LONG_STEP)
     releasers.add(name, () => server.stop())
     return server
   }
 
-  await migrate(databaseUrl)
+  await step('migrating the database', migrate(databaseUrl), LONG_STEP)
   const onBroken = (error: Error): void => log.warn({ err: error }, 'a PostgreSQL connection broke')
   const db = connectDatabase(databaseUrl, onBroken)
   releasers.add('database', () => db.destroy())
@@ -83,21 +96,25 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     return redis
   }
   const redis = open('main')
-  await waitForRedis(redis)
-  const access = await startAccess({ db, redis, log, isOurs: config.redisUrl === undefined })
+  await step('connecting to Redis', waitForRedis(redis))
+  const access = await step(
+    'writing the users of Redis',
+    startAccess({ db, redis, log, isOurs: config.redisUrl === undefined })
+  )
   releasers.add('access', () => access.stop())
-  const blobs = await openBlobs({ azureConnectionString: config.azureConnectionString, folder: dir.blobs })
+  const { azureConnectionString } = config
+  const blobs = await step('opening the blob store', openBlobs({ azureConnectionString, folder: dir.blobs }))
 
   const metrics = createMetrics()
-  const feed = await createJobFeed({ databaseUrl, log })
+  const feed = await step('listening to the database', createJobFeed({ databaseUrl, log }))
   releasers.add('job feed', () => feed.stop())
   const offences = createOffences({ db, log, metrics, access })
   releasers.add('offences', () => offences.stop())
   const onRefused = (workerId: string, reason: string): void => offences.record(workerId, reason, GRAVE)
-  const presence = await startPresence({ db, redis, log, onRefused })
+  const presence = await step('looking which workers are there', startPresence({ db, redis, log, onRefused }))
   releasers.add('presence', () => presence.stop())
 
-  const room = await startRoom({ redis, folder: dir.root, log })
+  const room = await step('looking at the disk', startRoom({ redis, folder: dir.root, log }))
   releasers.add('room', () => room.stop())
 
   const hasGpu = () => hasGpuWorker(presence.workers())
@@ -106,8 +123,11 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   releasers.add('voice activity', () => voiceActivity.close())
   const spoolDir = dir.spool
   const transcription = createTranscription({ blobs, ffmpegPath, spoolDir, voiceActivity, defaultModel, hasGpu })
-  const jobs = await loadJobs(config.tasksDir, log)
+  const jobs = await step('loading jobs of the tasks folder', loadJobs(config.tasksDir, log))
   const tasks = createTaskRegistry({ db, presence, jobs })
+  const checkPool = createCheckPool()
+  releasers.add('check pool', () => checkPool.close())
+  const checkInput = createCheckInput(checkPool)
   // The same name after a restart: what this master had read and not applied is read again first.
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
   let httpUrl: string | undefined
@@ -115,7 +135,8 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     if (httpUrl === undefined) return undefined
     return { httpUrl: place().masterUrl, localUrl: httpUrl, version: VERSION }
   }
-  const engine = await startEngine({
+  const tickets = await step('opening the tickets', openTickets(db))
+  const starting = startEngine({
     db,
     dispatchDb,
     redis,
@@ -126,16 +147,18 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     feed,
     log,
     metrics,
-    tickets: await openTickets(db),
+    tickets,
     offences,
     owner: consumer,
     workerIds: () => presence.workerIds(),
     address,
     slotsOf: queue => slotsOn(presence.workers(), queue),
     tasks,
+    checkInput,
     room,
-    definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
+    definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
   })
+  const engine = await step('starting the engine', starting)
   releasers.add('engine', () => engine.stop())
   const { retentionDays: days, retentionBytes: bytes } = config
   const retention = startRetention({ db, blobs, log, days, bytes })
@@ -146,7 +169,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const keyExpiry = watchKeyExpiry({ tailnet, log })
   releasers.add('key expiry', () => keyExpiry.stop())
 
-  const keys = await createKeys({ db, dataDir: dir, adminKey: config.adminKey })
+  const keys = await step('reading the admin key', createKeys({ db, dataDir: dir, adminKey: config.adminKey }))
   let listening: Listening | undefined
   const place = () => {
     if (!listening) throw new ScError('SC_UNAVAILABLE', 'The master does not listen yet.')
@@ -163,6 +186,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     presence,
     room,
     tasks,
+    checkInput,
     tailnet,
     metrics,
     keys,
@@ -175,7 +199,9 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     retry: engine.retry
   })
   const { httpBind } = reach.now()
-  listening = await listen(app, httpBind, config.port, releasers)
+  listening = await step('listening', listen(app, httpBind, config.port, releasers))
+  // What is due may cost something: nothing of it comes before the master answers.
+  engine.startSchedules()
   const { port, moveTo } = listening
   const localHost = httpBind.some(isEverywhere) ? '127.0.0.1' : (httpBind[0] as string)
   httpUrl = httpUrlOf(localHost, port)

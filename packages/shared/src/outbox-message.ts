@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import { taskDescriptionSchema } from './python-protocol.ts'
-import { withinLimits } from './task-limits.ts'
 import { errorReportSchema, timingsSchema } from './unit.ts'
 
 /** Slots of one worker: what a machine with 8 GPUs and 64 threads has, and more. */
@@ -80,12 +79,12 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('returned'), ...attempt, slot: name, entry: name, hasBegun: z.boolean() }),
   /**
    * Every task that the worker's slots can run, with its schemas; at start and whenever it changes. The worker has left
-   * out and logged what is over the limits; from one that has not, the master takes the rest. `classes` are the capability
+   * out and logged what is over the limits; from one that has not, the master takes the rest (`sortTasks`). `classes` are the capability
    * classes of its slots: the master gives it units of their queues.
    */
   z.object({
     type: z.literal('registered'),
-    tasks: z.array(taskDescriptionSchema).transform(withinLimits),
+    tasks: z.array(taskDescriptionSchema),
     classes: z.array(z.string().max(100)).max(50).default([])
   })
 ])

@@ -1,4 +1,6 @@
+import { printable } from './printable.ts'
 import type { TaskDescription } from './python-protocol.ts'
+import { excessOfSchema } from './schema-limits.ts'
 import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
 
 /** Of one worker. What workers register is kept, read often and shown whole: it has to stay small. */
@@ -6,6 +8,8 @@ export const MOST_TASKS = 200
 const MOST_DESCRIPTION_CHARS = 2_000
 const MOST_FEATURES = 50
 const MOST_SCHEMA_KB = 64
+/** Of all tasks of a worker: the masters read them twice a second while tasks are submitted. */
+const MOST_KB_OF_ALL = 1_024
 
 /** Why a task cannot be registered, in words; null: it can. */
 export function excessOf({ name, description, features, inputSchema, outputSchema }: TaskDescription): string | null {
@@ -15,6 +19,8 @@ export function excessOf({ name, description, features, inputSchema, outputSchem
     return `${told} a description of ${description.length} characters; ${MOST_DESCRIPTION_CHARS} are the most`
   if (features.length > MOST_FEATURES) return `${told} ${features.length} features; ${MOST_FEATURES} are the most`
   for (const [which, schema] of Object.entries({ input: inputSchema, output: outputSchema })) {
+    const excess = excessOfSchema(schema)
+    if (excess !== null) return `${told} an ${which} schema that ${excess}`
     const kilobytes = Buffer.byteLength(JSON.stringify(schema)) / 1024
     if (kilobytes > MOST_SCHEMA_KB)
       return `${told} an ${which} schema of ${Math.ceil(kilobytes)} KB; ${MOST_SCHEMA_KB} KB are the most`
@@ -22,7 +28,33 @@ export function excessOf({ name, description, features, inputSchema, outputSchem
   return null
 }
 
-/** The tasks that can be registered, in their order. */
-export function withinLimits(tasks: TaskDescription[]): TaskDescription[] {
-  return tasks.filter(task => excessOf(task) === null).slice(0, MOST_TASKS)
+/** A task that a worker registered and the master left out. */
+export interface RefusedTask {
+  name: string
+  reason: string
+}
+
+const MOST_NAME_CHARS = 100
+/** Of one worker: enough to see what is wrong. */
+const MOST_REFUSED_SHOWN = 20
+
+/** The tasks that can be registered, in their order, and why the others cannot. */
+export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription[]; refused: RefusedTask[] } {
+  const accepted: TaskDescription[] = []
+  const refused: RefusedTask[] = []
+  let bytesLeft = MOST_KB_OF_ALL * 1024
+  const reasonAgainst = (task: TaskDescription, at: number): string | null => {
+    if (at >= MOST_TASKS) return `there are ${MOST_TASKS} tasks already, the most`
+    if (bytesLeft <= 0) return `the tasks before it have ${MOST_KB_OF_ALL} KB, the most of all together`
+    return excessOf(task)
+  }
+  for (const [at, task] of tasks.entries()) {
+    const reason = reasonAgainst(task, at)
+    if (reason === null) {
+      accepted.push(task)
+      bytesLeft -= Buffer.byteLength(JSON.stringify(task))
+    } else if (refused.length < MOST_REFUSED_SHOWN)
+      refused.push({ name: printable(task.name.slice(0, MOST_NAME_CHARS)), reason: printable(reason) })
+  }
+  return { accepted, refused }
 }

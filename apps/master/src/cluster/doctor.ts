@@ -1,4 +1,5 @@
 import { type Finding, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
+import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
 import { sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
@@ -43,6 +44,16 @@ export function workerFindings(workers: WorkerRow[], masterVersion: string): Fin
     named(`worker ${row.name}`, workerOutcome(row, masterVersion)),
     ...row.findings.map(finding => ({ ...finding, check: `worker ${row.name}: ${finding.check}` }))
   ])
+}
+
+/** Tasks that workers registered and the master does not offer. */
+export function refusedFindings(refused: Array<RefusedTask & { worker: string }>): Finding[] {
+  return refused.map(({ worker, name, reason }) =>
+    named(
+      `worker ${worker}: task ${name}`,
+      warning(`left out: ${reason}`, 'Change the task in the tasks folder of that machine, and start its worker again.')
+    )
+  )
 }
 
 export function workerOutcome(

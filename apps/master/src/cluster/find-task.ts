@@ -2,12 +2,18 @@ import { ScError } from '@sc/shared/errors.ts'
 import { nearNames } from '@sc/shared/near-names.ts'
 import { isStepOfTranscription, type RegisteredTask, type TaskRegistry } from './task-registry.ts'
 
-/** SC_TASK_UNKNOWN, with the names that are near. */
+/** SC_TASK_UNKNOWN, with the names that are near; SC_TASK_UNFIT: a worker has it, and it was left out. */
 export async function findTask(tasks: TaskRegistry, name: string): Promise<RegisteredTask> {
   const task = await tasks.find(name)
   if (task) return task
   if (name === 'transcribe' || isStepOfTranscription(name))
     throw new ScError('SC_TASK_UNKNOWN', `"${name}" is not a task of its own: send the recording to POST /transcribe.`)
+  const refused = (await tasks.refused()).find(left => left.name === name)
+  if (refused)
+    throw new ScError(
+      'SC_TASK_UNFIT',
+      `The task "${name}" of the worker ${refused.worker} was left out: ${refused.reason}. Change it there, and start the worker again.`
+    )
   const names = (await tasks.list()).map(known => known.name)
   const near = nearNames(name, names, Math.max(2, Math.floor(name.length / 3)))
   const known = names.length > 0 ? `There are: ${names.slice(0, 20).join(', ')}` : 'No worker has registered a task yet'

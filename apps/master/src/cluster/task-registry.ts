@@ -1,6 +1,7 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import { TASK_NAME } from '@sc/shared/task-name.ts'
 import type { Database } from '../database/schema.ts'
 import type { WorkerPresence, WorkerRow } from './presence.ts'
@@ -26,6 +27,8 @@ export interface TaskRegistry {
   /** By name. */
   list(): Promise<RegisteredTask[]>
   find(name: string): Promise<RegisteredTask | undefined>
+  /** What workers registered and the master left out, by worker. */
+  refused(): Promise<Array<RefusedTask & { worker: string }>>
 }
 
 interface Registration {
@@ -68,7 +71,8 @@ export function createTaskRegistry(deps: TaskRegistryDeps): TaskRegistry {
     find: async name => {
       const recent = kept && kept.untilMs > performance.now() ? await kept.tasks.then(byName(name)) : undefined
       return recent ?? (await read().then(byName(name)))
-    }
+    },
+    refused: () => readRefused(deps.db)
   }
 }
 
@@ -103,6 +107,16 @@ async function readRegistrations({ db, presence }: TaskRegistryDeps): Promise<Re
       .filter(task => TASK_NAME.test(task.name) && !isStepOfTranscription(task.name))
       .map(task => ({ task, worker, atMs: tasks_at?.getTime() ?? 0 }))
   })
+}
+
+async function readRefused(db: Database): Promise<Array<RefusedTask & { worker: string }>> {
+  const rows = await db
+    .selectFrom('workers')
+    .select(['name', 'refused_tasks'])
+    .where('revoked_at', 'is', null)
+    .orderBy('name')
+    .execute()
+  return rows.flatMap(({ name: worker, refused_tasks }) => refused_tasks.map(refused => ({ ...refused, worker })))
 }
 
 function toTasks(registrations: Registration[]): RegisteredTask[] {

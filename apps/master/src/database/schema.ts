@@ -1,6 +1,7 @@
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Presence } from '@sc/shared/presence.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import type { ColumnType, Generated, GeneratedAlways, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
 
@@ -48,6 +49,8 @@ export interface WorkersTable {
   last_seen: Time
   /** What the worker can run beside the built-in tasks, as it registered it. */
   tasks: ColumnType<TaskDescription[], string | undefined, string>
+  /** What it registered beside them and the master left out. */
+  refused_tasks: ColumnType<RefusedTask[], string | undefined, string>
   /** When it registered them. */
   tasks_at: Time
   /** Told to take no units; kept over its restart. */

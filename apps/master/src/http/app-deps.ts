@@ -16,6 +16,7 @@ import type { JobFeed } from '../jobs/feed.ts'
 import type { createRetry } from '../jobs/retry.ts'
 import type { createSubmit } from '../jobs/submit.ts'
 import type { createSubmitTask } from '../jobs/submit-task.ts'
+import type { CheckInput } from '../jobs/task-input.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Keys } from './keys.ts'
 
@@ -32,6 +33,7 @@ export interface AppDeps {
   place(): Place
   room: Pick<Room, 'check'>
   tasks: TaskRegistry
+  checkInput: CheckInput
   tailnet: Tailnet
   metrics: Metrics
   keys: Keys

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { ScError } from '@sc/shared/errors.ts'
+import { isDeeperThan, MOST_JSON_DEPTH } from '@sc/shared/json-depth.ts'
 import { fastify, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { App, AppDeps } from './app-deps.ts'
@@ -23,6 +25,8 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 
+  readJson(app)
+
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('content-security-policy', CONTENT_POLICY)
   })
@@ -32,4 +36,13 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
     request.log.debug(fields, 'answered')
   })
   return app as unknown as App
+}
+
+/** As fastify reads it, up to a depth at which nothing that walks a body runs out of stack. */
+function readJson(app: Pick<App, 'addContentTypeParser' | 'getDefaultJsonParser'>): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (!isDeeperThan(body as string, MOST_JSON_DEPTH)) return parse(request, body as string, done)
+    done(new ScError('SC_BAD_REQUEST', `The body is nested in more than ${MOST_JSON_DEPTH} levels.`))
+  })
 }

@@ -1,8 +1,10 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { sortTasks } from '@sc/shared/task-limits.ts'
 import { sql } from 'kysely'
 import { queuesOfWorker } from '../cluster/rights.ts'
+import { toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
@@ -60,16 +62,14 @@ type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T
 async function acceptRegistered(
   trx: DatabaseTransaction,
   workerId: string,
-  { tasks, classes }: Message<'registered'>,
+  { tasks: all, classes }: Message<'registered'>,
   verdict: Verdict
 ): Promise<void> {
+  const { accepted: tasks, refused } = sortTasks(all)
   const queues = queuesOfWorker(classes, tasks)
-  const values = { tasks: JSON.stringify(tasks), tasks_at: sql<Date>`now()` }
-  // What it runs just now may be of a queue that it leaves: rights only grow until it is enrolled anew.
-  const grown = sql<string[]>`(select array_agg(distinct name) from unnest(queues || ${queues}::text[]) as name)`
   await trx
     .updateTable('workers')
-    .set({ ...values, ...(queues.length > 0 && { queues: grown }) })
+    .set({ tasks: toJsonb(tasks), refused_tasks: toJsonb(refused), tasks_at: sql<Date>`now()`, queues })
     .where('id', '=', workerId)
     .execute()
   verdict.registered.add(workerId)

@@ -1,15 +1,15 @@
 import { findTask } from '../cluster/find-task.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { TaskRequest } from './submit-task.ts'
-import { checkInput, queueOfTask } from './task-input.ts'
+import { type CheckInput, queueOfTask } from './task-input.ts'
 
-/** What is to run, where, and with what. SC_TASK_UNKNOWN, SC_TASK_UNFIT, SC_TASK_INPUT. */
+/** What is to run, where, and with what. SC_TASK_UNKNOWN, SC_TASK_UNFIT, SC_TASK_INPUT, SC_TASK_INPUT_COSTLY. */
 export async function checkTask(
-  tasks: TaskRegistry,
+  { tasks, checkInput }: { tasks: TaskRegistry; checkInput: CheckInput },
   name: string,
   input: unknown = {}
 ): Promise<Pick<TaskRequest, 'task' | 'queue' | 'input'>> {
   const task = await findTask(tasks, name)
   const queue = task.isJob ? null : queueOfTask(task)
-  return { task: task.name, queue, input: checkInput(task, input) }
+  return { task: task.name, queue, input: await checkInput(task, input) }
 }

@@ -6,10 +6,11 @@ import type { JobRow } from '../database/schema.ts'
 import type { JobDefinition, JobOutcome, PlanContext, UnitDraft, UnitToMerge } from './definition.ts'
 import { keepOutput } from './output.ts'
 import { DEFAULT_TIMEOUT_MS } from './submit-task.ts'
-import { checkInput, queueOfTask } from './task-input.ts'
+import { type CheckInput, queueOfTask } from './task-input.ts'
 
 export interface DefinedJobDeps {
   tasks: Pick<TaskRegistry, 'find'>
+  checkInput: CheckInput
   blobs: BlobStore
 }
 
@@ -24,7 +25,7 @@ export function toDefinition(deps: DefinedJobDeps, job: DefinedJob): JobDefiniti
 }
 
 async function* plan(
-  { tasks }: DefinedJobDeps,
+  { tasks, checkInput }: DefinedJobDeps,
   job: DefinedJob,
   row: JobRow,
   context: PlanContext
@@ -38,7 +39,7 @@ async function* plan(
       index,
       queue: queueOfTask(known),
       input: null,
-      params: checkInput(known, input),
+      params: await checkInput(known, input),
       blobs: {},
       span: {},
       seconds: 0,

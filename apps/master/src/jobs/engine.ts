@@ -24,6 +24,7 @@ import { createRetry } from './retry.ts'
 import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
 import { createSubmitTask } from './submit-task.ts'
+import type { CheckInput } from './task-input.ts'
 import { createTellWebhook } from './tell-webhook.ts'
 import { startWaitTimeouts } from './wait-timeouts.ts'
 
@@ -49,6 +50,7 @@ export interface EngineDeps {
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
   tasks: TaskRegistry
+  checkInput: CheckInput
   room: Pick<Room, 'check'>
   definitions: JobDefinition[]
 }
@@ -61,6 +63,8 @@ export interface Engine {
   dispatch: Dispatch
   /** Workers came or went. */
   workersChanged(): void
+  /** From now on schedules submit what is due: once the master listens. */
+  startSchedules(): void
   stop(): Promise<void>
 }
 
@@ -121,7 +125,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan })
-  const schedules = startSchedules({ ...deps, submitTask })
+  let schedules: ReturnType<typeof startSchedules> | undefined
 
   return {
     submit: createSubmit({ db, queuePlan }),
@@ -130,8 +134,11 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     dispatch,
     workersChanged: transport.wake,
+    startSchedules: () => {
+      schedules = startSchedules({ ...deps, submitTask })
+    },
     stop: async () => {
-      await schedules.stop()
+      await schedules?.stop()
       await waitTimeouts.stop()
       await reconciler.stop()
       await plans.close()

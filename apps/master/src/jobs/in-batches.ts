@@ -1,5 +1,8 @@
+/** Longer than a check of an input in a thread takes, and shorter than writing a batch. */
+const GRACE_MS = 1
+
 /**
- * What a generator yields without waiting, together: at most `most` at a time, and never later than it has to wait for
+ * What a generator yields without waiting, together: at most `most` at a time, and hardly later than it has to wait for
  * something. Returns what the generator returns; whoever leaves early ends the generator, too.
  */
 export async function* inBatches<T, R>(items: AsyncGenerator<T, R>, most: number): AsyncGenerator<T[], R> {
@@ -7,7 +10,7 @@ export async function* inBatches<T, R>(items: AsyncGenerator<T, R>, most: number
   let next = takeNext(items)
   try {
     for (;;) {
-      const step = batch.length === 0 ? await next : await Promise.race([next, afterPendingWork()])
+      const step = batch.length === 0 ? await next : await Promise.race([next, afterGrace()])
       if (step !== null && !step.done) {
         batch.push(step.value)
         next = takeNext(items)
@@ -31,6 +34,6 @@ function takeNext<T, R>(items: AsyncGenerator<T, R>): Promise<IteratorResult<T, 
 }
 
 /** Null, once everything that can go on by itself has. */
-function afterPendingWork(): Promise<null> {
-  return new Promise(resolve => setImmediate(() => resolve(null)))
+function afterGrace(): Promise<null> {
+  return new Promise(resolve => setTimeout(() => resolve(null), GRACE_MS))
 }

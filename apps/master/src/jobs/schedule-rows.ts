@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { ErrorReport } from '@sc/shared/errors.ts'
-import type { Database, ScheduleRow } from '../database/schema.ts'
+import { type ErrorReport, ScError } from '@sc/shared/errors.ts'
+import { sql } from 'kysely'
+import type { Database, DatabaseTransaction, ScheduleRow } from '../database/schema.ts'
 import { nextTime } from './cron.ts'
 import type { TaskRequest } from './submit-task.ts'
 
@@ -29,24 +30,41 @@ export interface NewSchedule
   timezone: string
 }
 
-/** SC_BAD_REQUEST: its times are none. */
+/** Of one key: each is looked at by the masters, and submits for as long as the cluster runs. */
+export const MOST_SCHEDULES = 100
+
+/** SC_BAD_REQUEST, SC_SCHEDULE_NEVER: its times are none. SC_TOO_MANY_SCHEDULES. */
 export async function insertSchedule(db: Database, schedule: NewSchedule): Promise<ScheduleDescription> {
   const { input, attempts, timeoutMs, waitTimeoutMs = null, keyId, ...same } = schedule
-  const row = await db
-    .insertInto('schedules')
-    .values({
-      ...same,
-      id: randomUUID(),
-      input: JSON.stringify(input),
-      max_attempts: attempts ?? null,
-      timeout_ms: timeoutMs,
-      wait_timeout_ms: waitTimeoutMs,
-      key_id: keyId,
-      next_at: nextTime(schedule, new Date())
-    })
-    .returningAll()
+  const values = {
+    ...same,
+    id: randomUUID(),
+    input: JSON.stringify(input),
+    max_attempts: attempts ?? null,
+    timeout_ms: timeoutMs,
+    wait_timeout_ms: waitTimeoutMs,
+    key_id: keyId,
+    next_at: nextTime(schedule, new Date())
+  }
+  return await db.transaction().execute(async trx => {
+    await checkNumber(trx, keyId)
+    return describe(await trx.insertInto('schedules').values(values).returningAll().executeTakeFirstOrThrow())
+  })
+}
+
+/** Two requests of one key wait for each other. */
+async function checkNumber(trx: DatabaseTransaction, keyId: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`schedules of ${keyId}`}, 0))`.execute(trx)
+  const { count } = await trx
+    .selectFrom('schedules')
+    .select(eb => eb.fn.countAll<string>().as('count'))
+    .where('key_id', '=', keyId)
     .executeTakeFirstOrThrow()
-  return describe(row)
+  if (Number(count) >= MOST_SCHEDULES)
+    throw new ScError(
+      'SC_TOO_MANY_SCHEDULES',
+      `This key has ${count} schedules; ${MOST_SCHEDULES} are the most. Delete one with DELETE /api/schedules/{scheduleId}.`
+    )
 }
 
 /** Oldest first. */

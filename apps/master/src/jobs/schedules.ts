@@ -8,6 +8,7 @@ import type { Database, ScheduleRow } from '../database/schema.ts'
 import { checkTask } from './check-task.ts'
 import { nextTime } from './cron.ts'
 import type { createSubmitTask } from './submit-task.ts'
+import type { CheckInput } from './task-input.ts'
 
 /**
  * Submits what is due, then moves its time on to the next one after now: what was missed while no master was there, or no
@@ -17,6 +18,7 @@ import type { createSubmitTask } from './submit-task.ts'
 export interface SchedulesDeps {
   db: Database
   tasks: TaskRegistry
+  checkInput: CheckInput
   room: Pick<Room, 'check'>
   log: Logger
   submitTask: ReturnType<typeof createSubmitTask>
@@ -42,11 +44,13 @@ export function startSchedules(deps: SchedulesDeps): { stop(): Promise<void> } {
   }
 }
 
+/** Keys take turns: one whose schedules are costly to check holds up each of the others by one check at a time. */
 async function submitDue(deps: SchedulesDeps, signal: AbortSignal): Promise<void> {
   const due = await deps.db
     .selectFrom('schedules')
     .select('id')
     .where('next_at', '<=', sql<Date>`now()`)
+    .orderBy(sql`row_number() over (partition by key_id order by next_at)`)
     .orderBy('next_at')
     .execute()
   for (const { id } of due) {
@@ -80,13 +84,13 @@ async function submitOne(deps: SchedulesDeps, id: string): Promise<void> {
 
 /** What a request of the same would be refused for is written down, and the schedule goes on. */
 async function submit(
-  { tasks, submitTask }: SchedulesDeps,
+  { tasks, checkInput, submitTask }: SchedulesDeps,
   schedule: ScheduleRow
 ): Promise<{ last_job_id?: string; last_error: string | null }> {
   const key = `schedule:${schedule.id}:${schedule.next_at.toISOString()}`
   try {
     const { jobId } = await submitTask({
-      ...(await checkTask(tasks, schedule.task, schedule.input)),
+      ...(await checkTask({ tasks, checkInput }, schedule.task, schedule.input)),
       priority: schedule.priority,
       attempts: schedule.max_attempts ?? undefined,
       timeoutMs: schedule.timeout_ms,

@@ -1,36 +1,108 @@
 import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
 import { FILES } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
-import addFormats from 'ajv-formats'
+import { excessOfSchema } from '@sc/shared/schema-limits.ts'
 import type { RegisteredTask } from '../cluster/task-registry.ts'
 import { toJsonb } from '../database/jsonb.ts'
+import type { CheckOutcome, CheckPool } from './check-pool.ts'
+import { compileSchema, type Faults } from './json-schema.ts'
+import { isCheap, isPlainSchema } from './plain-schema.ts'
 
-/** The one file that knows ajv: the input of a task against the schema that its worker registered. */
 type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
 
-const MOST_COMPILED = 500
-const MOST_FIELDS_NAMED = 10
-/** Of a larger input only the first bad field is looked for: half a million of them would hold up everything else. */
-const ALL_FIELDS_UP_TO_CHARS = 64 * 1024
-/** In place of regular expressions; see `leavePatterns`. */
-const EVERYTHING = Object.assign(() => ({ test: () => true }), { code: 'everything' })
-const compiled = new Map<string, ValidateFunction>()
+/**
+ * The input of a task against the schema that its worker registered. SC_TASK_INPUT, which names each bad field;
+ * SC_TASK_UNFIT: the schema itself is none; SC_TASK_INPUT_COSTLY: checking it takes too long.
+ */
+export type CheckInput = (task: Task, input: unknown) => Promise<Record<string, unknown>>
 
-/** SC_TASK_INPUT, which names each bad field; SC_TASK_UNFIT: the schema itself is none. */
-export function checkInput(task: Task, input: unknown): Record<string, unknown> {
-  const text = JSON.stringify(input)
-  const validate = compile(task, text.length <= ALL_FIELDS_UP_TO_CHARS)
-  const faults = validate(input) ? [] : (validate.errors ?? []).map(describe)
-  if (!isObject(input)) faults.unshift('input: must be an object')
-  // The local files of a unit reach its task under this name.
-  else if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
-  else if (toJsonb(input) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
-  else if (faults.length === 0) return input
-  const named = [...new Set(faults)]
-  const more = named.length > MOST_FIELDS_NAMED ? `; and ${named.length - MOST_FIELDS_NAMED} more` : ''
-  const fields = named.slice(0, MOST_FIELDS_NAMED).join('; ')
-  throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid. ${fields}${more}`)
+interface Prepared {
+  /** As JSON text. */
+  schema: string
+  isPlain: boolean
+}
+
+/** A schema that could not be compiled in time is not tried again at once: each try takes a thread. */
+const UNFIT_FOR_MS = 60_000
+const MOST_UNFIT = 1_000
+
+export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
+  const prepared = new WeakMap<object, Prepared>()
+  const unfitUntil = new Map<string, number>()
+
+  function prepare({ name, inputSchema }: Task): Prepared {
+    const known = prepared.get(inputSchema)
+    if (known) return known
+    // A worker's registration was checked when it came; by an earlier version perhaps, and a job's never was.
+    const excess = excessOfSchema(inputSchema)
+    if (excess !== null) throw unfit(name, `it ${excess}`)
+    const made = { schema: JSON.stringify(inputSchema), isPlain: isPlainSchema(inputSchema) }
+    prepared.set(inputSchema, made)
+    return made
+  }
+
+  async function faultsIn(task: Task, text: string): Promise<Faults> {
+    const { schema, isPlain } = prepare(task)
+    if (isCheap(schema, isPlain, text)) return checkHere(task.name, schema, text)
+    if ((unfitUntil.get(schema) ?? 0) > performance.now()) throw tooLongToCompile(task.name)
+    const outcome = await pool.check(task.name, { schema, input: text })
+    if (outcome.type === 'exceeded' && outcome.of === 'schema') {
+      if (unfitUntil.size >= MOST_UNFIT) unfitUntil.clear()
+      unfitUntil.set(schema, performance.now() + UNFIT_FOR_MS)
+    }
+    return faultsOf(task.name, outcome)
+  }
+
+  return async (task, input) => {
+    const text = JSON.stringify(input) ?? 'null'
+    const { named, more } = await faultsIn(task, text)
+    const faults = [...named]
+    if (!isObject(input)) faults.unshift('input: must be an object')
+    // The local files of a unit reach its task under this name.
+    else if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
+    else if (toJsonb(input) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
+    else if (faults.length === 0) return input
+    const rest = more > 0 ? `; and ${more} more` : ''
+    throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid. ${faults.join('; ')}${rest}`)
+  }
+}
+
+function checkHere(name: string, schema: string, text: string): Faults {
+  let check: ReturnType<typeof compileSchema>
+  try {
+    check = compileSchema(schema, true)
+  } catch (error) {
+    throw unfit(name, error instanceof Error ? error.message : String(error), error)
+  }
+  return check(JSON.parse(text))
+}
+
+function faultsOf(name: string, outcome: CheckOutcome): Faults {
+  switch (outcome.type) {
+    case 'faults':
+      return outcome.faults
+    case 'unfit':
+      throw unfit(name, outcome.why)
+    case 'failed':
+      throw costly(name, outcome.why)
+    case 'exceeded':
+      throw outcome.of === 'schema' ? tooLongToCompile(name) : costly(name, 'it took too long')
+  }
+}
+
+function unfit(name: string, why: string, cause?: unknown): ScError {
+  return new ScError('SC_TASK_UNFIT', `The input schema of ${name} cannot be used: ${why}`, { cause })
+}
+
+function tooLongToCompile(name: string): ScError {
+  return unfit(name, 'compiling it takes too long. Make it smaller')
+}
+
+function costly(name: string, why: string): ScError {
+  return new ScError(
+    'SC_TASK_INPUT_COSTLY',
+    `The input of ${name} could not be checked against its schema: ${why}. Send less at once; in the schema, uniqueItems, formats and references back to itself cost the most.`
+  )
 }
 
 /** The queue of a task's units. SC_TASK_UNFIT: no class of workers is large enough. */
@@ -41,51 +113,6 @@ export function queueOfTask({ name, queue, requires }: Pick<RegisteredTask, 'nam
     'SC_TASK_UNFIT',
     `Task ${name} asks for ${requires.vramGb} GB of GPU memory; the largest class of workers has ${largest} GB.`
   )
-}
-
-function compile({ name, inputSchema }: Task, allErrors: boolean): ValidateFunction {
-  const key = JSON.stringify([allErrors, inputSchema])
-  const known = compiled.get(key)
-  if (known) return known
-  // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
-  const code = { regExp: EVERYTHING }
-  const ajv = new Ajv2020({ strict: false, allErrors, validateSchema: false, logger: false, code })
-  addFormats.default(ajv)
-  leavePatterns(ajv)
-  try {
-    const validate = ajv.compile(inputSchema)
-    if (compiled.size >= MOST_COMPILED) compiled.delete(compiled.keys().next().value as string)
-    compiled.set(key, validate)
-    return validate
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new ScError('SC_TASK_UNFIT', `The input schema of ${name} cannot be used: ${why}`, { cause: error })
-  }
-}
-
-/**
- * Patterns are left to the worker, which checks the input again: an expression of a worker's choosing may take for ever
- * for a short text, and would hold up the whole master. What names of fields are matched with counts as matched by all.
- */
-function leavePatterns(ajv: Ajv2020): void {
-  for (const keyword of ['pattern', 'patternProperties']) ajv.removeKeyword(keyword)
-  ajv.addKeyword({
-    keyword: 'patternProperties',
-    code: ({ it }) => {
-      // Each field counts as looked at, for `unevaluatedProperties`.
-      it.props = true
-    }
-  })
-}
-
-function describe({ instancePath, keyword, params, message }: ErrorObject): string {
-  const at = instancePath.slice(1).replaceAll('/', '.').replaceAll('~1', '/').replaceAll('~0', '~')
-  const inside = (name: string): string => (at ? `${at}.${name}` : name)
-  if (keyword === 'required') return `${inside(params.missingProperty)}: is missing`
-  if (keyword === 'additionalProperties') return `${inside(params.additionalProperty)}: is not known`
-  if (keyword === 'unevaluatedProperties') return `${inside(params.unevaluatedProperty)}: is not known`
-  if (keyword === 'enum') return `${at || 'input'}: must be one of ${params.allowedValues.join(', ')}`
-  return `${at || 'input'}: ${message}`
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -17,6 +17,7 @@ import { buildApp } from '../../src/http/build-app.ts'
 import { createKeys } from '../../src/http/keys.ts'
 import { createAfterEnd } from '../../src/jobs/after-end.ts'
 import { createCancel } from '../../src/jobs/cancel.ts'
+import { createCheckPool } from '../../src/jobs/check-pool.ts'
 import { createDispatch } from '../../src/jobs/dispatch.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
 import { createPace } from '../../src/jobs/pace.ts'
@@ -24,6 +25,7 @@ import type { QueuePlan } from '../../src/jobs/plan.ts'
 import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
 import { createSubmitTask } from '../../src/jobs/submit-task.ts'
+import { createCheckInput } from '../../src/jobs/task-input.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { createOpenQueues } from '../../src/queues/open-queues.ts'
 
@@ -58,6 +60,8 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('queues', () => queues.close())
   const dispatch = createDispatch({ db, queues, log, onQueued: () => {}, slotsOf: () => 0, pace: createPace() })
   releasers.add('dispatch', () => dispatch.close())
+  const checkPool = createCheckPool()
+  releasers.add('check pool', () => checkPool.close())
   const planned: string[] = []
   const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)
   const metrics = createMetrics()
@@ -78,6 +82,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     }),
     room,
     tasks: createTaskRegistry({ db, presence, jobs: [] }),
+    checkInput: createCheckInput(checkPool),
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),
     metrics,
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),

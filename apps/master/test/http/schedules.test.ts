@@ -66,4 +66,25 @@ describe('/api/schedules', () => {
       ])
     }
   })
+
+  it('refuses times that never come, and more than 100 schedules of one key', async () => {
+    const never = await post({ ...BODY, cron: '0 0 31 2,4,6,9,11 *' })
+    expect([never.statusCode, never.json().code]).toEqual([422, 'SC_SCHEDULE_NEVER'])
+    const has = (await get('/api/schedules')).json().items.length
+    // Two at a time: they are counted one after the other.
+    const answers = []
+    for (let made = has; made < 102; made += 2) answers.push(...(await Promise.all([post(BODY), post(BODY)])))
+    const refused = answers.filter(({ statusCode }) => statusCode !== 201)
+    expect(answers.length - refused.length).toBe(100 - has)
+    for (const answer of refused) {
+      expect([answer.statusCode, answer.json().code]).toEqual([409, 'SC_TOO_MANY_SCHEDULES'])
+      expect(answer.json().detail).toMatch(/100 are the most/)
+    }
+    const headers = one.bearer('admin')
+    const other = await one.app.inject({ method: 'POST', url: '/api/schedules', headers, payload: BODY })
+    expect(other.statusCode).toBe(201)
+    const [first] = (await get('/api/schedules')).json().items
+    await remove(first.scheduleId)
+    expect((await post(BODY)).statusCode).toBe(201)
+  })
 })

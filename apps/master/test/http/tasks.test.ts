@@ -211,6 +211,30 @@ describe('POST /api/tasks/{name}', () => {
     expect([large.statusCode, large.json().code]).toEqual([413, 'SC_FILE_TOO_LARGE'])
   })
 
+  it('refuses a body that is nested too deeply, wherever in it', async () => {
+    const deep = `${'['.repeat(150_000)}${']'.repeat(150_000)}`
+    const headers = { ...one.bearer('submit'), 'content-type': 'application/json' }
+    for (const [url, payload] of [
+      ['/api/tasks/diarize', `{"input":{"a":${deep}}}`],
+      ['/api/tasks/diarize', deep],
+      ['/api/tasks/diarize', '['.repeat(150_000)],
+      ['/api/tasks/diarize', '{"a":'.repeat(150_000)],
+      ['/api/schedules', `{"task":"diarize","input":${deep}}`]
+    ] as const) {
+      const answer = await one.app.inject({ method: 'POST', url, headers, payload })
+      expect([answer.statusCode, answer.json().code]).toEqual([400, 'SC_BAD_REQUEST'])
+      expect(answer.json().detail).toMatch(/more than 100 levels/)
+    }
+    const nested = `${'{"a":'.repeat(97)}{}${'}'.repeat(97)}`
+    const payload = `{"input":${nested}}`
+    expect(await one.app.inject({ method: 'POST', url: '/api/tasks/diarize', headers, payload })).toMatchObject({
+      statusCode: 202
+    })
+    const poisoned = '{"input":{"__proto__":{"a":1}}}'
+    const refused = await one.app.inject({ method: 'POST', url: '/api/tasks/diarize', headers, payload: poisoned })
+    expect([refused.statusCode, refused.json().code]).toEqual([400, 'SC_BAD_REQUEST'])
+  })
+
   it('refuses a task that nobody can ever run, or whose schema is none', async () => {
     const huge = await post('huge', { input: { text: 'a' } })
     expect([huge.statusCode, huge.json().code]).toEqual([422, 'SC_TASK_UNFIT'])

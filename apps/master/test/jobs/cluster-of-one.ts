@@ -14,10 +14,12 @@ import { migrate } from '../../src/database/migrate.ts'
 import type { JobRow, UnitRow } from '../../src/database/schema.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
+import { createCheckPool } from '../../src/jobs/check-pool.ts'
 import { toDefinition } from '../../src/jobs/defined-job.ts'
 import type { JobDefinition } from '../../src/jobs/definition.ts'
 import { startEngine } from '../../src/jobs/engine.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
+import { createCheckInput } from '../../src/jobs/task-input.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { closeQueue, openQueue, type UnitQueue } from '../../src/queues/queues.ts'
 import { openTickets } from '../../src/transport/tickets.ts'
@@ -60,6 +62,10 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   releasers.add('workers', async () => workers.forEach(worker => void worker.stop()))
   const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs })
 
+  const checkPool = createCheckPool()
+  releasers.add('check pool', () => checkPool.close())
+  const checkInput = createCheckInput(checkPool)
+
   const openRoom = async (leastFreeBytes = 0) => {
     const room = await startRoom({ redis, folder, log, leastFreeBytes })
     releasers.add('room', () => room.stop())
@@ -72,8 +78,8 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
     releasers.add(`connection ${name}`, () => connection.disconnect())
     return connection
   }
-  const startMaster = (name = 'one', room = withRoom) =>
-    startEngine({
+  const startMaster = async (name = 'one', room = withRoom) => {
+    const engine = await startEngine({
       db,
       dispatchDb,
       redis,
@@ -91,9 +97,13 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
       slotsOf: () => 2,
       tasks,
+      checkInput,
       room,
-      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
+      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
     })
+    engine.startSchedules()
+    return engine
+  }
 
   const queues = new Map<string, UnitQueue>()
   const queueOf = (name: string): UnitQueue => {

@@ -64,4 +64,26 @@ describe('the next time of a cron expression', () => {
         expect.objectContaining({ code: 'SC_BAD_REQUEST', message: expect.stringMatching(said) })
       )
   })
+
+  it('is looked for in the next eight years only', () => {
+    const at = new Date('2026-10-01T00:00:00Z')
+    for (const cron of ['0 0 31 2,4,6,9,11 *', '0 0 31 9,11 ?', '0 0 30 2,2-2 *', '0 0 * 2 1#5'])
+      for (const timezone of ['UTC', 'Pacific/Apia'])
+        expect(() => nextTime({ cron, timezone }, at), cron).toThrow(
+          expect.objectContaining({ code: expect.stringMatching(/SC_SCHEDULE_NEVER|SC_BAD_REQUEST/) })
+        )
+    expect(() => nextTime({ cron: '0 0 31 2,4,6,9,11 *', timezone: 'UTC' }, at)).toThrow(
+      expect.objectContaining({ code: 'SC_SCHEDULE_NEVER', message: expect.stringMatching(/^cron: .* eight years/) })
+    )
+    expect(times('0 0 29 2 *', 'UTC', '2096-02-29T00:00:00Z', 1)).toEqual(['2104-02-29T00:00Z'])
+  })
+
+  it('is found where thousands of times came since the clocks were moved', () => {
+    const asked = { cron: '* * * * * *', timezone: 'Europe/Berlin' }
+    for (const [at, next] of [
+      ['2026-10-25T02:59:00Z', '2026-10-25T02:59:01.000Z'],
+      ['2026-03-29T02:30:00Z', '2026-03-29T02:30:01.000Z']
+    ] as const)
+      expect(nextTime(asked, new Date(at)).toISOString()).toBe(next)
+  })
 })

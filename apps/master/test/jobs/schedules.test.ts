@@ -127,6 +127,32 @@ describe('schedules', () => {
     expect(await row(unknown)).toMatchObject({ last_error: null, last_job_id: expect.any(String) })
   })
 
+  it('go on beside one whose task an earlier version registered with a schema without end', async () => {
+    const levels = Array.from({ length: 45 }, (_, at) => {
+      const next = { $ref: `#/$defs/d${at + 1}` }
+      return [`d${at}`, at === 44 ? {} : { allOf: [next, next] }]
+    })
+    const inputSchema = { $ref: '#/$defs/d0', $defs: Object.fromEntries(levels) }
+    const tasks = JSON.stringify([{ ...WORD_COUNT, name: 'ladder', inputSchema }])
+    await world.db.insertInto('workers').values({ id: 'old', name: 'old', hostname: 'old', tasks }).execute()
+    const hostile = await schedule(LONG_AGO, { task: 'ladder', input: {} })
+    const good = await schedule(new Date(LONG_AGO.getTime() + 1))
+    startMaster()
+    await movedOn(good)
+    expect((await row(hostile)).last_error).toMatchObject({ code: 'SC_TASK_UNFIT' })
+    await world.db.deleteFrom('workers').where('id', '=', 'old').execute()
+  })
+
+  it('take turns among keys', async () => {
+    const at = (second: number) => new Date(LONG_AGO.getTime() + second * 1_000)
+    for (const second of [1, 2, 3]) await schedule(at(second), { keyId: 'many' })
+    await schedule(at(9), { keyId: 'one' })
+    startMaster()
+    await vi.waitFor(async () => expect(await jobs()).toHaveLength(4), WAIT)
+    const made = await world.db.selectFrom('jobs').select('key_id').orderBy('created_at').execute()
+    expect(made.map(({ key_id }) => key_id)).toEqual(['many', 'one', 'many', 'many'])
+  })
+
   it('wait while there is no room for new work', async () => {
     const id = await schedule(LONG_AGO)
     const full = await startMaster('full', await world.openRoom(Number.POSITIVE_INFINITY))

@@ -4,6 +4,7 @@ import {
   modelsOutcome,
   offenceFindings,
   partFindings,
+  refusedFindings,
   relayFindings,
   tailscaleFindings,
   workerFindings
@@ -36,11 +37,13 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
         look: async () => modelsOutcome(await listModels(config.modelsDir, workers)),
         next: `Look whether ${config.modelsDir} can be read.`
       })
-      const [{ tailscale: _, ...parts }, status, topology, ofMessages, ofModels, ...ofDisks] = await Promise.all([
+      const [{ tailscale: _, ...parts }, status, topology, ofMessages, refused, ofModels, ...ofDisks] = await Promise.all([
         checkAll(deps),
         tailnet.status(),
         drawTopology(),
-        offenceFindings(deps.db),
+        // PostgreSQL that does not answer is a finding of its own.
+        offenceFindings(deps.db).catch(() => []),
+        deps.tasks.refused().catch(() => []),
         models,
         ...disks
       ])
@@ -52,6 +55,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
           ...relayFindings(topology),
           ...workerFindings(workers, version),
           ...ofMessages,
+          ...refusedFindings(refused),
           ofModels
         ],
         checkedAt: new Date().toISOString()

@@ -12,7 +12,7 @@ const tags = ['schedules']
 const params = z.object({ scheduleId: z.string().max(100) })
 
 /** Tasks that are run again and again, by the clock. */
-export function addSchedules(app: App, { db, tasks }: AppDeps): void {
+export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void {
   app.post('/api/schedules', {
     config: { scope: 'submit' },
     bodyLimit: MOST_BODY_BYTES,
@@ -24,12 +24,21 @@ export function addSchedules(app: App, { db, tasks }: AppDeps): void {
       body: scheduleRequestSchema,
       response: {
         201: scheduleSchema,
-        ...problems('SC_TASK_UNKNOWN', 'SC_TASK_INPUT', 'SC_TASK_UNFIT', 'SC_FILE_TOO_LARGE')
+        ...problems(
+          'SC_TASK_UNKNOWN',
+          'SC_TASK_INPUT',
+          'SC_TASK_UNFIT',
+          'SC_TASK_INPUT_COSTLY',
+          'SC_OVERLOADED',
+          'SC_SCHEDULE_NEVER',
+          'SC_TOO_MANY_SCHEDULES',
+          'SC_FILE_TOO_LARGE'
+        )
       }
     },
     handler: async (request, reply) => {
       const { name = null, cron, timezone, priority, attempts, ...called } = request.body
-      const { task, input } = await checkTask(tasks, called.task, called.input)
+      const { task, input } = await checkTask({ tasks, checkInput }, called.task, called.input)
       const timeoutMs = timeoutMsOf(called.timeoutSeconds)
       const waitTimeoutMs = timeoutMsOf(called.waitTimeoutSeconds)
       const how = { priority, attempts, timeoutMs, waitTimeoutMs, keyId: callerOf(request).keyId }

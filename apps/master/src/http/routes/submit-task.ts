@@ -31,12 +31,20 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
       body: taskRequestSchema,
       response: {
         202: startedJobSchema,
-        ...problems('SC_TASK_UNKNOWN', 'SC_TASK_INPUT', 'SC_TASK_UNFIT', 'SC_IDEMPOTENCY_CONFLICT', 'SC_FILE_TOO_LARGE')
+        ...problems(
+          'SC_TASK_UNKNOWN',
+          'SC_TASK_INPUT',
+          'SC_TASK_UNFIT',
+          'SC_TASK_INPUT_COSTLY',
+          'SC_OVERLOADED',
+          'SC_IDEMPOTENCY_CONFLICT',
+          'SC_FILE_TOO_LARGE'
+        )
       }
     },
     handler: async (request, reply) => {
       const { body } = request
-      const checked = await checkTask(deps.tasks, request.params.name, body.input)
+      const checked = await checkTask(deps, request.params.name, body.input)
       const { jobId, existing } = await deps.submitTask({
         ...checked,
         priority: body.priority,

@@ -1,0 +1,137 @@
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import { type CheckPool, createCheckPool } from '../../src/jobs/check-pool.ts'
+import { compileSchema } from '../../src/jobs/json-schema.ts'
+import { isCheap, isPlainSchema } from '../../src/jobs/plain-schema.ts'
+import { createCheckInput } from '../../src/jobs/task-input.ts'
+
+const pool = createCheckPool()
+afterAll(() => pool.close())
+
+const task = (inputSchema: Record<string, unknown>) => ({ name: 'any', isJob: false, inputSchema })
+const NO_POOL: Pick<CheckPool, 'check'> = {
+  check: () => Promise.reject(new Error('it went to a thread'))
+}
+
+/** Plain schemas about fields a and b. */
+const plain = fc.letrec<{ schema: object | boolean }>(tie => {
+  const small = fc.integer({ min: 0, max: 3 })
+  const keywords = {
+    type: fc.constantFrom('string', 'integer', 'number', 'object', 'array', 'boolean', 'null', ['string', 'null']),
+    enum: fc.uniqueArray(fc.constantFrom('a', 1, null, true, 'b'), { minLength: 1 }),
+    const: fc.constantFrom('a', 1, null, [], {}),
+    required: fc.uniqueArray(fc.constantFrom('a', 'b'), { maxLength: 2 }),
+    minimum: small,
+    exclusiveMaximum: small,
+    minLength: small,
+    maxItems: small,
+    maxProperties: small,
+    properties: fc.dictionary(fc.constantFrom('a', 'b'), tie('schema')),
+    additionalProperties: tie('schema'),
+    items: tie('schema'),
+    anyOf: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }),
+    oneOf: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }),
+    allOf: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }),
+    pattern: fc.constant('^(a+)+$'),
+    description: fc.string()
+  }
+  return {
+    schema: fc.oneof({ maxDepth: 2 }, fc.boolean(), fc.record(keywords, { requiredKeys: [] }))
+  }
+}).schema
+
+const anInput = fc.letrec(tie => ({
+  value: fc.oneof(
+    { maxDepth: 3 },
+    fc.constantFrom('', 'a', 'b', 'long text', 0, 1, 2.5, null, true),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(fc.constantFrom('a', 'b', 'c'), tie('value'))
+  )
+})).value
+
+describe('an input is checked', () => {
+  it('in place where schema and input are plain and small, with the same outcome as in a thread', async () => {
+    await fc.assert(
+      fc.asyncProperty(plain, anInput, async (schema, input) => {
+        fc.pre(typeof schema === 'object')
+        expect(isPlainSchema(schema)).toBe(true)
+        const [text, inputText] = [JSON.stringify(schema), JSON.stringify(input)]
+        const faults = compileSchema(text, true)(JSON.parse(inputText))
+        const outcome = await pool.check('any', { schema: text, input: inputText })
+        expect(outcome).toEqual({ type: 'faults', faults })
+      }),
+      { numRuns: 100 }
+    )
+  })
+
+  it('without a thread for the plain tasks that most are', async () => {
+    const check = createCheckInput(NO_POOL)
+    const schema = { type: 'object', properties: { text: { type: 'string' }, at: { anyOf: [{ type: 'null' }] } } }
+    expect(await check(task({}), {})).toEqual({})
+    expect(await check(task(schema), { text: 'one' })).toEqual({ text: 'one' })
+    await expect(check(task(schema), { text: 1 })).rejects.toMatchObject({ code: 'SC_TASK_INPUT' })
+    await expect(check(task({ type: 'none' }), {})).rejects.toMatchObject({ code: 'SC_TASK_UNFIT' })
+  })
+
+  it('in a thread where a keyword or the size could cost more', async () => {
+    const costly: Array<[Record<string, unknown>, unknown]> = [
+      ...['uniqueItems', 'format', '$ref', '$dynamicRef', 'contains', 'propertyNames', 'not', 'if', 'multipleOf'],
+      ...['unevaluatedProperties', 'unevaluatedItems', 'dependentSchemas', 'patternProperties', 'prefixItems', '$defs']
+    ].map(keyword => [{ properties: { a: { items: { anyOf: [{ [keyword]: true }] } } } }, {}])
+    costly.push([{ type: 'object' }, { a: 'x'.repeat(100_000) }], [{ enum: ['x'.repeat(10_000)] }, {}])
+    for (const [schema, input] of costly) {
+      const text = JSON.stringify(schema)
+      expect(isCheap(text, isPlainSchema(schema), JSON.stringify(input)), text.slice(0, 100)).toBe(false)
+    }
+    const check = createCheckInput(NO_POOL)
+    await expect(check(task({ uniqueItems: true }), {})).rejects.toThrow('it went to a thread')
+  })
+
+  it('against no schema that an earlier version registered and this one would not', async () => {
+    const check = createCheckInput(NO_POOL)
+    for (const schema of [
+      { $ref: '#' },
+      { allOf: [{ $ref: '#' }] },
+      JSON.parse(`${'{"not":'.repeat(150_000)}{}${'}'.repeat(150_000)}`)
+    ])
+      await expect(check(task(schema), {})).rejects.toMatchObject({ code: 'SC_TASK_UNFIT' })
+  })
+})
+
+describe('a thread of the pool', () => {
+  it('is replaced when it takes too long, and says whether the schema or the input did', async () => {
+    const own = createCheckPool({ threads: 1, deadlineMs: 300 })
+    try {
+      const input = JSON.stringify(Array.from({ length: 100_000 }, (_, at) => [at]))
+      const late = own.check('late', { schema: '{"uniqueItems":true}', input })
+      const next = own.check('next', { schema: '{"type":"string"}', input: '1' })
+      expect(await late).toEqual({ type: 'exceeded', of: 'input' })
+      expect(await next).toMatchObject({ type: 'faults', faults: { named: ['input: must be string'] } })
+    } finally {
+      await own.close()
+    }
+  })
+
+  it('answers where a schema goes deeper than the stack, and is none', async () => {
+    const chain = Array.from({ length: 30_000 }, (_, at) => [`d${at}`, { $ref: `#/$defs/d${at + 1}` }])
+    const schema = JSON.stringify({ $ref: '#/$defs/d0', $defs: Object.fromEntries([...chain, ['d30000', {}]]) })
+    expect(await pool.check('chain', { schema, input: '{}' })).toMatchObject({
+      type: expect.stringMatching(/unfit|failed/)
+    })
+    expect(await pool.check('none', { schema: '{"$ref":"#/none"}', input: '{}' })).toMatchObject({ type: 'unfit' })
+    const loop = await pool.check('loop', { schema: '{"$ref":"#"}', input: '{}' })
+    expect(loop).toMatchObject({ type: 'failed' })
+  })
+
+  it('refuses what waits too long in line, and all that waits when it closes', async () => {
+    const own = createCheckPool({ threads: 1 })
+    const busy = own.check('task', { schema: '{"uniqueItems":true}', input: JSON.stringify(Array(40_000).fill([])) })
+    const large = JSON.stringify('x'.repeat(9 * 1024 ** 2))
+    const waits = own.check('task', { schema: '{}', input: large })
+    await expect(own.check('task', { schema: '{}', input: large })).rejects.toMatchObject({ code: 'SC_OVERLOADED' })
+    const ended = Promise.allSettled([busy, waits])
+    await own.close()
+    expect((await ended).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    await expect(own.check('task', { schema: '{}', input: '1' })).rejects.toMatchObject({ code: 'SC_UNAVAILABLE' })
+  })
+})

@@ -1,0 +1,30 @@
+/** JSON as deep as nobody means it ends whatever walks it by recursion: JSON.stringify at some 7,000 levels. */
+export const MOST_JSON_DEPTH = 100
+
+const QUOTE = '"'.charCodeAt(0)
+const BACKSLASH = '\\'.charCodeAt(0)
+const OPENING = new Set(['[', '{'].map(sign => sign.charCodeAt(0)))
+const CLOSING = new Set([']', '}'].map(sign => sign.charCodeAt(0)))
+
+/** Whether JSON text has objects and lists in one another beyond `most`; one pass, before anything parses it. */
+export function isDeeperThan(text: string, most: number): boolean {
+  if (text.length <= most) return false
+  let depth = 0
+  for (let at = 0; at < text.length; at++) {
+    const sign = text.charCodeAt(at)
+    if (sign === QUOTE) at = endOfString(text, at)
+    else if (OPENING.has(sign) && ++depth > most) return true
+    else if (CLOSING.has(sign)) depth--
+  }
+  return false
+}
+
+/** The position of the quote that closes the string that is opened at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let escapes = 0
+    while (text.charCodeAt(end - 1 - escapes) === BACKSLASH) escapes++
+    if (escapes % 2 === 0) return end
+  }
+  return text.length
+}
