@@ -25,8 +25,8 @@ export interface Access {
   grantWorker(workerId: string): Promise<void>
   /** Ends a worker, also while it is connected. False: there is none of that id. */
   revokeWorker(workerId: string): Promise<boolean>
-  /** SC_CONFIG where no users can be made. */
-  createJoinCode(): Promise<JoinCode>
+  /** SC_CONFIG where no users can be made. `madeBy`: id of the key or the session that asks. */
+  createJoinCode(madeBy?: string): Promise<JoinCode>
   /** The code's user goes once its answer was read. */
   dropJoinCode(user: string, replyTo: string): Promise<void>
   /** Somebody's rights may have grown. */
@@ -143,8 +143,8 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       if (redis.status === 'ready') await end(workerId)
       return true
     },
-    createJoinCode: async () => {
-      const code = await createJoinCode(db, hasUsers)
+    createJoinCode: async madeBy => {
+      const code = await createJoinCode(db, hasUsers, madeBy)
       await set(code.user, joinRights(code.user, code.hash))
       return code
     },

@@ -3,7 +3,7 @@ import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Scope } from '../database/schema.ts'
 import type { App, AppDeps } from './app-deps.ts'
-import { type Identity, mayDo } from './keys.ts'
+import { type Identity, mayDo } from './identity.ts'
 import { withRetryAfter } from './problem.ts'
 
 /**
@@ -94,6 +94,12 @@ export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promis
 export function callerOf(request: FastifyRequest): Identity {
   if (!request.identity) throw new Error(`${request.method} ${request.url} is public: it has no caller`)
   return request.identity
+}
+
+/** Tells callers apart: the browsers of one key, too. */
+export function callerIdOf(request: FastifyRequest): string {
+  const { keyId, sessionId } = callerOf(request)
+  return sessionId ?? keyId
 }
 
 /** What the caller of a route that is not public sent as its key. */

@@ -3,36 +3,14 @@ import { type DataDir, loadAdminKey, readFileIfAny } from '@sc/shared/data-dir.t
 import { sql } from 'kysely'
 import { findByJoinCode } from '../cluster/join-codes.ts'
 import type { Database, Scope } from '../database/schema.ts'
+import type { Identity } from './identity.ts'
 import { createSessions, type Sessions } from './session.ts'
-
-/** Who sent a request. */
-export interface Identity {
-  readonly keyId: string
-  readonly scopes: readonly Scope[]
-  readonly workerId: string | null
-}
 
 export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem' | 'letIn'> {
   /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. */
   find(key: string): Promise<Identity | null>
   /** Who holds the session cookie of a browser; null: nobody. */
   findSession(cookieHeader: string | undefined): Identity | null
-}
-
-/**
- * A key may also do what the scopes below its own may. `worker` stands alone: not even an admin reads units' blobs. So
- * does `join`, which no key has: it is what a join code may do.
- */
-const INCLUDES: Record<Scope, readonly Scope[]> = {
-  admin: ['admin', 'submit', 'read'],
-  submit: ['submit', 'read'],
-  read: ['read'],
-  worker: ['worker'],
-  join: ['join']
-}
-
-export function mayDo({ scopes }: Identity, needed: Scope): boolean {
-  return scopes.some(scope => INCLUDES[scope].includes(needed))
 }
 
 /** Makes the admin key at first start and writes its hash down. Keys themselves are in no table. */
@@ -47,7 +25,7 @@ export async function createKeys(deps: {
   // A key that was replaced in the configuration ends; other masters on the same database keep theirs.
   if (before && before !== adminKey) await revoke(db, before)
   const keyId = await store(db, { key: adminKey, name: 'admin', scopes: ['admin'] })
-  const admin: Identity = { keyId, scopes: ['admin'], workerId: null }
+  const admin: Identity = { keyId, scopes: ['admin'], workerId: null, sessionId: 'cookie' }
   const sessions = createSessions(adminKey)
   return {
     find: async key => (await findKey(db, key)) ?? (await findCode(db, key)),
@@ -76,13 +54,13 @@ async function findKey(db: Database, key: string): Promise<Identity | null> {
     .where('revoked_at', 'is', null)
     .executeTakeFirst()
   if (!row || !timingSafeEqual(row.hash, hash)) return null
-  return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id }
+  return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id, sessionId: null }
 }
 
 /** Throws SC_JOIN_CODE_USED or SC_JOIN_CODE_EXPIRED for one that was good before. */
 async function findCode(db: Database, text: string): Promise<Identity | null> {
   const user = await findByJoinCode(db, text)
-  return user === null ? null : { keyId: user, scopes: ['join'], workerId: null }
+  return user === null ? null : { keyId: user, scopes: ['join'], workerId: null, sessionId: null }
 }
 
 async function store(

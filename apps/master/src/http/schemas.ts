@@ -177,6 +177,6 @@ export const joinSchema = named(
     prerequisites: z.array(z.string()),
     mode: z.enum(['local', 'lan', 'tailscale']),
     masterAddress: z.string(),
-    expiresAt: time.nullable().describe('Null: no code could be made, put an ordinary login of Redis into the command')
+    expiresAt: time.nullable().describe('Null: there is no code in the command; `prerequisites` says what to put in its place')
   })
 )
