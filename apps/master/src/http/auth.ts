@@ -14,6 +14,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     scope?: Scope
     public?: true
+    /** With the scope `read`: a key that may only submit is answered, too, with what is its own. */
+    own?: true
   }
   interface FastifyInstance {
     /** Every route that was built, with who may call it. */
@@ -30,6 +32,7 @@ export interface RouteAccess {
   readonly url: string
   /** Null: public. */
   readonly scope: Scope | null
+  readonly own: boolean
 }
 
 /** Wrong keys from one address in a minute. Right keys are never counted. */
@@ -44,21 +47,21 @@ export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promis
 
   app.addHook('onRoute', route => {
     const config = route.config ?? {}
-    if (Boolean(config.scope) === Boolean(config.public))
+    const { scope = null, own = false } = config
+    if (Boolean(scope) === Boolean(config.public) || (own && scope !== 'read'))
       throw new Error(
         `route ${String(route.method)} ${route.url} must say either which scope it needs or that it is public`
       )
-    for (const method of [route.method].flat())
-      routeTable.push({ method, url: route.url, scope: config.public ? null : (config.scope ?? null) })
+    for (const method of [route.method].flat()) routeTable.push({ method, url: route.url, scope, own })
   })
 
   app.addHook('onRequest', async (request, reply) => {
-    const { scope, public: isPublic } = request.routeOptions.config
+    const { scope, own, public: isPublic } = request.routeOptions.config
     if (isPublic) return
     const identity = await identify(request, reply)
     request.identity = identity
     // Where there is no route there is no scope, but whoever asks must still be somebody.
-    if (scope && !mayDo(identity, scope))
+    if (scope && !mayDo(identity, scope) && !(own && mayDo(identity, 'submit')))
       throw new ScError(
         'SC_FORBIDDEN',
         `This needs a key with the scope "${scope}"; yours has ${identity.scopes.join(', ')}.`

@@ -22,6 +22,7 @@ import { addJobLogs } from './routes/job-logs.ts'
 import { addJobResult } from './routes/job-result.ts'
 import { addJobs } from './routes/jobs.ts'
 import { addJoin } from './routes/join.ts'
+import { addKeys } from './routes/keys.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
 import { addModels } from './routes/models.ts'
@@ -38,6 +39,7 @@ import { addTranscriptions } from './routes/transcriptions.ts'
 import { addUnits } from './routes/units.ts'
 import { addWorkers } from './routes/workers.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { addVisibility } from './visible.ts'
 
 /** The whole API, ready to listen or to be asked by `inject`. Opens no port and knows no signals. */
 export async function buildApp(deps: AppDeps): Promise<App> {
@@ -48,6 +50,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await app.register(helmet, SECURITY_HEADERS)
   await app.register(multipart, { throwFileSizeLimit: false })
   await addAuth(app, deps)
+  addVisibility(app, deps)
   addFull(app, deps)
   await addOpenapi(app, deps)
 
@@ -56,6 +59,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addHealth(app, deps)
   addMetrics(app, deps)
   addLogin(app, deps)
+  addKeys(app, deps)
   addSubmitTranscription(app, deps)
   addTranscriptions(app, deps)
   addTasks(app, deps)

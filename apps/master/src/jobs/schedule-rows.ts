@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Database, ScheduleRow } from '../database/schema.ts'
 import { nextTime } from './cron.ts'
+import { isOf, type Owner } from './owner.ts'
 import type { TaskRequest } from './submit-task.ts'
 
 /** What the API says of a schedule. */
@@ -50,8 +51,9 @@ export async function insertSchedule(db: Database, schedule: NewSchedule): Promi
 }
 
 /** Oldest first. */
-export async function listSchedules(db: Database): Promise<ScheduleDescription[]> {
-  const rows = await db.selectFrom('schedules').selectAll().orderBy('created_at').orderBy('id').execute()
+export async function listSchedules(db: Database, owner: Owner): Promise<ScheduleDescription[]> {
+  const all = db.selectFrom('schedules').selectAll().where(isOf(owner))
+  const rows = await all.orderBy('created_at').orderBy('id').execute()
   return rows.map(describe)
 }
 

@@ -4,21 +4,23 @@ import { z } from 'zod'
 import type { Scope } from '../../src/database/schema.ts'
 import { addAuth } from '../../src/http/auth.ts'
 import { createServer } from '../../src/http/create-server.ts'
-import { createKey } from '../../src/http/keys.ts'
+import { createKey } from '../../src/http/key-rows.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
 interface Route {
   method: 'GET'
   url: string
   scope: Scope | null
+  own: boolean
 }
 
 /** `join` is what a join code may do: no key has it. */
-const SCOPES: Array<Exclude<Scope, 'join'>> = ['admin', 'submit', 'read', 'worker']
+const SCOPES: Array<Exclude<Scope, 'join'>> = ['admin', 'submit', 'read', 'metrics', 'worker']
 const MAY: Record<Scope, Scope[]> = {
   admin: ['admin'],
   submit: ['admin', 'submit'],
-  read: ['admin', 'submit', 'read'],
+  read: ['admin', 'read'],
+  metrics: ['admin', 'read', 'metrics'],
   worker: ['worker'],
   join: []
 }
@@ -40,11 +42,12 @@ afterAll(() => one.release())
 
 /** Every route, with something in the place of its parameters. */
 function routes(): Route[] {
-  return one.app.routeTable.map(({ method, url, scope }) => ({
+  return one.app.routeTable.map(({ method, url, scope, own }) => ({
     // `inject` knows no other type for a method than a union.
     method: method as 'GET',
     url: url.replace(/:\w+/g, 'some-id').replace('*', 'units/some-key'),
-    scope
+    scope,
+    own
   }))
 }
 
@@ -72,7 +75,9 @@ describe('who may call what', () => {
       expect(without.headers['www-authenticate'], what).toMatch(/^Bearer/)
       expect((await ask(route, { authorization: 'Bearer sc_wrong' })).statusCode, what).toBe(401)
       expect((await ask(route, { authorization: `Basic ${one.keys.admin}` })).statusCode, what).toBe(401)
-      for (const scope of SCOPES.filter(scope => !MAY[route.scope ?? 'admin'].includes(scope))) {
+      for (const scope of SCOPES.filter(
+        scope => !MAY[route.scope ?? 'admin'].includes(scope) && !(route.own && scope === 'submit')
+      )) {
         const refused = await ask(route, one.bearer(scope))
         expect(refused.statusCode, `${what} with ${scope}`).toBe(403)
       }
@@ -84,6 +89,8 @@ describe('who may call what', () => {
     expect((await get('/api/jobs', 'read')).statusCode).toBe(200)
     expect((await get('/api/jobs', 'submit')).statusCode).toBe(200)
     expect((await get('/api/jobs', 'admin')).statusCode).toBe(200)
+    expect((await get('/metrics', 'metrics')).statusCode).toBe(200)
+    expect((await get('/metrics', 'read')).statusCode).toBe(200)
     expect((await get('/blobs/units/x/y.wav', 'worker')).statusCode).toBe(404)
   })
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { MOST_OPEN_EACH } from '../../src/cluster/join-codes.ts'
-import { createKey } from '../../src/http/keys.ts'
+import { createKey } from '../../src/http/key-rows.ts'
 import { logIn } from './browser.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
@@ -10,7 +10,10 @@ beforeAll(async () => {
 })
 afterAll(() => one.release())
 beforeEach(async () => {
-  await one.deps.db.updateTable('join_codes').set({ expires_at: new Date(0) }).execute()
+  await one.deps.db
+    .updateTable('join_codes')
+    .set({ expires_at: new Date(0) })
+    .execute()
 })
 
 const ask = async (method: 'GET' | 'POST', headers: Record<string, string> = one.bearer('admin')) => {
@@ -23,15 +26,14 @@ const open = async (): Promise<string[]> => {
   const good = one.deps.db.selectFrom('join_codes').select('id').where('used_at', 'is', null)
   return (await good.where('expires_at', '>', new Date()).orderBy('created_at').execute()).map(({ id }) => id)
 }
-const admin = async (): Promise<Record<string, string>> => {
+const admin = async () => {
   const { key } = await createKey(one.deps.db, { name: 'another', scopes: ['admin'] })
   return { authorization: `Bearer ${key}` }
 }
 
 it('a page of another site, or an image, cannot have a browser make a join code', async () => {
-  const { headers } = await logIn(one)
+  const { headers, cookie } = await logIn(one)
   for (const more of [
-    {},
     { 'sec-fetch-site': 'none' },
     { 'sec-fetch-site': 'same-origin' },
     { 'sec-fetch-site': 'same-site', 'sec-fetch-dest': 'image' },
@@ -40,7 +42,6 @@ it('a page of another site, or an image, cannot have a browser make a join code'
     await one.app.inject({ url: '/api/cluster/join', headers: { ...headers, ...more } })
   await one.app.inject({ method: 'HEAD', url: '/api/cluster/join', headers })
   expect(await open()).toEqual([])
-  const { cookie } = headers
   const origin = 'http://evil.example'
   expect((await ask('POST', { cookie, origin, 'sec-fetch-site': 'cross-site' })).statusCode).not.toBe(201)
   expect(await open()).toEqual([])
@@ -97,11 +98,7 @@ it('with more callers than there may be codes, each newest one goes before any s
   const { db, access } = one.deps
   for (let at = 0; at < 3; at++) await access.createJoinCode('first')
   for (let at = 0; at < 199; at++) await access.createJoinCode(`caller-${at}`)
-  const rows = await db
-    .selectFrom('join_codes')
-    .select('made_by')
-    .where('expires_at', '>', new Date())
-    .execute()
+  const rows = await db.selectFrom('join_codes').select('made_by').where('expires_at', '>', new Date()).execute()
   expect(rows).toHaveLength(200)
   expect(new Set(rows.map(({ made_by }) => made_by)).size).toBe(200)
 })

@@ -12,7 +12,7 @@ import { progressEventSchema } from '../task-schemas.ts'
 /** What happens to a job of any kind, as it happens. */
 export function addJobEvents(app: App, deps: AppDeps): void {
   app.get('/api/jobs/:jobId/events', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     // Asking for the headers of a stream that does not end would not end.
     exposeHeadRoute: false,
     schema: {
