@@ -29,6 +29,7 @@ import { addModels } from './routes/models.ts'
 import { addRetry } from './routes/retry.ts'
 import { addRevoke } from './routes/revoke.ts'
 import { addSchedules } from './routes/schedules.ts'
+import { addSessions } from './routes/sessions.ts'
 import { addStats } from './routes/stats.ts'
 import { addSubmitTask } from './routes/submit-task.ts'
 import { addSubmitTranscription } from './routes/submit-transcription.ts'
@@ -59,6 +60,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addHealth(app, deps)
   addMetrics(app, deps)
   addLogin(app, deps)
+  addSessions(app, deps)
   addKeys(app, deps)
   addSubmitTranscription(app, deps)
   addTranscriptions(app, deps)

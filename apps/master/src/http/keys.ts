@@ -7,13 +7,16 @@ import { findByJoinCode } from '../cluster/join-codes.ts'
 import type { Database } from '../database/schema.ts'
 import type { Identity } from './identity.ts'
 import { hashOf } from './key-rows.ts'
+import { createLoginLinks, type LoginLinks } from './login-links.ts'
 import { createSessions, type Sessions } from './session.ts'
 
-export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem' | 'letIn'> {
+export interface Keys {
   /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. */
   find(key: string): Promise<Identity | null>
-  /** Who holds the session cookie of a browser; null: nobody. */
-  findSession(cookieHeader: string | undefined): Identity | null
+  readonly sessions: Sessions
+  /** A link that logs a browser in at this process, once; see `login-links.ts`. */
+  createLoginLink: LoginLinks['create']
+  redeem: LoginLinks['redeem']
 }
 
 /** Makes the admin key at first start and writes its hash down. Keys themselves are in no table. */
@@ -24,8 +27,7 @@ export async function createKeys(deps: {
 }): Promise<Keys> {
   const { db } = deps
   const { adminKey, keyId } = await storeAdminKey(deps)
-  const admin: Identity = { keyId, scopes: ['admin'], workerId: null, sessionId: 'cookie' }
-  const sessions = createSessions(adminKey)
+  const links = createLoginLinks()
   const noteUse = createNoteUse(db)
   return {
     find: async key => {
@@ -34,10 +36,9 @@ export async function createKeys(deps: {
       if (found.workerId === null) noteUse(found.keyId)
       return found
     },
-    findSession: cookieHeader => (sessions.isValid(cookieHeader) ? admin : null),
-    createLoginLink: sessions.createLoginLink,
-    redeem: sessions.redeem,
-    letIn: sessions.letIn
+    sessions: createSessions({ db, adminKey, keyId }),
+    createLoginLink: links.create,
+    redeem: links.redeem
   }
 }
 

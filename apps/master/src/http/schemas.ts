@@ -197,3 +197,17 @@ export const keySchema = named(
 )
 
 export const madeKeySchema = named('MadeKey', keySchema.extend({ key: z.string().describe('Shown this once') }))
+
+export const sessionSchema = named(
+  'Session',
+  z.object({
+    id: z.string(),
+    loginName: z.string().nullable().describe('Who it is in the tailnet; null: it came by the login link'),
+    machine: z.string().nullable(),
+    agent: z.string().nullable().describe('What the browser calls itself'),
+    createdAt: time,
+    lastUsedAt: time.describe('To the minute'),
+    expiresAt: time,
+    isCurrent: z.boolean().describe('It is the session that asks')
+  })
+)
