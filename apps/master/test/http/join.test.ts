@@ -55,6 +55,7 @@ it('a session sees the code that it made, until it is used', async () => {
   const made = await ask('POST', { ...headers, origin: 'http://localhost' })
   expect(made.statusCode).toBe(201)
   expect(await ask('GET', headers)).toEqual({ ...made, statusCode: 200 })
+  expect((await ask('GET', (await logIn(one)).headers)).expiresAt).toBeNull()
   await one.deps.db
     .updateTable('join_codes')
     .set({ used_at: new Date() })
