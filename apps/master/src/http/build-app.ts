@@ -7,6 +7,7 @@ import { createServer } from './create-server.ts'
 import { addStopping } from './disconnect.ts'
 import { addDocs } from './docs.ts'
 import { addFull } from './full.ts'
+import { addOpenStreams } from './open-streams.ts'
 import { addOpenapi } from './openapi.ts'
 import { addPages } from './pages.ts'
 import { addPressure } from './pressure.ts'
@@ -52,6 +53,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await app.register(multipart, { throwFileSizeLimit: false })
   await addAuth(app, deps)
   addVisibility(app, deps)
+  addOpenStreams(app, deps)
   addFull(app, deps)
   await addOpenapi(app, deps)
 

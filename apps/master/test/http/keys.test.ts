@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createKeys } from '../../src/http/keys.ts'
+import { readEvents } from './event-stream.ts'
 import { startApp, type TestApp } from './start-app.ts'
+import { insertTranscription } from './transcription-rows.ts'
 
 let one: TestApp
 beforeAll(async () => {
@@ -46,6 +48,20 @@ it('makes a key that is shown once, may do what its scopes say, and is refused o
   expect(await status(key)).toBe(401)
   expect((await ask('DELETE', `/api/keys/${made.id}`)).json()).toEqual(revoked.json())
   expect((await ask('DELETE', '/api/keys/none')).statusCode).toBe(404)
+})
+
+it('a stream of events ends with the key by which it was opened', async () => {
+  const address = await one.listen()
+  const { id, key } = await make('listener', 'read')
+  const jobId = await insertTranscription(one.deps.db)
+  const opened = Promise.withResolvers<void>()
+  const heard = readEvents(`${address}/api/jobs/${jobId}/events`, bearer(key), () => {
+    opened.resolve()
+    return false
+  })
+  await opened.promise
+  await ask('DELETE', `/api/keys/${id}`)
+  expect((await heard).map(({ event }) => event)).not.toContain('done')
 })
 
 it('lists no keys of workers, and ends none', async () => {

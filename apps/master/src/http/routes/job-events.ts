@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { hasResult } from '../../database/schema.ts'
 import { jobEvents } from '../../jobs/events.ts'
 import type { App, AppDeps } from '../app-deps.ts'
-import { untilDisconnect } from '../disconnect.ts'
 import { findJob } from '../find-job.ts'
 import { problems } from '../problem.ts'
 import { jobSchema } from '../schemas.ts'
@@ -29,7 +28,7 @@ export function addJobEvents(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findJob(deps, jobId)
-      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), untilDisconnect(reply)))
+      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), app.whileAllowed(request, reply)))
     }
   })
 }

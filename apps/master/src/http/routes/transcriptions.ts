@@ -77,7 +77,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findTranscription(deps, jobId)
-      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), untilDisconnect(reply)))
+      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), app.whileAllowed(request, reply)))
     }
   })
 
