@@ -74,8 +74,8 @@ export interface SessionDescription {
 const DAY_SECONDS = 24 * 3600
 /** Not with every request of a page that asks each second. */
 const RENEWED_EVERY_SECONDS = 60
-/** Who logs in again and again is not to fill the table: those that were not used for the longest time end. */
-const MOST = 200
+/** Who logs in again and again is not to fill the table: of its sessions, those end that were not used the longest. */
+const MOST_EACH = 50
 const LONGEST_AGENT = 200
 
 /** `keyId`: the admin key that what logs in here may do the work of. */
@@ -165,11 +165,13 @@ async function noteUse(db: Database, id: string): Promise<void> {
 }
 
 async function removeOld(db: Database): Promise<void> {
-  const kept = db.selectFrom('sessions').select('id').orderBy('last_used_at', 'desc').limit(MOST)
-  await db
-    .deleteFrom('sessions')
-    .where(eb => eb.or([eb('expires_at', '<=', sql<Date>`now()`), eb('id', 'not in', kept)]))
-    .execute()
+  await sql`
+    delete from sessions where expires_at <= now() or id in (
+      select id from (
+        select id, row_number() over (partition by login_name order by last_used_at desc, created_at desc) as nth
+        from sessions
+      ) as each_login where nth > ${MOST_EACH}
+    )`.execute(db)
 }
 
 function randomSecret(): string {

@@ -198,12 +198,23 @@ describe('the list of sessions', () => {
     expect((await logout(app.bearer('admin'))).statusCode).toBe(404)
   })
 
-  it('keeps the 200 that were used last', async () => {
+  it('keeps the 50 of each login that were used last', async () => {
+    const { sessions } = app.deps.keys
     const { headers } = await logIn(app)
-    for (let time = 0; time < 205; time++)
-      await app.deps.keys.sessions.open({ agent: undefined, isSecure: false }, null)
-    expect(await app.deps.keys.sessions.list()).toHaveLength(200)
-    expect(await status(headers, app)).toBe(401)
+    const others = (await sessions.list()).length
+    const ann = { loginName: 'ann@example.com', hostname: 'desk' }
+    const opened: string[] = []
+    for (let time = 0; time < 53; time++)
+      opened.push((await sessions.open({ agent: `browser ${time}`, isSecure: false }, ann)).pageToken)
+    const left = (await sessions.list()).filter(({ loginName }) => loginName === ann.loginName)
+    expect(left.map(({ agent }) => agent)).toEqual(
+      opened
+        .map((_, time) => `browser ${time}`)
+        .slice(3)
+        .reverse()
+    )
+    expect(await sessions.list()).toHaveLength(others + 50)
+    expect(await status(headers, app)).toBe(200)
   })
 })
 

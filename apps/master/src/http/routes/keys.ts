@@ -26,6 +26,7 @@ export function addKeys(app: App, { db }: Pick<AppDeps, 'db'>): void {
     handler: async (request, reply) => {
       const { name, scopes } = request.body
       const { keyId, key } = await createKey(db, { name, scopes: [...new Set(scopes)] })
+      request.log.info({ keyId, name, scopes, by: callerOf(request).keyId }, 'key made')
       const made = await findKeyById(db, keyId)
       if (!made) throw new Error(`the key ${keyId} is gone`)
       return reply
@@ -58,8 +59,10 @@ export function addKeys(app: App, { db }: Pick<AppDeps, 'db'>): void {
     },
     handler: async request => {
       const { keyId } = request.params
-      const key = await revokeKey(db, keyId, callerOf(request).keyId)
+      const by = callerOf(request).keyId
+      const key = await revokeKey(db, keyId, by)
       if (!key) throw new ScError('SC_NOT_FOUND', `There is no key with the id "${keyId}".`)
+      request.log.info({ keyId, name: key.name, by }, 'key revoked')
       return key
     }
   })
