@@ -7,10 +7,3 @@ export type Owner = string | null
 export function isOf(owner: Owner) {
   return owner === null ? sql<SqlBool>`true` : sql<SqlBool>`key_id = ${owner}`
 }
-
-/** Units of the owner's jobs. */
-export function isUnitOf(owner: Owner) {
-  return owner === null
-    ? sql<SqlBool>`true`
-    : sql<SqlBool>`exists (select from jobs where jobs.id = units.job_id and jobs.key_id = ${owner})`
-}

@@ -3,7 +3,7 @@ import type { Scope } from '../../src/database/schema.ts'
 import { createKey } from '../../src/http/key-rows.ts'
 import { registerTasks, WORD_COUNT } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
-import { changeJob, insertChunk, insertTranscription } from './transcription-rows.ts'
+import { changeJob, finishChunk, insertChunk, insertTranscription } from './transcription-rows.ts'
 
 /** Two who may submit, and who sees what of whom. */
 let one: TestApp
@@ -92,7 +92,15 @@ describe('a key that may submit and not read', () => {
     const [own, all] = [await totals(ann.headers), await totals(one.bearer('read'))]
     expect(own.jobs).toMatchObject({ FAILED: 2, PENDING: 0 })
     expect(own.units.QUEUED).toBe(1)
-    expect(own.lastMinute.jobsEnded).toBe(2)
+    expect(own.lastMinute).toEqual({ jobsEnded: 2, unitsDone: 0, secondsDone: 0 })
+    await finishChunk(one.deps.db, ann.transcription, 0, ['Hello.'])
+    await one.deps.db
+      .updateTable('units')
+      .set({ finished_at: new Date() })
+      .where('job_id', 'in', [ann.transcription, ben.transcription])
+      .execute()
+    expect((await totals(ann.headers)).lastMinute).toMatchObject({ unitsDone: 1, secondsDone: 10 })
+    expect((await totals(ben.headers)).lastMinute).toMatchObject({ unitsDone: 0, secondsDone: 0 })
     expect(all.jobs.FAILED).toBeGreaterThanOrEqual(4)
     expect(all.units.QUEUED).toBeGreaterThanOrEqual(2)
   })

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { countWorkers } from '../../cluster/worker-stats.ts'
+import { readOwnTotals } from '../../jobs/own-totals.ts'
 import { readQueueStats } from '../../jobs/queue-stats.ts'
 import { readTotals } from '../../jobs/totals.ts'
 import type { App, AppDeps } from '../app-deps.ts'
@@ -50,7 +51,8 @@ export function addStats(app: App, { db, presence }: AppDeps): void {
     },
     handler: async request => {
       const { units: _, ...workers } = countWorkers(presence.workers())
-      return { ...workers, ...(await readTotals(db, ownerOf(request))) }
+      const owner = ownerOf(request)
+      return { ...workers, ...(await (owner === null ? readTotals(db) : readOwnTotals(db, owner))) }
     }
   })
 }
