@@ -39,7 +39,9 @@ function open(url: string, restricted = true): Redis {
 }
 
 const code = async (): Promise<string> =>
-  (await cluster.json<{ command: string }>('/api/cluster/join')).command.split(' ').at(-1) as string
+  (await cluster.json<{ command: string }>('/api/cluster/join-codes', { method: 'POST' })).command
+    .split(' ')
+    .at(-1) as string
 
 const identityOf = (name: string) =>
   JSON.parse(readFileIfAny(join(dataDir(elsewhere).worker(name), 'identity.json')) ?? '{}') as {

@@ -31,7 +31,7 @@ interface Join {
 }
 
 async function lineFor(title: RegExp): Promise<string> {
-  const { alternatives } = await cluster.json<Join>('/api/cluster/join')
+  const { alternatives } = await cluster.json<Join>('/api/cluster/join-codes', { method: 'POST' })
   const found = alternatives.find(alternative => title.test(alternative.title))
   if (!found) throw new Error(`no alternative is for ${title}`)
   return found.command

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
@@ -61,10 +63,49 @@ describe.skipIf(!chromium)('the cluster page', () => {
     await badge('worker-1').filter({ hasText: 'online' }).waitFor()
     await card('worker-1').getByText('cpu0').waitFor()
     const picture = page.getByRole('img', { name: 'The master, 1 worker and 0 other machines' })
+    await picture.waitFor()
     expect(await picture.locator('text').allTextContents()).toEqual(expect.arrayContaining(['master', 'worker-1']))
     expect(await picture.locator('.edge.direct').count()).toBe(1)
     await page.locator('#figures').getByText('Slots busy').waitFor()
     await page.getByText(/^\d+ checks are well$/).waitFor()
+  })
+
+  test('another port of the host gets the cookie of the browser, and nothing by it', async () => {
+    const caught = Promise.withResolvers<string>()
+    const thief = createServer((request, response) => {
+      if (request.headers.cookie) caught.resolve(request.headers.cookie)
+      response.setHeader('content-type', 'text/html').end('<title>thief</title>')
+    }).listen(0, '127.0.0.1')
+    await once(thief, 'listening')
+    const visit = await page.context().newPage()
+    try {
+      const elsewhereUrl = `http://127.0.0.1:${(thief.address() as AddressInfo).port}`
+      await visit.goto(elsewhereUrl)
+      const cookie = await caught.promise
+      expect(cookie).toMatch(/^sc_session_/)
+      // The storage of the page is not its own.
+      expect(await visit.evaluate('localStorage.length')).toBe(0)
+      for (const more of [{}, { 'x-sc-page': 'guess' }] as Record<string, string>[])
+        for (const path of ['/api/workers', '/api/cluster/join', '/api/sessions']) {
+          const headers = { cookie, 'sec-fetch-site': 'same-origin', origin: cluster.url, ...more }
+          expect((await fetch(`${cluster.url}${path}`, { headers })).status, path).toBe(401)
+        }
+      // Nor by the hands of its visitor, whose browser sends the cookie along.
+      const image = `new Promise(resolve => {
+        const image = new Image()
+        image.onerror = () => resolve('refused')
+        image.onload = () => resolve('shown')
+        image.src = '${cluster.url}/api/cluster/join'
+      })`
+      expect(await visit.evaluate(image)).toBe('refused')
+      const asked = `fetch('${cluster.url}/api/workers', { credentials: 'include', mode: 'no-cors' }).then(() => 'answered', () => 'refused')`
+      expect(await visit.evaluate(asked)).toBe('refused')
+    } finally {
+      await visit.close()
+      thief.close()
+    }
+    await page.reload()
+    await badge('worker-1').filter({ hasText: 'online' }).waitFor()
   })
 
   test('drains and resumes a machine', async () => {
@@ -166,6 +207,48 @@ describe.skipIf(!chromium)('the cluster page', () => {
     await card('worker-1').waitFor()
   })
 
+  test('what a machine says of itself turns the direction of nothing else', async () => {
+    // Right-to-left override, without its end, and letters that run from right to left.
+    const turned = '\u202eשלום'
+    await page.route('**/api/workers', async route => {
+      const answer = await route.fetch()
+      const { items, nextCursor } = await answer.json()
+      const [row] = items
+      const hostile = { name: turned, hostname: turned, os: turned, reason: turned }
+      const finding = { check: turned, status: 'failed', found: turned, next: turned }
+      const slots = row.slots.map((slot: object) => ({ ...slot, reason: `${turned}.` }))
+      const cpu = { ...row.cpu, model: turned }
+      const models = [
+        { name: turned, sizeBytes: 1 },
+        { name: 'base', sizeBytes: 1 }
+      ]
+      await route.fulfill({
+        json: { items: [{ ...row, ...hostile, cpu, models, slots, findings: [finding] }], nextCursor }
+      })
+    })
+    await page.getByRole('heading', { name: turned, exact: true }).waitFor()
+    await card(turned).getByRole('button', { name: 'Remove' }).click()
+    const shown = (await page.evaluate(`(() => {
+      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+      const all = []
+      while (walker.nextNode()) {
+        const { data, parentElement } = walker.currentNode
+        if (data.includes('\u202e') && parentElement.id !== 'news')
+          all.push({ data, alone: parentElement.textContent === data, bidi: getComputedStyle(parentElement).unicodeBidi })
+      }
+      return all
+    })()`)) as Array<{ data: string; alone: boolean; bidi: string }>
+    // Heading, line below, reason, finding, slot, processor, models, and the question whether to remove it.
+    expect(shown.length).toBeGreaterThanOrEqual(10)
+    for (const { data, alone, bidi } of shown) {
+      expect([turned, `${turned}.`]).toContain(data)
+      expect([alone, bidi], data).toEqual([true, 'isolate'])
+    }
+    await page.keyboard.press('Escape')
+    await page.unroute('**/api/workers')
+    await card('worker-1').waitFor()
+  })
+
   test('says that the master is away, and goes on when it is back', async () => {
     expect(complaints.splice(0)).toEqual([])
     const ends = once(cluster.master, 'exit')
@@ -180,6 +263,11 @@ describe.skipIf(!chromium)('the cluster page', () => {
     expect([...origins]).toEqual([cluster.url])
   })
 
+  test('stays logged in while the master starts anew, and names the browsers that are', async () => {
+    await page.getByText('Browsers that are logged in').click()
+    await page.locator('#sessions').getByText('by the login link, this browser').waitFor()
+  })
+
   test('fits a phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 })
     const widest = () => page.evaluate('document.documentElement.scrollWidth')
@@ -189,12 +277,14 @@ describe.skipIf(!chromium)('the cluster page', () => {
 
   test('tries once whether the master lets its tailnet in', async () => {
     const link = readMasterFile(dataDir(join(cluster.folder, 'data')))?.loginUrl ?? ''
-    const cookie = (await fetch(link, { redirect: 'manual' })).headers.get('set-cookie') ?? ''
+    const login = (await fetch(link, { redirect: 'manual' })).headers
+    const cookie = login.get('set-cookie') ?? ''
+    const pageToken = login.get('location')?.split('#page=')[1]
     const visitor = await (await browser.newContext()).newPage()
     let tries = 0
     const answers = [
       { status: 403, json: { detail: 'You are not of the owners of this tailnet.' } },
-      { status: 303, headers: { location: '/cluster', 'set-cookie': cookie } }
+      { status: 200, headers: { 'set-cookie': cookie }, json: { pageToken } }
     ]
     await visitor.route('**/login', route => route.fulfill(answers[tries++]))
     await visitor.goto(cluster.url)
@@ -204,5 +294,15 @@ describe.skipIf(!chromium)('the cluster page', () => {
     await visitor.getByRole('button', { name: 'Try again' }).click()
     await visitor.getByRole('heading', { name: 'worker-1' }).waitFor()
     expect(tries).toBe(2)
+  })
+
+  test('logs out', async () => {
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByRole('heading', { name: 'Log in', exact: true }).waitFor()
+    await page.getByText('You have logged out.').waitFor()
+    expect(await page.evaluate('localStorage.length')).toBe(0)
+    await page.reload()
+    await page.getByRole('heading', { name: 'Log in', exact: true }).waitFor()
+    expect(await page.getByRole('button', { name: 'Log out' }).isVisible()).toBe(false)
   })
 })

@@ -35,7 +35,7 @@ try {
 /** Seconds from the revocation, or from when the worker could hear of it, to the end of its process. */
 async function revoke(how: How, title: string): Promise<number> {
   const name = title.replace(/ /g, '-')
-  const { command } = await cluster.json<{ command: string }>('/api/cluster/join')
+  const { command } = await cluster.json<{ command: string }>('/api/cluster/join-codes', { method: 'POST' })
   const broker = new URL(command.split(' ').at(-1) as string)
   const door = await createDoor(broker.href)
   const { href } = Object.assign(broker, { host: new URL(door.url).host })

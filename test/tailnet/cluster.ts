@@ -121,7 +121,7 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
     json,
     redisPort: async () => Number(new URL((await json<{ brokerUrl: string }>('/api/cluster/info')).brokerUrl).port),
     startWorker: async name => {
-      const { command } = await json<{ command: string }>('/api/cluster/join')
+      const { command } = await json<{ command: string }>('/api/cluster/join-codes', 'POST')
       const [, broker = ''] = / --broker (\S+)/.exec(command) ?? []
       const args = ['run', '--exit-with-parent', '--name', name, '--concurrency', '1']
       start(name, 'apps/worker/src/main.ts', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { doctor } from './commands/doctor.ts'
 import { listJobs } from './commands/jobs.ts'
 import { showJoin } from './commands/join.ts'
+import { createKey, listKeys, revokeKey } from './commands/keys.ts'
 import { transcribe } from './commands/transcribe.ts'
 import { listWorkers } from './commands/workers.ts'
 import { findMaster } from './connect/find-master.ts'
@@ -12,6 +13,8 @@ import { createMasterClient, type MasterClient } from './connect/master-client.t
 import { EXIT } from './show/failure.ts'
 import { FORMATS, type Format, findRecordings } from './submit/recordings.ts'
 import type { TranscribeFields } from './submit/upload.ts'
+
+const KEY_SCOPES = ['read', 'submit', 'metrics', 'admin']
 
 interface GlobalFlags {
   master?: string
@@ -94,6 +97,38 @@ export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number)
       onExitCode(EXIT.done)
     })
 
+  const keys = program
+    .command('keys')
+    .description('list the keys of this cluster; needs a key with the scope admin, as create and revoke do')
+    .action(async (_flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await listKeys(connect(flags), { json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+  keys
+    .command('create')
+    .description('make a key, which is printed this once')
+    .argument('<name>', 'who uses it, and where')
+    .addOption(
+      new Option('--scope <scope>', `what it may do, once or again: ${KEY_SCOPES.join(', ')}`)
+        .argParser(addScope)
+        .makeOptionMandatory()
+    )
+    .action(async (name: string, _flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { scope: string[] }>()
+      await createKey(connect(flags), { name, scopes: flags.scope, json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+  keys
+    .command('revoke')
+    .description('end a key at once; its jobs and schedules stay')
+    .argument('<id>', 'as sc keys shows it')
+    .action(async (id: string, _flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await revokeKey(connect(flags), { id, json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+
   program
     .command('doctor')
     .description('check the way to the master and the cluster behind it, and say what to do about what is wrong')
@@ -130,4 +165,9 @@ function fieldsOf({ language, model, prompt, chunkSeconds, channel, task, reuse 
 function wholeNumber(text: string): string {
   if (/^\d{1,9}$/.test(text)) return text
   throw new InvalidArgumentError('Expected a whole number.')
+}
+
+function addScope(scope: string, before: string[] = []): string[] {
+  if (KEY_SCOPES.includes(scope)) return [...before, scope]
+  throw new InvalidArgumentError(`Allowed choices are ${KEY_SCOPES.join(', ')}.`)
 }

@@ -64,6 +64,12 @@ test('a master of an earlier version, and one that does not answer well', async 
     status: 'failed',
     found: 'PostgreSQL is away.'
   })
+  answer = response => problem(response, 403, 'SC_FORBIDDEN', 'This needs a key with the scope "read".')
+  expect((await findings(['--master', master.url])).found.at(-1)).toMatchObject({
+    check: 'cluster',
+    status: 'warning',
+    next: /a key with the scope read/
+  })
 })
 
 test('a wrong key, no answer and no master are findings too', async () => {

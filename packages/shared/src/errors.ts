@@ -16,6 +16,7 @@ export const ERRORS = {
   SC_NOT_FINISHED: { status: 409, title: 'The job is not finished', retryable: true },
   SC_NO_RESULT: { status: 409, title: 'The job ended without a result', retryable: false },
   SC_NOT_FAILED: { status: 409, title: 'The job has not failed', retryable: false },
+  SC_LAST_ADMIN_KEY: { status: 409, title: 'The last admin key cannot be revoked', retryable: false },
   SC_RATE_LIMITED: { status: 429, title: 'Too many requests', retryable: true },
 
   // What the recording is

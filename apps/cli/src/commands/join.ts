@@ -12,7 +12,8 @@ const joinSchema = z.object({
 })
 
 export async function showJoin(client: MasterClient, { json, signal }: { json: boolean; signal: AbortSignal }) {
-  const join = await client.get('/api/cluster/join', joinSchema, signal)
+  // Each call a new code: the lines for two machines must not be the same.
+  const join = await client.ask('POST', '/api/cluster/join-codes', joinSchema, { signal })
   if (json) return void process.stdout.write(`${JSON.stringify(join, null, 2)}\n`)
   const until = join.expiresAt
     ? ` within ${Math.round((Date.parse(join.expiresAt) - Date.now()) / 60_000)} minutes, for one worker`

@@ -11,6 +11,13 @@ export interface MasterClient {
   /** As `send`, for a body of any size. */
   postStream(path: string, post: StreamPost): Promise<Response>
   get<T>(path: string, schema: z.ZodType<T>, signal?: AbortSignal): Promise<T>
+  /** As `send`; `body` goes as JSON, and the answer is checked. */
+  ask<T>(method: 'POST' | 'DELETE', path: string, schema: z.ZodType<T>, more: Ask): Promise<T>
+}
+
+export interface Ask {
+  body?: object
+  signal: AbortSignal
 }
 
 const problemSchema = z.object({ code: z.string(), title: z.string().optional(), detail: z.string().optional() })
@@ -31,6 +38,17 @@ export function createMasterClient({ url, key }: MasterAddress): MasterClient {
     const headers = new Headers(init.headers)
     headers.set('authorization', authorization)
     return await settle(path, fetch(url + path, { ...init, headers }), init.signal)
+  }
+
+  async function read<T>(path: string, schema: z.ZodType<T>, init: RequestInit): Promise<T> {
+    const response = await send(path, init)
+    const body = await response.json().catch((error: unknown) => {
+      init.signal?.throwIfAborted()
+      throw unreachable(url, error)
+    })
+    const parsed = schema.safeParse(body)
+    if (parsed.success) return parsed.data
+    throw new ScError('SC_PROTOCOL_VERSION', `${url}${path} answered something else: ${z.prettifyError(parsed.error)}`)
   }
 
   /** What the master has against the key, or null. */
@@ -56,18 +74,10 @@ export function createMasterClient({ url, key }: MasterAddress): MasterClient {
       if (refused) throw refused
       return await settle(path, answer, post.signal)
     },
-    async get(path, schema, signal) {
-      const response = await send(path, { signal: signal ?? null })
-      const body = await response.json().catch((error: unknown) => {
-        signal?.throwIfAborted()
-        throw unreachable(url, error)
-      })
-      const parsed = schema.safeParse(body)
-      if (parsed.success) return parsed.data
-      throw new ScError(
-        'SC_PROTOCOL_VERSION',
-        `${url}${path} answered something else: ${z.prettifyError(parsed.error)}`
-      )
+    get: async (path, schema, signal) => await read(path, schema, { signal: signal ?? null }),
+    ask: async (method, path, schema, { body, signal }) => {
+      const json = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+      return await read(path, schema, { method, signal, ...json })
     }
   }
 }

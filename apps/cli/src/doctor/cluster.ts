@@ -62,6 +62,10 @@ export async function clusterFindings(client: MasterClient, signal: AbortSignal)
           )
         }
       ]
+    if (error instanceof ScError && error.code === 'SC_FORBIDDEN') {
+      const next = 'To look at the cluster too, name the file of a key with the scope read: --key-file FILE.'
+      return [{ check: 'cluster', ...warning('this key may submit and not look at the cluster', next) }]
+    }
     return [{ check: 'master', ...failed((error as Error).message, 'Look at the log of the master.') }]
   }
 }

@@ -37,8 +37,8 @@ export interface Access {
   quarantineWorker(workerId: string): Promise<void>
   /** False: there is no such worker in quarantine. */
   forgiveWorker(workerId: string): Promise<boolean>
-  /** SC_CONFIG where no users can be made. */
-  createJoinCode(): Promise<JoinCode>
+  /** SC_CONFIG where no users can be made. `madeBy`: id of the key or the session that asks. */
+  createJoinCode(madeBy?: string): Promise<JoinCode>
   /** Users of Redis are others than before. */
   wake(): void
   stop(): Promise<void>
@@ -193,8 +193,8 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       if (forgiven) await grant(workerId)
       return forgiven !== undefined
     },
-    createJoinCode: async () => {
-      const code = await createJoinCode(db, hasUsers)
+    createJoinCode: async madeBy => {
+      const code = await createJoinCode(db, hasUsers, madeBy)
       await set(code.user, joinRights(code.user, code.hash))
       return code
     },

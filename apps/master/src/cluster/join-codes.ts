@@ -13,25 +13,16 @@ export interface JoinCode {
 }
 
 export const JOIN_CODE_MS = 15 * 60_000
-/** A page that asks for one again and again is not to fill Redis with users. */
+/** Whoever asks again and again is not to fill Redis with users: of its unused codes, only so many newest stay good. */
+export const MOST_OPEN_EACH = 10
 const MOST_OPEN = 200
 
-export async function createJoinCode(db: Database, hasUsers: boolean): Promise<JoinCode> {
+/** `madeBy`: id of the key or the session that asks. A new code never fails for those that are open: the oldest end. */
+export async function createJoinCode(db: Database, hasUsers: boolean, madeBy = ''): Promise<JoinCode> {
   if (!hasUsers)
     throw new ScError(
       'SC_CONFIG',
       'The login of REDIS_URL may not make users in Redis: there are no join codes. Give the worker an ordinary login.'
-    )
-  const { open } = await db
-    .selectFrom('join_codes')
-    .select(sql<number>`count(*)::integer`.as('open'))
-    .where('used_at', 'is', null)
-    .where('expires_at', '>', sql<Date>`now()`)
-    .executeTakeFirstOrThrow()
-  if (open >= MOST_OPEN)
-    throw new ScError(
-      'SC_RATE_LIMITED',
-      `There are ${open} unused join codes: use one of them, or wait until they are too old.`
     )
   // By PostgreSQL's clock, as is decided whether it is too old.
   const { rows } = await sql<{ at: Date }>`select now() + make_interval(secs => ${JOIN_CODE_MS / 1000}) as at`.execute(
@@ -41,8 +32,29 @@ export async function createJoinCode(db: Database, hasUsers: boolean): Promise<J
   const user = joinUser(expiresAt, randomBytes(6).toString('hex'))
   const secret = randomBytes(24).toString('base64url')
   const hash = secretHash(secret)
-  await db.insertInto('join_codes').values({ id: user, hash, expires_at: expiresAt }).execute()
+  await db.insertInto('join_codes').values({ id: user, hash, expires_at: expiresAt, made_by: madeBy }).execute()
+  await endOldest(db)
   return { user, secret, hash, expiresAt }
+}
+
+/** The newest code of each caller goes before the second newest of any: who makes many ends only its own. */
+async function endOldest(db: Database): Promise<void> {
+  await sql`
+    update join_codes set expires_at = now() where id in (
+      select id from (
+        select id, nth, row_number() over (order by nth, created_at desc) as place from (
+          select id, created_at, row_number() over (partition by made_by order by created_at desc, id) as nth
+          from join_codes where used_at is null and expires_at > now()
+        ) as each_caller
+      ) as all_callers
+      where nth > ${MOST_OPEN_EACH} or place > ${MOST_OPEN}
+    )`.execute(db)
+}
+
+/** Whether it can still be used. */
+export async function isOpen(db: Database, { user }: JoinCode): Promise<boolean> {
+  const code = await findJoinCode(db, user)
+  return code !== undefined && !code.used_at && !code.too_old
 }
 
 type CodeRow = Awaited<ReturnType<typeof findJoinCode>>

@@ -7,7 +7,7 @@ export interface JoinAnswer {
   prerequisites: string[]
   mode: 'local' | 'lan' | 'tailscale'
   masterAddress: string
-  /** Null: there is no code in the command, but the place of an ordinary login. */
+  /** Null: there is no code in the command, but USER:SECRET; `prerequisites` says what belongs there. */
   expiresAt: string | null
 }
 
@@ -20,8 +20,17 @@ export interface Place {
 
 type Command = JoinAnswer['alternatives'][number]
 
-/** `code` null: where no users can be made in Redis. */
-export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode | null): JoinAnswer {
+/** What USER:SECRET stands for where no users can be made in Redis, and where they can. */
+const ORDINARY_LOGIN = 'in the place of USER:SECRET, a login of the Redis that REDIS_URL names'
+export const NO_CODE_YET =
+  'in the place of USER:SECRET, a join code: “Add a machine” on the cluster page, `sc join` or POST /api/cluster/join-codes makes one'
+
+/** `code` null: there is none, and `instead` says what stands in its place. */
+export function joinAnswer(
+  { mode, brokerUrl, masterUrl }: Place,
+  code: JoinCode | null,
+  instead = ORDINARY_LOGIN
+): JoinAnswer {
   const login = code ? `${code.user}:${code.secret}` : 'USER:SECRET'
   const broker = brokerWith(brokerUrl, login)
   return {
@@ -39,7 +48,7 @@ export function joinAnswer({ mode, brokerUrl, masterUrl }: Place, code: JoinCode
       'Node 20 or later with npm, and Python 3.10 or later; or Docker',
       'for npm and pnpm: this project, installed once: node bootstrap/install.mjs',
       ...reachable(mode),
-      ...(code ? [] : ['in the place of USER:SECRET, a login of the Redis that REDIS_URL names'])
+      ...(code ? [] : [instead])
     ],
     mode,
     masterAddress: masterUrl,

@@ -17,7 +17,7 @@ export function hasResult(status: JobStatus): boolean {
 export type UnitStatus = 'QUEUED' | 'RUNNING' | 'DONE' | 'FAILED' | 'CANCELLED'
 export const OPEN_UNIT: UnitStatus[] = ['QUEUED', 'RUNNING']
 
-export type Scope = 'admin' | 'submit' | 'read' | 'worker' | 'join'
+export type Scope = 'admin' | 'submit' | 'read' | 'metrics' | 'worker' | 'join'
 
 /** A stretch of the recording without text, in seconds. */
 export interface Gap {
@@ -36,7 +36,30 @@ export interface ApiKeysTable {
   scopes: Scope[]
   worker_id: string | null
   created_at: Generated<Date>
+  /** To the minute; of a worker's key it is not kept. */
+  last_used_at: Time
   revoked_at: Time
+  /** Id of the key by which an admin ended it; null: it is good, or was replaced in the configuration. */
+  revoked_by: string | null
+}
+
+/** Of a browser that logged in. */
+export interface SessionsTable {
+  id: string
+  /** sha256 of what its cookie holds. */
+  cookie_hash: Buffer
+  /** sha256 of what its page sends beside the cookie. */
+  page_hash: Buffer
+  /** The admin key of the master that it logged in at: it ends with that key. */
+  key_id: string
+  /** Who it is in the tailnet, and on which machine; null: it came by the login link. */
+  login_name: string | null
+  machine: string | null
+  /** What the browser calls itself. */
+  agent: string | null
+  created_at: Generated<Date>
+  last_used_at: Generated<Date>
+  expires_at: Date
 }
 
 export interface WorkersTable {
@@ -75,6 +98,8 @@ export interface JoinCodesTable {
   expires_at: Date
   used_at: Time
   worker_id: string | null
+  /** Id of the key or the session that asked for it. */
+  made_by: Generated<string>
 }
 
 export interface JobsTable {
@@ -227,6 +252,7 @@ export interface SettingsTable {
 export interface Tables {
   settings: SettingsTable
   api_keys: ApiKeysTable
+  sessions: SessionsTable
   workers: WorkersTable
   join_codes: JoinCodesTable
   jobs: JobsTable

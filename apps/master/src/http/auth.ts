@@ -3,21 +3,29 @@ import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Scope } from '../database/schema.ts'
 import type { App, AppDeps } from './app-deps.ts'
-import { type Identity, mayDo } from './keys.ts'
+import { type Identity, mayDo } from './identity.ts'
+import { createOwnNames } from './own-names.ts'
 import { withRetryAfter } from './problem.ts'
+import { COOKIE_ALONE, PAGE_HEADER } from './session.ts'
 
 /**
  * Who may call what. Every route says the scope it needs, or that it is public; one that says neither is not built.
- * A key comes as `Authorization: Bearer KEY`; a browser that opened the login link has a cookie instead.
+ * A key comes as `Authorization: Bearer KEY`; a browser that logged in has a session instead, see `session.ts`.
  */
 declare module 'fastify' {
   interface FastifyContextConfig {
     scope?: Scope
     public?: true
+    /** With the scope `read`: a key that may only submit is answered, too, with what is its own. */
+    own?: true
+    /** A session is known by its cookie alone: see `COOKIE_ALONE`. */
+    cookieAlone?: true
   }
   interface FastifyInstance {
     /** Every route that was built, with who may call it. */
     routeTable: RouteAccess[]
+    /** SC_FORBIDDEN: the request came by a name that is not the master's. */
+    checkName(request: FastifyRequest): Promise<void>
   }
   interface FastifyRequest {
     /** Null on public routes. */
@@ -30,12 +38,17 @@ export interface RouteAccess {
   readonly url: string
   /** Null: public. */
   readonly scope: Scope | null
+  readonly own: boolean
 }
 
 /** Wrong keys from one address in a minute. Right keys are never counted. */
 const WRONG_KEYS_PER_MINUTE = 600
 
-export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promise<void> {
+type AuthDeps = Pick<AppDeps, 'keys' | 'config' | 'place' | 'tailnet'>
+
+export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
+  const { keys } = deps
+  const isOwnName = createOwnNames(deps)
   await app.register(rateLimit, { global: false })
   const countWrongKey = app.createRateLimit({ max: WRONG_KEYS_PER_MINUTE, timeWindow: 60_000 })
   const routeTable: RouteAccess[] = []
@@ -44,21 +57,21 @@ export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promis
 
   app.addHook('onRoute', route => {
     const config = route.config ?? {}
-    if (Boolean(config.scope) === Boolean(config.public))
+    const { scope = null, own = false } = config
+    if (Boolean(scope) === Boolean(config.public) || (own && scope !== 'read'))
       throw new Error(
         `route ${String(route.method)} ${route.url} must say either which scope it needs or that it is public`
       )
-    for (const method of [route.method].flat())
-      routeTable.push({ method, url: route.url, scope: config.public ? null : (config.scope ?? null) })
+    for (const method of [route.method].flat()) routeTable.push({ method, url: route.url, scope, own })
   })
 
   app.addHook('onRequest', async (request, reply) => {
-    const { scope, public: isPublic } = request.routeOptions.config
+    const { scope, own, public: isPublic } = request.routeOptions.config
     if (isPublic) return
     const identity = await identify(request, reply)
     request.identity = identity
     // Where there is no route there is no scope, but whoever asks must still be somebody.
-    if (scope && !mayDo(identity, scope))
+    if (scope && !mayDo(identity, scope) && !(own && mayDo(identity, 'submit')))
       throw new ScError(
         'SC_FORBIDDEN',
         `This needs a key with the scope "${scope}"; yours has ${identity.scopes.join(', ')}.`
@@ -79,14 +92,31 @@ export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promis
       reply.header('www-authenticate', 'Bearer realm="semantics-cluster", error="invalid_token"')
       throw new ScError('SC_UNAUTHENTICATED', 'The key is not known here, or was revoked.')
     }
-    const session = keys.findSession(request.headers.cookie)
+    const session = await keys.sessions.find({
+      cookieHeader: request.headers.cookie,
+      pageToken: request.routeOptions.config.cookieAlone ? COOKIE_ALONE : `${request.headers[PAGE_HEADER] ?? ''}`,
+      isSecure: request.protocol === 'https'
+    })
     if (!session) {
       reply.header('www-authenticate', 'Bearer realm="semantics-cluster"')
       const how = 'Send "Authorization: Bearer KEY"; the admin key is in admin.key in the data folder of the master.'
       throw new ScError('SC_UNAUTHENTICATED', `${how} In a browser, open the login link that the master printed.`)
     }
+    await checkName(request)
     if (!isSameOrigin(request)) throw new ScError('SC_FORBIDDEN', 'A page of another site may not use this session.')
-    return session
+    if (session.setCookie) reply.header('set-cookie', session.setCookie)
+    return { keyId: session.keyId, scopes: ['admin'], workerId: null, sessionId: session.id }
+  }
+
+  app.decorate('checkName', checkName)
+
+  /** A page of another site may make its own name lead here (DNS rebinding): to a browser it is then the same site. */
+  async function checkName({ hostname }: FastifyRequest): Promise<void> {
+    if (await isOwnName(hostname)) return
+    throw new ScError(
+      'SC_FORBIDDEN',
+      `This master does not go by the name ${hostname}: open it by its address, or start it with SC_MASTER_URL set to the address that browsers use.`
+    )
   }
 }
 
@@ -94,6 +124,12 @@ export async function addAuth(app: App, { keys }: Pick<AppDeps, 'keys'>): Promis
 export function callerOf(request: FastifyRequest): Identity {
   if (!request.identity) throw new Error(`${request.method} ${request.url} is public: it has no caller`)
   return request.identity
+}
+
+/** Tells callers apart: the browsers of one key, too. */
+export function callerIdOf(request: FastifyRequest): string {
+  const { keyId, sessionId } = callerOf(request)
+  return sessionId ?? keyId
 }
 
 /** What the caller of a route that is not public sent as its key. */

@@ -7,6 +7,7 @@ import { createServer } from './create-server.ts'
 import { addStopping } from './disconnect.ts'
 import { addDocs } from './docs.ts'
 import { addFull } from './full.ts'
+import { addOpenStreams } from './open-streams.ts'
 import { addOpenapi } from './openapi.ts'
 import { addPages } from './pages.ts'
 import { addPressure } from './pressure.ts'
@@ -22,12 +23,14 @@ import { addJobLogs } from './routes/job-logs.ts'
 import { addJobResult } from './routes/job-result.ts'
 import { addJobs } from './routes/jobs.ts'
 import { addJoin } from './routes/join.ts'
+import { addKeys } from './routes/keys.ts'
 import { addLogin } from './routes/login.ts'
 import { addMetrics } from './routes/metrics.ts'
 import { addModels } from './routes/models.ts'
 import { addRetry } from './routes/retry.ts'
 import { addRevoke } from './routes/revoke.ts'
 import { addSchedules } from './routes/schedules.ts'
+import { addSessions } from './routes/sessions.ts'
 import { addStats } from './routes/stats.ts'
 import { addSubmitTask } from './routes/submit-task.ts'
 import { addSubmitTranscription } from './routes/submit-transcription.ts'
@@ -38,6 +41,7 @@ import { addTranscriptions } from './routes/transcriptions.ts'
 import { addUnits } from './routes/units.ts'
 import { addWorkers } from './routes/workers.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { addVisibility } from './visible.ts'
 
 /** The whole API, ready to listen or to be asked by `inject`. Opens no port and knows no signals. */
 export async function buildApp(deps: AppDeps): Promise<App> {
@@ -48,6 +52,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await app.register(helmet, SECURITY_HEADERS)
   await app.register(multipart, { throwFileSizeLimit: false })
   await addAuth(app, deps)
+  addVisibility(app, deps)
+  addOpenStreams(app, deps)
   addFull(app, deps)
   await addOpenapi(app, deps)
 
@@ -56,6 +62,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addHealth(app, deps)
   addMetrics(app, deps)
   addLogin(app, deps)
+  addSessions(app, deps)
+  addKeys(app, deps)
   addSubmitTranscription(app, deps)
   addTranscriptions(app, deps)
   addTasks(app, deps)

@@ -14,7 +14,7 @@ export function addDocs(app: App): void {
 
   for (const url of PATHS) {
     app.get(url, {
-      config: { scope: 'read' },
+      config: { scope: 'read', own: true, cookieAlone: true },
       schema: { hide: true },
       handler: async (_request, reply) => {
         reader ??= openReader()
@@ -25,7 +25,7 @@ export function addDocs(app: App): void {
   }
   for (const url of ['/docs', '/swagger']) {
     app.get(url, {
-      config: { scope: 'read' },
+      config: { scope: 'read', own: true, cookieAlone: true },
       schema: { hide: true },
       handler: async (_request, reply) => reply.redirect('/docs/', 302)
     })

@@ -1,38 +1,22 @@
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { randomUUID, timingSafeEqual } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { type DataDir, loadAdminKey, readFileIfAny } from '@sc/shared/data-dir.ts'
-import { sql } from 'kysely'
+import { ScError } from '@sc/shared/errors.ts'
+import { type SqlBool, sql } from 'kysely'
 import { findByJoinCode } from '../cluster/join-codes.ts'
-import type { Database, Scope } from '../database/schema.ts'
+import type { Database } from '../database/schema.ts'
+import type { Identity } from './identity.ts'
+import { hashOf } from './key-rows.ts'
+import { createLoginLinks, type LoginLinks } from './login-links.ts'
 import { createSessions, type Sessions } from './session.ts'
 
-/** Who sent a request. */
-export interface Identity {
-  readonly keyId: string
-  readonly scopes: readonly Scope[]
-  readonly workerId: string | null
-}
-
-export interface Keys extends Pick<Sessions, 'createLoginLink' | 'redeem' | 'letIn'> {
+export interface Keys {
   /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. */
   find(key: string): Promise<Identity | null>
-  /** Who holds the session cookie of a browser; null: nobody. */
-  findSession(cookieHeader: string | undefined): Identity | null
-}
-
-/**
- * A key may also do what the scopes below its own may. `worker` stands alone: not even an admin reads units' blobs. So
- * does `join`, which no key has: it is what a join code may do.
- */
-const INCLUDES: Record<Scope, readonly Scope[]> = {
-  admin: ['admin', 'submit', 'read'],
-  submit: ['submit', 'read'],
-  read: ['read'],
-  worker: ['worker'],
-  join: ['join']
-}
-
-export function mayDo({ scopes }: Identity, needed: Scope): boolean {
-  return scopes.some(scope => INCLUDES[scope].includes(needed))
+  readonly sessions: Sessions
+  /** A link that logs a browser in at this process, once; see `login-links.ts`. */
+  createLoginLink: LoginLinks['create']
+  redeem: LoginLinks['redeem']
 }
 
 /** Makes the admin key at first start and writes its hash down. Keys themselves are in no table. */
@@ -41,30 +25,52 @@ export async function createKeys(deps: {
   dataDir: DataDir
   adminKey: string | undefined
 }): Promise<Keys> {
-  const { db, dataDir } = deps
-  const before = readFileIfAny(dataDir.adminKey)?.trim()
-  const adminKey = loadAdminKey(dataDir, deps.adminKey)
-  // A key that was replaced in the configuration ends; other masters on the same database keep theirs.
-  if (before && before !== adminKey) await revoke(db, before)
-  const keyId = await store(db, { key: adminKey, name: 'admin', scopes: ['admin'] })
-  const admin: Identity = { keyId, scopes: ['admin'], workerId: null }
-  const sessions = createSessions(adminKey)
+  const { db } = deps
+  const { adminKey, keyId } = await storeAdminKey(deps)
+  const links = createLoginLinks()
+  const noteUse = createNoteUse(db)
   return {
-    find: async key => (await findKey(db, key)) ?? (await findCode(db, key)),
-    findSession: cookieHeader => (sessions.isValid(cookieHeader) ? admin : null),
-    createLoginLink: sessions.createLoginLink,
-    redeem: sessions.redeem,
-    letIn: sessions.letIn
+    find: async key => {
+      const found = await findKey(db, key)
+      if (!found) return await findCode(db, key)
+      if (found.workerId === null) noteUse(found.keyId)
+      return found
+    },
+    sessions: createSessions({ db, adminKey, keyId }),
+    createLoginLink: links.create,
+    redeem: links.redeem
   }
 }
 
-/** A new key with its scopes. This is the only time its text is known. */
-export async function createKey(
-  db: Database,
-  { name, scopes }: { name: string; scopes: Scope[] }
-): Promise<{ keyId: string; key: string }> {
-  const key = `sc_${randomBytes(32).toString('base64url')}`
-  return { keyId: await store(db, { key, name, scopes }), key }
+/**
+ * The key of the configuration, else that of the data folder. One that an admin has revoked stays so: in the data folder
+ * another takes its place, and SC_CONFIG asks for another in the configuration.
+ */
+async function storeAdminKey({ db, dataDir, adminKey: fixed }: Parameters<typeof createKeys>[0]) {
+  const before = readFileIfAny(dataDir.adminKey)?.trim()
+  const adminKey = loadAdminKey(dataDir, fixed)
+  // A key that was replaced in the configuration ends, and is good again when that is taken back; other masters on the
+  // same database keep theirs.
+  if (before && before !== adminKey)
+    await db
+      .updateTable('api_keys')
+      .set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` })
+      .where('hash', '=', hashOf(before))
+      .execute()
+  const row = await db
+    .insertInto('api_keys')
+    .values({ id: randomUUID(), name: 'admin', hash: hashOf(adminKey), scopes: ['admin'] })
+    .onConflict(conflict =>
+      conflict.column('hash').doUpdateSet({
+        revoked_at: sql<Date | null>`case when api_keys.revoked_by is not null then api_keys.revoked_at end`
+      })
+    )
+    .returning(['id', 'revoked_at'])
+    .executeTakeFirstOrThrow()
+  if (row.revoked_at === null) return { adminKey, keyId: row.id }
+  if (fixed) throw new ScError('SC_CONFIG', 'SC_ADMIN_KEY: this key was revoked by an admin. Set another.')
+  rmSync(dataDir.adminKey)
+  return await storeAdminKey({ db, dataDir, adminKey: undefined })
 }
 
 async function findKey(db: Database, key: string): Promise<Identity | null> {
@@ -76,32 +82,30 @@ async function findKey(db: Database, key: string): Promise<Identity | null> {
     .where('revoked_at', 'is', null)
     .executeTakeFirst()
   if (!row || !timingSafeEqual(row.hash, hash)) return null
-  return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id }
+  return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id, sessionId: null }
 }
 
 /** Throws SC_JOIN_CODE_USED or SC_JOIN_CODE_EXPIRED for one that was good before. */
 async function findCode(db: Database, text: string): Promise<Identity | null> {
   const user = await findByJoinCode(db, text)
-  return user === null ? null : { keyId: user, scopes: ['join'], workerId: null }
+  return user === null ? null : { keyId: user, scopes: ['join'], workerId: null, sessionId: null }
 }
 
-async function store(
-  db: Database,
-  { key, name, scopes }: { key: string; name: string; scopes: Scope[] }
-): Promise<string> {
-  const row = await db
-    .insertInto('api_keys')
-    .values({ id: randomUUID(), name, hash: hashOf(key), scopes })
-    .onConflict(conflict => conflict.column('hash').doUpdateSet({ revoked_at: null }))
-    .returning('id')
-    .executeTakeFirstOrThrow()
-  return row.id
-}
+const NOTED_EVERY_MS = 60_000
 
-async function revoke(db: Database, key: string): Promise<void> {
-  await db.updateTable('api_keys').set({ revoked_at: sql<Date>`now()` }).where('hash', '=', hashOf(key)).execute()
-}
-
-function hashOf(key: string): Buffer {
-  return createHash('sha256').update(key).digest()
+/** Writes down when a key was last used, not with every request of one that is used a thousand times a second. */
+function createNoteUse(db: Database): (keyId: string) => void {
+  const notedMs = new Map<string, number>()
+  return keyId => {
+    const nowMs = performance.now()
+    if (nowMs - (notedMs.get(keyId) ?? Number.NEGATIVE_INFINITY) < NOTED_EVERY_MS) return
+    notedMs.set(keyId, nowMs)
+    db.updateTable('api_keys')
+      .set({ last_used_at: sql<Date>`now()` })
+      .where('id', '=', keyId)
+      .where(sql<SqlBool>`coalesce(last_used_at < now() - make_interval(secs => ${NOTED_EVERY_MS / 1000}), true)`)
+      .execute()
+      // Nobody waits for it; the next minute has another chance.
+      .catch(() => {})
+  }
 }

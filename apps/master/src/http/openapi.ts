@@ -32,7 +32,7 @@ export async function addOpenapi(app: App, { version }: AppDeps): Promise<void> 
   })
 
   app.get('/openapi.json', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true, cookieAlone: true },
     schema: {
       summary: 'This description, OpenAPI 3.1',
       tags: ['docs'],

@@ -4,6 +4,7 @@ import { presenceSchema } from '@sc/shared/presence.ts'
 import { timingsSchema } from '@sc/shared/unit.ts'
 import { z } from 'zod'
 import { JOB_STATUSES } from '../database/schema.ts'
+import { KEY_SCOPES } from './key-rows.ts'
 
 /** What the routes answer with; also what `/openapi.json` says of it. */
 export const named = <T extends z.ZodType>(id: string, schema: T): T => {
@@ -177,6 +178,36 @@ export const joinSchema = named(
     prerequisites: z.array(z.string()),
     mode: z.enum(['local', 'lan', 'tailscale']),
     masterAddress: z.string(),
-    expiresAt: time.nullable().describe('Null: no code could be made, put an ordinary login of Redis into the command')
+    expiresAt: time
+      .nullable()
+      .describe('Null: there is no code in the command; `prerequisites` says what to put in its place')
+  })
+)
+
+export const keySchema = named(
+  'Key',
+  z.object({
+    id: z.string(),
+    name: z.string(),
+    scopes: z.array(z.enum(KEY_SCOPES)),
+    createdAt: time,
+    lastUsedAt: time.nullable().describe('To the minute'),
+    revokedAt: time.nullable()
+  })
+)
+
+export const madeKeySchema = named('MadeKey', keySchema.extend({ key: z.string().describe('Shown this once') }))
+
+export const sessionSchema = named(
+  'Session',
+  z.object({
+    id: z.string(),
+    loginName: z.string().nullable().describe('Who it is in the tailnet; null: it came by the login link'),
+    machine: z.string().nullable(),
+    agent: z.string().nullable().describe('What the browser calls itself'),
+    createdAt: time,
+    lastUsedAt: time.describe('To the minute'),
+    expiresAt: time,
+    isCurrent: z.boolean().describe('It is the session that asks')
   })
 )

@@ -1,68 +1,188 @@
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, hkdfSync, randomBytes, randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
+import type { TailnetIdentity } from '../cluster/tailscale/whois.ts'
+import type { Database } from '../database/schema.ts'
 
 /**
- * A browser cannot send a key with a link, and a key in an address would be kept in histories and logs. So, as Jupyter
- * does, the master prints a link that works once; opening it gives a cookie, which is signed with a secret made of the
- * admin key: every master with that key knows it, also after a restart, and another admin key ends it.
+ * DESIGN: sessions of browsers, in PostgreSQL, so that they hold over a restart and at every master that shares it. Each
+ * has two secrets of which only hashes are kept:
+ *
+ *   cookie      HttpOnly: no script reads it. But cookies know no ports: every server on this host gets it.
+ *   page token  in the storage of the page, which belongs to host and port; the page's scripts send it in PAGE_HEADER.
+ *
+ * Only both together are a session. Who catches the cookie at another port lacks the page token, which nothing on the
+ * network but the login's answer and the page's own requests has.
+ *
+ *   login --open--> good for a day --find--> a day from then on (by the link) --end, a day unused, its admin key revoked--> gone
+ *
+ * A login from the tailnet is not renewed: after a day it is asked again whether that user may log in.
  */
 export interface Sessions {
-  /** `httpUrl` with a code that can be redeemed once, within a day, at this process. */
-  createLoginLink(httpUrl: string): string
-  /** The cookie's `Set-Cookie` header, or null when the code is not one, or used, or too old. */
-  redeem(code: string, secure: boolean): string | null
-  /** The same for somebody who is known otherwise, for a day: they can come again, and may by then not be let in. */
-  letIn(secure: boolean): string
-  isValid(cookieHeader: string | undefined): boolean
+  /** `who` null: by the login link. */
+  open(browser: Browser, who: Pick<TailnetIdentity, 'loginName' | 'hostname'> | null): Promise<Login>
+  /** Null: the cookie is none, is too old or ended, or `pageToken` is not that of its page. */
+  find(sent: Sent): Promise<FoundSession | null>
+  /** The newest first. */
+  list(): Promise<SessionDescription[]>
+  /** False: there is no such session. */
+  end(id: string): Promise<boolean>
+  /** `Set-Cookie` that makes a browser forget its cookie. */
+  readonly forget: string
 }
 
-const CODE_LIFE_MS = 24 * 3600_000
+export const PAGE_HEADER = 'x-sc-page'
+/** In the fragment of the address that a login leads to. */
+export const PAGE_TOKEN_IN_ADDRESS = 'page'
+/** For what is the same for everybody who is logged in, and opened by its address: no script sends a header then. */
+export const COOKIE_ALONE = Symbol('cookie alone')
+type PageToken = string | typeof COOKIE_ALONE
+
+interface Browser {
+  agent: string | undefined
+  /** It came by TLS. */
+  isSecure: boolean
+}
+
+export interface Login {
+  setCookie: string
+  pageToken: string
+}
+
+interface Sent {
+  cookieHeader: string | undefined
+  pageToken: PageToken
+  isSecure: boolean
+}
+
+interface FoundSession {
+  id: string
+  keyId: string
+  /** Null: the cookie is young enough. */
+  setCookie: string | null
+}
+
+export interface SessionDescription {
+  id: string
+  loginName: string | null
+  machine: string | null
+  agent: string | null
+  createdAt: string
+  lastUsedAt: string
+  expiresAt: string
+}
+
 const DAY_SECONDS = 24 * 3600
-const SESSION_SECONDS = 30 * DAY_SECONDS
+/** Not with every request of a page that asks each second. */
+const RENEWED_EVERY_SECONDS = 60
+/** Who logs in again and again is not to fill the table: of its sessions, those end that were not used the longest. */
+const MOST_EACH = 50
+const LONGEST_AGENT = 200
 
-export function createSessions(adminKey: string, now: () => number = Date.now): Sessions {
-  const secret = Buffer.from(hkdfSync('sha256', adminKey, '', 'semantics-cluster session cookie', 32))
-  // Cookies do not know ports: two masters of one machine would take each other's.
-  const cookieName = `sc_session_${sign('name').slice(0, 8)}`
-  const codes = new Map<string, number>()
+/** `keyId`: the admin key that what logs in here may do the work of. */
+export function createSessions({ db, adminKey, keyId }: { db: Database; adminKey: string; keyId: string }): Sessions {
+  // Two masters of one machine would take each other's cookies; those that share a database share the key, too.
+  const suffix = Buffer.from(hkdfSync('sha256', adminKey, '', 'semantics-cluster session cookie', 6))
+  const cookieName = `sc_session_${suffix.toString('base64url')}`
 
-  function sign(text: string): string {
-    return createHmac('sha256', secret).update(text).digest('base64url')
-  }
-
-  function cookieFor(seconds: number, secure: boolean): string {
-    const content = `${Math.floor(now() / 1000) + seconds}.${randomBytes(12).toString('base64url')}`
-    const attributes = `Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
-    return `${cookieName}=${content}.${sign(content)}; ${attributes}`
+  function cookieFor(secret: string, seconds: number, isSecure: boolean): string {
+    return `${cookieName}=${secret}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Strict${isSecure ? '; Secure' : ''}`
   }
 
   return {
-    createLoginLink: httpUrl => {
-      const code = randomBytes(24).toString('base64url')
-      codes.set(code, now() + CODE_LIFE_MS)
-      return `${httpUrl}/login?code=${code}`
+    open: async ({ agent, isSecure }, who) => {
+      const [secret, pageToken] = [randomSecret(), randomSecret()]
+      await db
+        .insertInto('sessions')
+        .values({
+          id: randomUUID(),
+          cookie_hash: hashOf(secret),
+          page_hash: hashOf(pageToken),
+          key_id: keyId,
+          login_name: who?.loginName ?? null,
+          machine: who?.hostname ?? null,
+          agent: agent?.slice(0, LONGEST_AGENT) ?? null,
+          expires_at: inADay
+        })
+        .execute()
+      await removeOld(db)
+      return { setCookie: cookieFor(secret, DAY_SECONDS, isSecure), pageToken }
     },
-    redeem: (code, secure) => {
-      const endsAtMs = codes.get(code)
-      codes.delete(code)
-      if (endsAtMs === undefined || endsAtMs < now()) return null
-      return cookieFor(SESSION_SECONDS, secure)
+    find: async ({ cookieHeader, pageToken, isSecure }) => {
+      const secret = readCookie(cookieHeader, cookieName)
+      if (!secret) return null
+      let query = db
+        .selectFrom('sessions')
+        .innerJoin('api_keys', 'api_keys.id', 'sessions.key_id')
+        .select(['sessions.id', 'sessions.key_id', 'login_name'])
+        .select(
+          sql<boolean>`sessions.last_used_at < now() - make_interval(secs => ${RENEWED_EVERY_SECONDS})`.as('is_old')
+        )
+        .where('cookie_hash', '=', hashOf(secret))
+        .where('expires_at', '>', sql<Date>`now()`)
+        .where('api_keys.revoked_at', 'is', null)
+      if (pageToken !== COOKIE_ALONE) query = query.where('page_hash', '=', hashOf(pageToken))
+      const row = await query.executeTakeFirst()
+      if (!row) return null
+      const { id, key_id, login_name, is_old } = row
+      if (is_old) await noteUse(db, id)
+      const isRenewed = is_old && login_name === null
+      return { id, keyId: key_id, setCookie: isRenewed ? cookieFor(secret, DAY_SECONDS, isSecure) : null }
     },
-    letIn: secure => cookieFor(DAY_SECONDS, secure),
-    isValid: cookieHeader => {
-      const cookie = readCookie(cookieHeader, cookieName)
-      const [endsAt, nonce, signature] = cookie?.split('.') ?? []
-      if (!endsAt || !nonce || !signature) return false
-      return equal(signature, sign(`${endsAt}.${nonce}`)) && Number(endsAt) * 1000 > now()
-    }
+    list: async () => {
+      const rows = await db
+        .selectFrom('sessions')
+        .innerJoin('api_keys', 'api_keys.id', 'sessions.key_id')
+        .select(['sessions.id', 'login_name', 'machine', 'agent'])
+        .select(['sessions.created_at', 'sessions.last_used_at', 'expires_at'])
+        .where('expires_at', '>', sql<Date>`now()`)
+        .where('api_keys.revoked_at', 'is', null)
+        .orderBy('sessions.created_at', 'desc')
+        .orderBy('sessions.id')
+        .execute()
+      return rows.map(({ id, login_name, machine, agent, created_at, last_used_at, expires_at }) => ({
+        id,
+        loginName: login_name,
+        machine,
+        agent,
+        createdAt: created_at.toISOString(),
+        lastUsedAt: last_used_at.toISOString(),
+        expiresAt: expires_at.toISOString()
+      }))
+    },
+    end: async id => {
+      const ended = await db.deleteFrom('sessions').where('id', '=', id).returning('id').executeTakeFirst()
+      return ended !== undefined
+    },
+    forget: cookieFor('', 0, false)
   }
+}
+
+const inADay = sql<Date>`now() + make_interval(secs => ${DAY_SECONDS})`
+
+async function noteUse(db: Database, id: string): Promise<void> {
+  const expires_at = sql<Date>`case when login_name is null then ${inADay} else expires_at end`
+  await db.updateTable('sessions').set({ last_used_at: sql<Date>`now()`, expires_at }).where('id', '=', id).execute()
+}
+
+async function removeOld(db: Database): Promise<void> {
+  await sql`
+    delete from sessions where expires_at <= now() or id in (
+      select id from (
+        select id, row_number() over (partition by login_name order by last_used_at desc, created_at desc) as nth
+        from sessions
+      ) as each_login where nth > ${MOST_EACH}
+    )`.execute(db)
+}
+
+function randomSecret(): string {
+  return randomBytes(32).toString('base64url')
+}
+
+function hashOf(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest()
 }
 
 function readCookie(header: string | undefined, name: string): string | undefined {
   const pairs = header?.split(';').map(pair => pair.trim()) ?? []
   return pairs.find(pair => pair.startsWith(`${name}=`))?.slice(name.length + 1)
-}
-
-function equal(given: string, expected: string): boolean {
-  const [a, b] = [Buffer.from(given), Buffer.from(expected)]
-  return a.length === b.length && timingSafeEqual(a, b)
 }

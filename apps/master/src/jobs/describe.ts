@@ -2,6 +2,7 @@ import type { ErrorReport } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import type { WorkerRow } from '../cluster/presence.ts'
 import { type Database, type Gap, type JobStatus, OPEN_JOB } from '../database/schema.ts'
+import { isOf, type Owner } from './owner.ts'
 import { etaSecondsOf, type JobFigures, progressOf, type UnitCounts } from './progress.ts'
 import { isAfter, type JobFigureRow, type JobPlace, selectJobs } from './select-jobs.ts'
 import { readTaskTimes, type TaskTimes, taskEtaSeconds } from './task-times.ts'
@@ -42,6 +43,7 @@ export interface JobFilter {
   task?: string | undefined
   /** Only jobs after this one, newest first. */
   after?: JobPlace | undefined
+  owner: Owner
   limit: number
 }
 
@@ -57,6 +59,7 @@ export async function listJobs(
   filter: JobFilter
 ): Promise<{ items: JobDescription[]; next: JobPlace | undefined }> {
   let query = selectJobs(deps.db)
+    .where(isOf(filter.owner))
     .orderBy('jobs.created_at', 'desc')
     .orderBy('jobs.id', 'desc')
     .limit(filter.limit + 1)

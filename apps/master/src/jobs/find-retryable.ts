@@ -1,12 +1,13 @@
 import { sql } from 'kysely'
 import type { Database, JobStatus } from '../database/schema.ts'
 import type { JobFilter } from './describe.ts'
+import { isOf } from './owner.ts'
 import { isAfter, type JobPlace } from './select-jobs.ts'
 
 /** Jobs that ended without everything being done. */
 export const RETRYABLE_JOB = ['FAILED', 'PARTIAL', 'CANCELLED'] as const satisfies JobStatus[]
 
-export interface RetryFilter extends Pick<JobFilter, 'task' | 'after' | 'limit'> {
+export interface RetryFilter extends Pick<JobFilter, 'task' | 'after' | 'limit' | 'owner'> {
   status: (typeof RETRYABLE_JOB)[number]
   /** Submitted before. */
   before: Date | undefined
@@ -15,12 +16,13 @@ export interface RetryFilter extends Pick<JobFilter, 'task' | 'after' | 'limit'>
 /** Newest first. */
 export async function findRetryable(
   db: Database,
-  { status, task, before, after, limit }: RetryFilter
+  { status, task, before, after, owner, limit }: RetryFilter
 ): Promise<{ jobIds: string[]; next: JobPlace | undefined }> {
   let query = db
     .selectFrom('jobs')
     .select(['id', sql<string>`(extract(epoch from created_at) * 1000000)::bigint::text`.as('created_us')])
     .where('status', '=', status)
+    .where(isOf(owner))
     .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
     .limit(limit + 1)

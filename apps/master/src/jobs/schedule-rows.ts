@@ -3,6 +3,7 @@ import { type ErrorReport, ScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import type { Database, DatabaseTransaction, ScheduleRow } from '../database/schema.ts'
 import { nextTime } from './cron.ts'
+import { isOf, type Owner } from './owner.ts'
 import type { TaskRequest } from './submit-task.ts'
 
 /** What the API says of a schedule. */
@@ -68,8 +69,9 @@ async function checkNumber(trx: DatabaseTransaction, keyId: string): Promise<voi
 }
 
 /** Oldest first. */
-export async function listSchedules(db: Database): Promise<ScheduleDescription[]> {
-  const rows = await db.selectFrom('schedules').selectAll().orderBy('created_at').orderBy('id').execute()
+export async function listSchedules(db: Database, owner: Owner): Promise<ScheduleDescription[]> {
+  const all = db.selectFrom('schedules').selectAll().where(isOf(owner))
+  const rows = await all.orderBy('created_at').orderBy('id').execute()
   return rows.map(describe)
 }
 

@@ -86,7 +86,7 @@ describe('lists of jobs', () => {
   it('lose a job that is cancelled from those that run', async () => {
     const jobId = await insertTranscription(one.deps.db, { status: 'RUNNING' })
     const cancel = (id: string) =>
-      one.app.inject({ method: 'DELETE', url: `/api/jobs/${id}`, headers: one.bearer('submit') })
+      one.app.inject({ method: 'DELETE', url: `/api/jobs/${id}`, headers: one.bearer('admin') })
     expect((await cancel(jobId)).json()).toEqual({ jobId, status: 'CANCELLED' })
     expect((await cancel('none')).statusCode).toBe(404)
   })

@@ -21,7 +21,7 @@ afterAll(() => one.release())
 const db = () => one.deps.db
 const get = async (url: string) => await one.app.inject({ url, headers: one.bearer('read') })
 const post = async (url: string, payload: object = {}) =>
-  await one.app.inject({ method: 'POST', url, headers: one.bearer('submit'), payload })
+  await one.app.inject({ method: 'POST', url, headers: one.bearer('admin'), payload })
 const events = (jobId: string, headers: Record<string, string> = {}, onEvent?: Parameters<typeof readEvents>[2]) =>
   readEvents(`${address}/api/jobs/${jobId}/events`, { ...one.bearer('read'), ...headers }, onEvent)
 

@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import type { Config } from '@sc/shared/config.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import type { Scope } from '../../src/database/schema.ts'
-import { createKey } from '../../src/http/keys.ts'
+import { createKey } from '../../src/http/key-rows.ts'
 import { createTestDatabase, createTestRedis } from '../database.ts'
 import { createDoor } from './door.ts'
 import { openApp } from './open-app.ts'
 
-const SCOPES: Scope[] = ['admin', 'submit', 'read', 'worker']
+const SCOPES: Scope[] = ['admin', 'submit', 'read', 'metrics', 'worker']
 
 /** The API of one test file, with a database, a Redis, a data folder of its own and a key of each scope. */
 export async function startApp(overrides: Partial<Config> = {}) {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startLocalApi } from '../../../../packages/shared/test/tailscale/local-api-server.ts'
 import { createTailnetLogin } from '../../src/cluster/tailnet-login.ts'
+import { cookieOf } from './browser.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
 /** `desk` is someone's, as is the master's own machine `home`; `attic` is tagged; `phone` is another user's. */
@@ -29,10 +30,10 @@ const asked = () => api.asked.filter(line => line.includes('whois'))
 test('a user who is named gets a session by the address of a machine of theirs', async () => {
   for (const address of [DESK, `::ffff:${DESK}`, 'fd7a:115c:a1e0::2']) {
     const answer = await login(address)
-    expect([answer.statusCode, answer.headers.location], answer.body).toEqual([303, '/cluster'])
-    const cookie = `${answer.headers['set-cookie']}`
-    expect(cookie).toMatch(/Max-Age=86400; HttpOnly; SameSite=Strict$/)
-    const headers = { cookie: cookie.split(';')[0] as string, host: `${NAME}:5080` }
+    const [, pageToken = ''] = /^\/cluster#page=([\w-]+)$/.exec(`${answer.headers.location}`) ?? []
+    expect([answer.statusCode, pageToken.length], answer.body).toEqual([303, 43])
+    expect(`${answer.headers['set-cookie']}`).toMatch(/Max-Age=86400; HttpOnly; SameSite=Strict$/)
+    const headers = { cookie: cookieOf(answer), 'x-sc-page': pageToken, host: `${NAME}:5080` }
     expect((await one.app.inject({ url: '/api/cluster/info', headers })).statusCode).toBe(200)
   }
   expect((await login(DESK, { host: HOME })).statusCode).toBe(303)
@@ -74,6 +75,26 @@ test('a page of another site cannot have its visitor logged in', async () => {
     ['sec-fetch-site', 'cross-site']
   ] as const)
     expect((await login(DESK, { [name]: value })).statusCode, name).toBe(403)
+})
+
+test('a script of the page logs in by a POST, and one of another page does not', async () => {
+  const post = (headers: Record<string, string>) =>
+    one.app.inject({
+      method: 'POST',
+      url: '/login',
+      remoteAddress: DESK,
+      headers: { host: `${NAME}:5080`, ...headers }
+    })
+  const origin = `http://${NAME}:5080`
+  const answer = await post({ origin })
+  const headers = { cookie: cookieOf(answer), 'x-sc-page': answer.json().pageToken, host: `${NAME}:5080` }
+  const { items } = (await one.app.inject({ url: '/api/sessions', headers })).json()
+  expect(items.find(({ isCurrent }: { isCurrent: boolean }) => isCurrent)).toMatchObject({
+    loginName: 'someone@example.com',
+    machine: 'desk.tailnet.example'
+  })
+  for (const other of [{}, { origin: `http://${NAME}:8080` }, { origin, 'sec-fetch-site': 'same-site' }])
+    expect((await post(other as Record<string, string>)).statusCode, JSON.stringify(other)).toBe(403)
 })
 
 test('it is off unless it is set, and says how to have it', async () => {

@@ -158,15 +158,14 @@ describe('DELETE /transcribe/{jobId}', () => {
   it('cancels, also twice, and leaves an ended job as it is', async () => {
     const jobId = await insertTranscription(db())
     await insertChunk(db(), jobId, 0, { status: 'QUEUED' })
-    const cancel = () =>
-      one.app.inject({ method: 'DELETE', url: `/transcribe/${jobId}`, headers: one.bearer('submit') })
+    const cancel = () => one.app.inject({ method: 'DELETE', url: `/transcribe/${jobId}`, headers: one.bearer('admin') })
     for (let times = 0; times < 2; times++) {
       const answer = await cancel()
       expect([answer.statusCode, answer.json()]).toEqual([202, { jobId, status: 'CANCELLED' }])
     }
     await changeJob(db(), jobId, { status: 'COMPLETED' })
     expect((await cancel()).json()).toEqual({ jobId, status: 'COMPLETED' })
-    const none = await one.app.inject({ method: 'DELETE', url: '/transcribe/none', headers: one.bearer('submit') })
+    const none = await one.app.inject({ method: 'DELETE', url: '/transcribe/none', headers: one.bearer('admin') })
     expect(none.statusCode).toBe(404)
   })
 })

@@ -1,4 +1,4 @@
-import { announce, byId, el, setText, showText } from './dom.js'
+import { announce, byId, el, quoted, setText, showText } from './dom.js'
 import { respond } from './live.js'
 
 /**
@@ -96,7 +96,7 @@ export function createJoining() {
       clearInterval(clock)
       known = null
       panel.replaceChildren(
-        title(`${came.name} has joined`),
+        title(quoted(came.name), ' has joined'),
         el('p', {}, 'It is among the machines below and takes units. The code is used; “Add a machine” makes another.'),
         closing()
       )
@@ -104,8 +104,8 @@ export function createJoining() {
   }
 }
 
-/** @param {string} text */
-const title = text => el('h2', { id: 'joining-title' }, text)
+/** @param {Array<Node | string>} parts */
+const title = (...parts) => el('h2', { id: 'joining-title' }, ...parts)
 
 /** @param {number} seconds */
 const minutes = seconds => `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, '0')}`

@@ -1,11 +1,13 @@
 import { createJoining } from './add-machine.js'
 import { showDoctor, showSetup } from './doctor.js'
-import { announce, byId, setText, showText } from './dom.js'
+import { announce, byId, quotedList, redraw, setText, showText } from './dom.js'
 import { showFigures } from './figures.js'
 import { startLive } from './live.js'
 import { createMachines } from './machines.js'
 import { drawPicture } from './picture.js'
 import { createRemoval } from './remove-machine.js'
+import { takePageToken } from './session.js'
+import { createSessions } from './sessions.js'
 
 /** The cluster page: what the master says goes to the parts that show it. */
 
@@ -17,6 +19,7 @@ const problems = new Map()
 let state = null
 let awaySince = ''
 
+takePageToken()
 const live = startLive({
   onAnswer: (source, answer) => {
     last[source] = answer
@@ -33,6 +36,7 @@ const live = startLive({
     awaySince = new Date().toLocaleTimeString()
     byId('login').hidden = next !== 'locked'
     byId('add').hidden = next === 'locked'
+    byId('log-out').hidden = next === 'locked'
     byId('cluster').hidden = next === 'locked' || last.workers === undefined
     document.body.dataset.state = next
     if (next === 'locked') setText(byId('login-problem'), why)
@@ -41,6 +45,7 @@ const live = startLive({
   }
 })
 const joining = createJoining()
+const sessions = createSessions(live)
 const machines = createMachines({ refresh: live.refresh, onRemove: createRemoval(live.refresh) })
 byId('try-again').addEventListener('click', () => location.reload())
 new ResizeObserver(() => show('topology')).observe(byId('picture'))
@@ -51,6 +56,7 @@ function show(source) {
   const rows = workers?.items ?? []
   if (source === 'stats' && stats) showFigures(byId('figures'), stats)
   if (source === 'workers') joining.onWorkers(rows)
+  if (source === 'sessions' && last.sessions) sessions.show(last.sessions.items)
   if (source === 'workers' || source === 'topology') {
     if (topology) drawPicture(byId('picture'), topology, rows)
   }
@@ -60,12 +66,8 @@ function show(source) {
   if (source === 'setup' && setup) showSetup(byId('setup'), setup)
   if (source === 'info' && info) {
     const { mode, masterUrl, version, tailscale } = info
-    setText(
-      byId('place'),
-      [masterUrl, `mode ${mode}`, tailscale.tailnet ? `tailnet ${tailscale.tailnet}` : null, `version ${version}`]
-        .filter(Boolean)
-        .join(' · ')
-    )
+    const tailnet = tailscale.tailnet ? [`tailnet ${tailscale.tailnet}`] : []
+    redraw(byId('place'), [masterUrl, `mode ${mode}`, ...tailnet, `version ${version}`], quotedList)
   }
 }
 

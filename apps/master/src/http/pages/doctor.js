@@ -1,4 +1,4 @@
-import { announce, el, redraw, withCode } from './dom.js'
+import { announce, el, quoted, redraw, withCode } from './dom.js'
 
 /** @typedef {import('@sc/shared/doctor/finding.ts').Finding} Finding */
 
@@ -54,7 +54,8 @@ export function findingItem({ check, status, found, next }) {
       el('span', { class: `mark ${status}` }, WORD[status]),
       ' ',
       el('strong', {}, check),
-      ` ${withLocalTimes(found)}`
+      ' ',
+      quoted(withLocalTimes(found))
     ),
     ...(next === null ? [] : [el('div', { class: 'next' }, ...withCode(next))])
   )

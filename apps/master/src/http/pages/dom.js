@@ -52,6 +52,25 @@ export function byId(id) {
 }
 
 /**
+ * What a machine or a user wrote, beside other text: letters that run from right to left, and characters that turn the
+ * direction, turn nothing but itself.
+ * @param {string} text
+ */
+export function quoted(text) {
+  return el('bdi', {}, text)
+}
+
+/**
+ * Several of these in a line.
+ * @param {string[]} texts
+ * @param {string} [between]
+ * @returns {Array<Node | string>}
+ */
+export function quotedList(texts, between = ' · ') {
+  return texts.flatMap((text, at) => (at === 0 ? [quoted(text)] : [between, quoted(text)]))
+}
+
+/**
  * @param {Node} node
  * @param {string} text
  */

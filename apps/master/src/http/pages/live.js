@@ -1,3 +1,5 @@
+import { forgetPageToken, keepPageToken, sessionHeaders } from './session.js'
+
 /**
  * What the master says, again and again while somebody looks.
  *
@@ -15,6 +17,7 @@
  * @property {import('../../cluster/topology.ts').Topology} topology
  * @property {{ items: import('@sc/shared/doctor/finding.ts').Finding[], checkedAt: string }} doctor
  * @property {Setup} setup
+ * @property {{ items: import('./sessions.js').Session[] }} sessions
  * @property {{ mode: string, masterUrl: string, version: string, tailscale: { tailnet: string | null } }} info
  */
 /** @typedef {import('../../cluster/worker-stats.ts').WorkerStats & import('../../jobs/totals.ts').Totals} Stats */
@@ -28,7 +31,8 @@ const SOURCES = {
   topology: { path: '/api/cluster/topology', everyMs: 2_000 },
   doctor: { path: '/api/cluster/doctor', everyMs: 10_000 },
   setup: { path: '/api/cluster/setup', everyMs: 10_000 },
-  info: { path: '/api/cluster/info', everyMs: 30_000 }
+  info: { path: '/api/cluster/info', everyMs: 30_000 },
+  sessions: { path: '/api/sessions', everyMs: 10_000 }
 }
 /** Costs the master least: it needs no database. */
 const LEADER = 'workers'
@@ -64,7 +68,8 @@ export async function ask(path, init = {}) {
  * @param {RequestInit} [init]
  */
 export async function respond(path, init = {}) {
-  const response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS), ...init })
+  const headers = sessionHeaders()
+  const response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS), headers, ...init })
   if (response.ok) return response
   throw await problemOf(response)
 }
@@ -82,12 +87,13 @@ async function problemOf(response) {
  * @param {<Name extends Source>(source: Name, answer: Answers[Name]) => void} listener.onAnswer
  * @param {(source: Source, problem: string | null) => void} listener.onProblem
  * @param {(state: State, why: string) => void} listener.onState Only changes.
- * @returns {{ refresh(): void }} `refresh`: asks everything now.
+ * @returns {{ refresh(): void, logOut(): Promise<void> }} `refresh`: asks everything now.
  */
 export function startLive({ onAnswer, onProblem, onState }) {
   /** @type {State | null} */
   let state = null
   let hasTriedTailnet = false
+  let hasLoggedOut = false
   /** @type {Map<Source, ReturnType<typeof setTimeout>>} */
   const timers = new Map()
   /** @type {Set<Source>} */
@@ -116,7 +122,11 @@ export function startLive({ onAnswer, onProblem, onState }) {
       const limitMs = source === LEADER ? LEADER_ANSWER_MS : ANSWER_MS
       onAnswer(source, await ask(path, { signal: AbortSignal.timeout(limitMs) }))
       onProblem(source, null)
-      if (source === LEADER) become('live')
+      if (source === LEADER) {
+        // A session of the tailnet ends after a day: then it is tried again.
+        hasTriedTailnet = false
+        become('live')
+      }
     } catch (error) {
       await fail(source, /** @type {Error} */ (error))
     } finally {
@@ -148,17 +158,29 @@ export function startLive({ onAnswer, onProblem, onState }) {
    * @param {Problem} problem
    */
   async function refusedByTailnet(problem) {
-    if (hasTriedTailnet) return problem
+    if (hasTriedTailnet || hasLoggedOut) return problem
     hasTriedTailnet = true
-    const answer = await fetch('/login', { redirect: 'manual', cache: 'no-store' }).catch(() => null)
-    if (answer?.type === 'opaqueredirect') return null
+    const answer = await fetch('/login', { method: 'POST', cache: 'no-store' }).catch(() => null)
+    if (answer?.ok) {
+      keepPageToken((await answer.json()).pageToken)
+      return null
+    }
     return answer && (answer.status === 401 || answer.status === 403) ? await problemOf(answer) : problem
   }
 
   function refresh() {
     for (const source of sources) void look(source)
   }
+
+  async function logOut() {
+    await respond('/api/logout', { method: 'POST' })
+    forgetPageToken()
+    // Not at once in again from the tailnet.
+    hasLoggedOut = true
+    become('locked', 'You have logged out.')
+  }
+
   document.addEventListener('visibilitychange', refresh)
   refresh()
-  return { refresh }
+  return { refresh, logOut }
 }

@@ -1,5 +1,5 @@
 import { findingItem } from './doctor.js'
-import { announce, bar, byId, el, redraw, setText, showText } from './dom.js'
+import { announce, bar, byId, el, quoted, quotedList, redraw, setText, showText } from './dom.js'
 import { ask } from './live.js'
 
 /**
@@ -141,7 +141,7 @@ function createCard(first, { refresh, onRemove }) {
       setText(name, now.name)
       setText(badge, status)
       badge.className = `badge ${status}`
-      setText(about, [hostname, os, `version ${version}`].join(' · '))
+      redraw(about, [hostname, os, `version ${version}`], quotedList)
       showText(reason, isOff ? null : now.reason)
       setText(order, isDrained() ? 'Resume' : 'Drain')
       order.title = isDrained() ? 'Let it take units again' : 'Let it finish what it runs and take nothing new'
@@ -152,16 +152,18 @@ function createCard(first, { refresh, onRemove }) {
       redraw(gpus, isOff ? now.gpus.map(({ name }) => name) : now.gpus, () => now.gpus.map(gpu => gpuItem(gpu, isOff)))
       redraw(slots, isOff ? [] : now.slots, all => all.map(slot => slotItem(slot, now.reason)))
       redraw(gauges, isOff ? [] : [cpu.load, ram.availableGb], () => (isOff ? [] : loadGauges(now)))
-      /** @type {Array<[string, string | null]>} */
+      /** @type {Array<[string, string[]]>} */
       const rows = [
-        ['CPU', `${cpu.model}, ${cpu.threads} threads`],
-        ['Memory', isOff ? `${ram.totalGb} GB` : null],
-        ['Models', models.map(model => model.name).join(', ') || 'none on its disk'],
-        ['Path', isOff ? null : path],
-        ['Last seen', isOff ? new Date(lastSeen).toLocaleString() : 'now']
+        ['CPU', [cpu.model, `${cpu.threads} threads`]],
+        ['Memory', isOff ? [`${ram.totalGb} GB`] : []],
+        ['Models', models.length === 0 ? ['none on its disk'] : models.map(model => model.name)],
+        ['Path', isOff || path === null ? [] : [path]],
+        ['Last seen', [isOff ? new Date(lastSeen).toLocaleString() : 'now']]
       ]
       redraw(facts, rows, all =>
-        all.flatMap(([what, text]) => (text === null ? [] : [el('dt', {}, what), el('dd', {}, text)]))
+        all.flatMap(([what, texts]) =>
+          texts.length === 0 ? [] : [el('dt', {}, what), el('dd', {}, ...quotedList(texts, ', '))]
+        )
       )
     }
   }
@@ -220,7 +222,11 @@ function slotItem({ id, state, unitId, reason }, ofAll) {
     { class: state },
     el('span', { class: 'slot-mark', 'aria-hidden': 'true' }),
     el('strong', {}, id),
-    el('span', { title: unitId }, reason && reason !== ofAll ? `${does}: ${reason}` : does)
+    el(
+      'span',
+      { title: unitId },
+      ...(reason && reason !== ofAll ? [quoted(does), ': ', quoted(reason)] : [quoted(does)])
+    )
   )
 }
 

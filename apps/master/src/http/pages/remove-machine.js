@@ -1,4 +1,4 @@
-import { byId, setText, showText } from './dom.js'
+import { byId, quoted, showText } from './dom.js'
 import { ask, Problem } from './live.js'
 
 /**
@@ -31,7 +31,7 @@ export function createRemoval(refresh) {
 
   return ({ id, name }) => {
     workerId = id
-    setText(byId('removal-title'), `Remove ${name} from the cluster?`)
+    byId('removal-title').replaceChildren('Remove ', quoted(name), ' from the cluster?')
     showText(problem, null)
     dialog.showModal()
   }

@@ -13,7 +13,8 @@ export function addCluster(app: App, deps: AppDeps): void {
   const { config, place, tailnet, version } = deps
 
   app.get('/api/cluster/info', {
-    config: { scope: 'read' },
+    // Shows nobody's jobs, and is how a client learns whether its key is good and which version is here.
+    config: { scope: 'read', own: true },
     schema: { summary: 'What this cluster is', tags, response: { 200: clusterInfoSchema, ...problems() } },
     handler: async () => {
       const { running, installed, tailnet: name, selfIp, selfHostname, peers } = await tailnet.status()

@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { hasResult } from '../../database/schema.ts'
 import { jobEvents } from '../../jobs/events.ts'
 import type { App, AppDeps } from '../app-deps.ts'
-import { untilDisconnect } from '../disconnect.ts'
 import { findJob } from '../find-job.ts'
 import { problems } from '../problem.ts'
 import { jobSchema } from '../schemas.ts'
@@ -12,7 +11,7 @@ import { progressEventSchema } from '../task-schemas.ts'
 /** What happens to a job of any kind, as it happens. */
 export function addJobEvents(app: App, deps: AppDeps): void {
   app.get('/api/jobs/:jobId/events', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     // Asking for the headers of a stream that does not end would not end.
     exposeHeadRoute: false,
     schema: {
@@ -29,7 +28,7 @@ export function addJobEvents(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findJob(deps, jobId)
-      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), untilDisconnect(reply)))
+      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), app.whileAllowed(request, reply)))
     }
   })
 }

@@ -11,7 +11,7 @@ const LARGEST_PAGE = 1_000
 /** What the units of a job have said. */
 export function addJobLogs(app: App, { db }: AppDeps): void {
   app.get('/api/jobs/:jobId/logs', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'The log of a job, oldest first',
       description: `Up to ${MOST_LOG_BYTES / 1024 ** 2} MB is kept with a job: then its last line says that the log ends there. The same lines come live from \`/events\`.`,

@@ -10,7 +10,7 @@ import { whyNoResult } from '../why-no-result.ts'
 /** What came of a job of any kind. */
 export function addJobResult(app: App, deps: AppDeps): void {
   app.get('/api/jobs/:jobId/result', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'The result of a job',
       description: '409 while the job is not finished, and when it ended without a result; `jobStatus` says which.',

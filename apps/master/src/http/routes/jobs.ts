@@ -5,6 +5,7 @@ import { findJob } from '../find-job.ts'
 import { formatJobCursor, parseJobCursor } from '../job-cursor.ts'
 import { problems } from '../problem.ts'
 import { cancelledSchema, jobListSchema, jobSchema, statusSchema } from '../schemas.ts'
+import { ownerOf } from '../visible.ts'
 
 const params = z.object({ jobId: z.string().max(100) })
 const tags = ['jobs']
@@ -13,7 +14,7 @@ const LARGEST_PAGE = 100
 /** Jobs of every kind, transcriptions among them. */
 export function addJobs(app: App, deps: AppDeps): void {
   app.get('/api/jobs', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'Jobs, newest first',
       description:
@@ -31,6 +32,7 @@ export function addJobs(app: App, deps: AppDeps): void {
       const { cursor, ...filter } = request.query
       const { items, next } = await listJobs(deps, {
         ...filter,
+        owner: ownerOf(request),
         after: cursor === undefined ? undefined : parseJobCursor(cursor)
       })
       return { items, nextCursor: next ? formatJobCursor(next) : null }
@@ -38,7 +40,7 @@ export function addJobs(app: App, deps: AppDeps): void {
   })
 
   app.get('/api/jobs/:jobId', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: { summary: 'How a job stands', tags, params, response: { 200: jobSchema, ...problems('SC_NOT_FOUND') } },
     handler: async request => await findJob(deps, request.params.jobId)
   })

@@ -1,17 +1,19 @@
 import { ScError } from '@sc/shared/errors.ts'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { createTailnetLogin } from '../../cluster/tailnet-login.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { isSameOrigin } from '../auth.ts'
 import { problems } from '../problem.ts'
+import { PAGE_TOKEN_IN_ADDRESS } from '../session.ts'
 
 /**
  * `GET /login`: with `code`, the link that the master printed becomes a session of this browser, once; without, a user of
- * this tailnet whom SC_TAILNET_LOGIN names gets one.
+ * this tailnet whom SC_TAILNET_LOGIN names gets one. `POST /login` is the latter for the page's script.
  */
 export function addLogin(app: App, { keys, tailnet, config, log }: AppDeps): void {
   const ask = createTailnetLogin({ allowed: config.tailnetLogin, tailnet })
+  const tags = ['login']
 
   app.get('/login', {
     config: { public: true },
@@ -20,7 +22,7 @@ export function addLogin(app: App, { keys, tailnet, config, log }: AppDeps): voi
     schema: {
       summary: 'Open the one-time login link, or log in from the own tailnet',
       description: 'Without `code`: for users of the tailnet whom SC_TAILNET_LOGIN names.',
-      tags: ['login'],
+      tags,
       querystring: z.object({ code: z.string().max(200).optional() }),
       response: {
         303: { description: 'Logged in', content: { 'text/plain': { schema: z.string() } } },
@@ -28,27 +30,55 @@ export function addLogin(app: App, { keys, tailnet, config, log }: AppDeps): voi
       }
     },
     handler: async (request, reply) => {
-      reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+      keepPrivate(reply)
       const { code } = request.query
-      const cookie = code === undefined ? await fromTailnet(request) : keys.redeem(code, isSecure(request))
-      if (!cookie)
-        throw new ScError(
-          'SC_UNAUTHENTICATED',
-          'This login link was used before or is too old. Restart the master for a new one.'
-        )
-      return reply.header('set-cookie', cookie).redirect('/cluster', 303)
+      const login = code === undefined ? await fromTailnet(request) : await fromLink(request, code)
+      // Behind the #, which browsers send nowhere; the page takes it from there.
+      const page = `/cluster#${PAGE_TOKEN_IN_ADDRESS}=${login.pageToken}`
+      return reply.header('set-cookie', login.setCookie).redirect(page, 303)
     }
   })
 
-  async function fromTailnet(request: FastifyRequest): Promise<string> {
+  app.post('/login', {
+    config: { public: true },
+    schema: {
+      summary: 'Log in from the own tailnet, for a script of the page',
+      description: 'For users of the tailnet whom SC_TAILNET_LOGIN names.',
+      tags,
+      response: { 200: z.object({ pageToken: z.string() }), ...problems() }
+    },
+    handler: async (request, reply) => {
+      keepPrivate(reply)
+      const { setCookie, pageToken } = await fromTailnet(request)
+      return reply.header('set-cookie', setCookie).send({ pageToken })
+    }
+  })
+
+  async function fromLink(request: FastifyRequest, code: string) {
+    // Before the code is used up.
+    await app.checkName(request)
+    if (keys.redeem(code)) return await keys.sessions.open(browserOf(request), null)
+    throw new ScError(
+      'SC_UNAUTHENTICATED',
+      'This login link was used before or is too old. Restart the master for a new one.'
+    )
+  }
+
+  async function fromTailnet(request: FastifyRequest) {
     const { headers, hostname, socket } = request
     const { remoteAddress: address = '', localPort: port = config.port } = socket
     const isForwarded = ['forwarded', 'x-forwarded-for', 'via'].some(name => headers[name] !== undefined)
-    const { loginName, hostname: machine } = await ask({ address, port, hostname, isForwarded })
+    const who = await ask({ address, port, hostname, isForwarded })
     if (!isSameOrigin(request)) throw new ScError('SC_FORBIDDEN', 'A page of another site may not log in here.')
-    log.info({ loginName, machine }, 'Logged in from the tailnet')
-    return keys.letIn(isSecure(request))
+    log.info({ loginName: who.loginName, machine: who.hostname }, 'Logged in from the tailnet')
+    return await keys.sessions.open(browserOf(request), who)
   }
 }
 
-const isSecure = ({ protocol }: FastifyRequest): boolean => protocol === 'https'
+function keepPrivate(reply: FastifyReply): void {
+  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+}
+
+function browserOf({ headers, protocol }: FastifyRequest) {
+  return { agent: headers['user-agent'], isSecure: protocol === 'https' }
+}

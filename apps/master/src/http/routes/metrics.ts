@@ -13,7 +13,7 @@ export function addMetrics(app: App, { metrics, db, presence }: AppDeps): void {
   })
 
   app.get('/metrics', {
-    config: { scope: 'read' },
+    config: { scope: 'metrics' },
     schema: {
       summary: 'Figures of the master and of every worker, for Prometheus',
       tags: ['health'],

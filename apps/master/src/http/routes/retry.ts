@@ -6,6 +6,7 @@ import { findJob } from '../find-job.ts'
 import { formatJobCursor, parseJobCursor } from '../job-cursor.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { startedJobSchema, urlsOf } from '../task-schemas.ts'
+import { ownerOf } from '../visible.ts'
 
 const tags = ['jobs']
 const MOST_AT_ONCE = 500
@@ -58,6 +59,7 @@ export function addRetry(app: App, deps: AppDeps): void {
       const { cursor, before, ...filter } = request.body
       const found = await findRetryable(deps.db, {
         ...filter,
+        owner: ownerOf(request),
         before: before === undefined ? undefined : new Date(before),
         after: cursor === undefined ? undefined : parseJobCursor(cursor)
       })

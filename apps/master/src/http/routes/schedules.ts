@@ -7,6 +7,7 @@ import { callerOf } from '../auth.ts'
 import { problems } from '../problem.ts'
 import { scheduleListSchema, scheduleRequestSchema, scheduleSchema } from '../schedule-schemas.ts'
 import { MOST_BODY_BYTES, timeoutMsOf } from '../task-schemas.ts'
+import { ownerOf } from '../visible.ts'
 
 const tags = ['schedules']
 const params = z.object({ scheduleId: z.string().max(100) })
@@ -48,13 +49,13 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
   })
 
   app.get('/api/schedules', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: { summary: 'Schedules, oldest first', tags, response: { 200: scheduleListSchema, ...problems() } },
-    handler: async () => ({ items: await listSchedules(db), nextCursor: null })
+    handler: async request => ({ items: await listSchedules(db, ownerOf(request)), nextCursor: null })
   })
 
   app.get('/api/schedules/:scheduleId', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: { summary: 'One schedule', tags, params, response: { 200: scheduleSchema, ...problems('SC_NOT_FOUND') } },
     handler: async request => {
       const { scheduleId } = request.params

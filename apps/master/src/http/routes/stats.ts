@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { countWorkers } from '../../cluster/worker-stats.ts'
+import { readOwnTotals } from '../../jobs/own-totals.ts'
 import { readQueueStats } from '../../jobs/queue-stats.ts'
 import { readTotals } from '../../jobs/totals.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { problems } from '../problem.ts'
 import { JOB_STATUS_COUNTS, queueStatsSchema, workerStatsSchema } from '../stats-schemas.ts'
+import { ownerOf } from '../visible.ts'
 
 /** Figures at a glance; `/metrics` has them for Prometheus. */
 export function addStats(app: App, { db, presence }: AppDeps): void {
@@ -29,9 +31,10 @@ export function addStats(app: App, { db, presence }: AppDeps): void {
   })
 
   app.get('/api/stats', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'Jobs, units and workers in numbers',
+      description: 'For a key that may submit and not read, jobs and units are its own.',
       tags: ['cluster'],
       response: {
         200: workerStatsSchema.omit({ units: true }).extend({
@@ -46,9 +49,10 @@ export function addStats(app: App, { db, presence }: AppDeps): void {
         ...problems()
       }
     },
-    handler: async () => {
+    handler: async request => {
       const { units: _, ...workers } = countWorkers(presence.workers())
-      return { ...workers, ...(await readTotals(db)) }
+      const owner = ownerOf(request)
+      return { ...workers, ...(await (owner === null ? readTotals(db) : readOwnTotals(db, owner))) }
     }
   })
 }

@@ -10,7 +10,7 @@ export const taskParams = z.object({ name: z.string().max(100) })
 /** What the cluster can do, as its workers registered it. */
 export function addTasks(app: App, { tasks }: AppDeps): void {
   app.get('/api/tasks', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'Tasks that can be posted, with their schemas and their workers',
       description:
@@ -22,7 +22,7 @@ export function addTasks(app: App, { tasks }: AppDeps): void {
   })
 
   app.get('/api/tasks/:name', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'One task',
       tags,

@@ -18,7 +18,7 @@ const tags = ['transcription']
 /** One transcription: its state, its result, its events, its end. */
 export function addTranscriptions(app: App, deps: AppDeps): void {
   app.get('/transcribe/:jobId', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'How a transcription stands',
       tags,
@@ -29,7 +29,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
   })
 
   app.get('/transcribe/:jobId/result', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'The transcript',
       description: '409 while the job is not finished, and when it ended without a result; `jobStatus` says which.',
@@ -60,7 +60,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
   })
 
   app.get('/transcribe/:jobId/events', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     // Asking for the headers of a stream that does not end would not end.
     exposeHeadRoute: false,
     schema: {
@@ -77,7 +77,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findTranscription(deps, jobId)
-      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), untilDisconnect(reply)))
+      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), app.whileAllowed(request, reply)))
     }
   })
 

@@ -11,7 +11,7 @@ const LARGEST_PAGE = 1_000
 /** What a job is made of, and where each part was done. */
 export function addUnits(app: App, { db }: AppDeps): void {
   app.get('/api/jobs/:jobId/units', {
-    config: { scope: 'read' },
+    config: { scope: 'read', own: true },
     schema: {
       summary: 'The units of a job, in order',
       tags: ['jobs'],
