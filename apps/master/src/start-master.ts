@@ -44,10 +44,18 @@ export interface RunningMaster {
   loginUrl: string
 }
 
-type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[] }) => Promise<S>
+type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[]; signal: AbortSignal }) => Promise<S>
 
-/** A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first. */
-export async function startMaster(config: Config, log: Logger, releasers: Releasers): Promise<RunningMaster> {
+/**
+ * A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first.
+ * `signal`: the start is given up.
+ */
+export async function startMaster(
+  config: Config,
+  log: Logger,
+  releasers: Releasers,
+  signal: AbortSignal
+): Promise<RunningMaster> {
   const dir = dataDir(config.dataDir)
   await mkdir(dir.spool, { recursive: true, mode: 0o700 })
   await removeStaleUploads(dir.spool)
@@ -55,6 +63,10 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
   const reach = await openReach({ config, tailnet, log })
+  // Each ends within its own limit; side by side, so that both stay within the master's.
+  const embedded: Promise<EmbeddedServer>[] = []
+  const stopEmbedded = async (starting: Promise<EmbeddedServer>) => await (await starting.catch(() => null))?.stop()
+  releasers.add('embedded servers', () => Promise.all(embedded.map(stopEmbedded)), { endsByItself: true })
   const [redisServer, postgresServer] = await Promise.all([
     config.redisUrl === undefined ? startEmbedded(startEmbeddedRedis, 'redis') : null,
     config.databaseUrl === undefined ? startEmbedded(startEmbeddedPostgres, 'postgres') : null
@@ -63,9 +75,10 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const databaseUrl = postgresServer?.url ?? (config.databaseUrl as string)
 
   async function startEmbedded<S extends EmbeddedServer>(start: StartEmbedded<S>, name: string): Promise<S> {
-    const server = await start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.now().bind })
-    releasers.add(name, () => server.stop())
-    return server
+    const { dataDir } = config
+    const server = start({ dataDir, log: log.child({ part: name }), bind: reach.now().bind, signal })
+    embedded.push(server)
+    return await server
   }
 
   await migrate(databaseUrl)

@@ -108,13 +108,13 @@ export function startEngine(deps: EngineDeps): Engine {
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     dispatch,
     stop: async () => {
-      await schedules.stop()
-      await waitTimeouts.stop()
-      await reconciler.stop()
-      await plans.close()
-      await lightPlans.close()
-      await merges.close()
-      await webhooks.close()
+      // At once: none is to go on because another hangs.
+      await Promise.all([
+        schedules.stop(),
+        waitTimeouts.stop(),
+        reconciler.stop(),
+        ...[plans, lightPlans, merges, webhooks].map(queue => queue.close())
+      ])
       await collector.stop()
       await dispatch.close()
     }
