@@ -15,6 +15,7 @@ import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { openReach } from './cluster/reach.ts'
+import { startRedisWatch } from './cluster/redis-watch.ts'
 import { startRoom } from './cluster/room.ts'
 import { slotsOn } from './cluster/slots-for.ts'
 import { openTailnet } from './cluster/tailnet.ts'
@@ -93,6 +94,8 @@ export async function startMaster(
     releasers.add(`redis ${name}`, () => closeRedis(redis))
     return redis
   }
+  const redisWatch = startRedisWatch({ redisUrl, log, restart: redisServer?.restart })
+  releasers.add('redis watch', () => redisWatch.stop())
   const redis = open('main')
   await waitForRedis(redis)
   const access = await startAccess({ db, redis, log, isOurs: config.redisUrl === undefined })
@@ -161,6 +164,8 @@ export async function startMaster(
     feed,
     presence,
     room,
+    redisWatch,
+    queueFindings: () => [],
     tasks,
     tailnet,
     metrics,

@@ -74,6 +74,8 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
       masterUrl: 'http://127.0.0.1:5080'
     }),
     room,
+    redisWatch: { trouble: () => null, findings: () => [] },
+    queueFindings: () => [],
     tasks: createTaskRegistry({ db, presence, jobs: [] }),
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),
     metrics,

@@ -17,7 +17,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
     schema: {
       summary: 'What a look at every part of the cluster found',
       description:
-        'Each part of the master is asked, with a limit of 3 s, and so are its disks; workers tell with their heartbeats what they found on their machines, warnings and failures only.',
+        'Each part of the master is asked, with a limit of 3 s, and so are its disks; what it mended in Redis in the last 15 minutes is named; workers tell with their heartbeats what they found on their machines, warnings and failures only.',
       tags: ['cluster'],
       response: { 200: doctorSchema, ...problems() }
     },
@@ -39,6 +39,8 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
       return {
         items: [
           ...partFindings(parts),
+          ...deps.redisWatch.findings(),
+          ...deps.queueFindings(),
           ...ofDisks,
           ...tailscaleFindings(status, describeTailnet(status), config.mode === 'tailscale'),
           ...relayFindings(topology),
