@@ -165,7 +165,7 @@ export async function startMaster(
     presence,
     room,
     redisWatch,
-    queueFindings: () => [],
+    queueFindings: engine.queueFindings,
     tasks,
     tailnet,
     metrics,

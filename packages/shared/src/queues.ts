@@ -97,9 +97,9 @@ export async function addEntries({ queue }: UnitQueue, entries: QueueEntry[], op
   )
 }
 
-/** Removes entries; one that a slot has taken stays. */
+/** Removes entries; one that a slot has taken stays. Never what an entry names as its children, which others may have written. */
 export async function removeEntries({ queue }: UnitQueue, jobIds: string[]): Promise<void> {
-  await Promise.all(jobIds.map(jobId => queue.remove(jobId)))
+  await Promise.all(jobIds.map(jobId => queue.remove(jobId, { removeChildren: false })))
 }
 
 export async function countEntries({ queue }: UnitQueue): Promise<{ waiting: number; active: number }> {

@@ -1,11 +1,15 @@
 import { createBackgroundQueue } from '@sc/shared/background-queue.ts'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Room } from '../cluster/room.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
+import { JOB_QUEUES, MERGE_QUEUE, PLAN_QUEUES, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { startQueueKeeper } from '../queues/keep-queues.ts'
+import { forgetMissing } from '../queues/mend-queue.ts'
 import { createAfterEnd } from './after-end.ts'
 import { createCancel } from './cancel.ts'
 import { type Collector, startCollector } from './collect.ts'
@@ -50,6 +54,8 @@ export interface Engine {
   cancel: ReturnType<typeof createCancel>
   retry: ReturnType<typeof createRetry>
   dispatch: Dispatch
+  /** What was wrong with queues in Redis. */
+  queueFindings(): Finding[]
   stop(): Promise<void>
 }
 
@@ -73,17 +79,17 @@ export function startEngine(deps: EngineDeps): Engine {
     return createBackgroundQueue({ redis, name, concurrency, run, onError })
   }
 
-  const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
+  const webhooks = background(WEBHOOK_QUEUE, WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
   const onEnded = createAfterEnd({ db, blobs, metrics: deps.metrics, queueWebhook: webhooks.add })
   const settle = { db, dispatch, redis, onEnded }
-  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
+  const merges = background(MERGE_QUEUE, MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
   const onSettled = async (jobIds: string[]): Promise<void> => {
     for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
   }
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
   const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
-  const plans = background('plan', PLANS_AT_ONCE, runPlan)
-  const lightPlans = background('plan-light', LIGHT_PLANS_AT_ONCE, runPlan)
+  const plans = background(PLAN_QUEUES[0], PLANS_AT_ONCE, runPlan)
+  const lightPlans = background(PLAN_QUEUES[1], LIGHT_PLANS_AT_ONCE, runPlan)
   const queuePlan: QueuePlan = async ({ id, task }, runAt = null) => {
     const delayMs = runAt ? Math.max(0, runAt.getTime() - Date.now()) : 0
     await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
@@ -95,8 +101,10 @@ export function startEngine(deps: EngineDeps): Engine {
     log,
     isCaughtUp,
     queuePlan,
-    queueMerge: merges.add
+    queueMerge: merges.add,
+    forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
+  const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan })
   const schedules = startSchedules({ ...deps, submitTask })
@@ -107,12 +115,14 @@ export function startEngine(deps: EngineDeps): Engine {
     cancel: createCancel(settle),
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     dispatch,
+    queueFindings: keeper.findings,
     stop: async () => {
       // At once: none is to go on because another hangs.
       await Promise.all([
         schedules.stop(),
         waitTimeouts.stop(),
         reconciler.stop(),
+        keeper.stop(),
         ...[plans, lightPlans, merges, webhooks].map(queue => queue.close())
       ])
       await collector.stop()
