@@ -22,7 +22,7 @@ export interface BackgroundOptions {
 }
 
 const TRIES = 4
-/** After a refusal of Redis, as while a queue is put right; BullMQ's own pause is 15 s. */
+/** After a refusal of Redis, or a rate limit, which nobody here sets, while a queue is put right; BullMQ's own pauses are 15 and 30 s. */
 const AFTER_ERROR_MS = 1_000
 const FIRST_PAUSE_MS = 1_000
 
@@ -51,6 +51,7 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
       // BullMQ waits on a copy of the connection, which gives a silent socket up after 5 s.
       drainDelay: 2,
       runRetryDelay: AFTER_ERROR_MS,
+      maximumRateLimitDelay: AFTER_ERROR_MS,
       lockDuration: LOCK_MS,
       stalledInterval: STALLED_CHECK_MS,
       maxStalledCount: Number.MAX_SAFE_INTEGER

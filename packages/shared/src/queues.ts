@@ -124,6 +124,8 @@ export async function peekNext(queues: UnitQueue[]): Promise<UnitPayload | undef
  */
 export async function takeNext(queues: UnitQueue[], token: string): Promise<TakenEntry | null> {
   for (const queue of await byHead(queues)) {
+    // A rate limit, which nobody here sets, would be remembered by BullMQ for as long as it was to last.
+    Object.assign(queue.taker, { limitUntil: 0 })
     const job = await queue.taker.getNextJob(token, { block: false })
     if (!job) continue
     const jobId = job.id as string
