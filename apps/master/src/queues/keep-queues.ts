@@ -10,6 +10,7 @@ import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
+import { isDatabaseAway } from '../database/connect.ts'
 import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
 import type { Dispatch } from '../jobs/dispatch.ts'
 import { queuesWithUnits } from '../jobs/send-next.ts'
@@ -34,6 +35,8 @@ export interface QueueKeeperDeps {
 }
 
 const LOOK_EVERY_MS = 2_000
+/** Refusals of Redis as a whole, see `cluster/redis-watch.ts`. */
+const OF_REDIS = /^(OOM|BUSY|LOADING|READONLY|MISCONF|NOAUTH|NOPERM|Connection is closed)/
 /** What may be in a queue beside what PostgreSQL counts: added or ended at this moment. */
 const SLACK = 2_000
 const MOST_COUNTED = 1_000_000
@@ -50,8 +53,10 @@ export function startQueueKeeper({ db, redis, dispatch, log, jobQueues, reconcil
       await mend()
       noted.works(name)
     } catch (error) {
-      // Without Redis or PostgreSQL there is nothing to be said of a queue.
-      if (redis.status === 'ready') noted.broken(name, error as Error)
+      const { message } = error as Error
+      // That is nothing of this queue: Redis or PostgreSQL is away, or refuses everything, which others say.
+      if (redis.status !== 'ready' || isDatabaseAway(error) || OF_REDIS.test(message)) return
+      noted.broken(name, error as Error)
     }
   }
 

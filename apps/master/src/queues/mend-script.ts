@@ -13,9 +13,9 @@ local function forget(id)
   redis.call('UNLINK', prefix .. id, prefix .. id .. ':lock')
   for _, side in ipairs({${SIDE_KEYS.map(side => `'${side}'`).join(', ')}}) do redis.call('UNLINK', prefix .. id .. ':' .. side) end
 end
--- BullMQ wakes by it whoever waits; once too often costs one look.
+-- BullMQ wakes by it whoever waits; once too often costs one look. A full Redis refuses it: then nothing is taken anyway.
 local function wake()
-  if redis.call('EXISTS', prefix .. 'wait', prefix .. 'prioritized') > 0 then redis.call('ZADD', prefix .. 'marker', 0, '0') end
+  if redis.call('EXISTS', prefix .. 'wait', prefix .. 'prioritized') > 0 then redis.pcall('ZADD', prefix .. 'marker', 0, '0') end
 end
 `
 

@@ -1,0 +1,59 @@
+import { randomUUID } from 'node:crypto'
+import type { TakenEntry } from '@sc/shared/queues.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { useEngine } from './use-engine.ts'
+
+const WAIT = { timeout: 15_000, interval: 20 }
+const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
+
+describe('a Redis that junk has filled', () => {
+  const at = useEngine()
+
+  const takeOne = (): Promise<TakenEntry> =>
+    vi.waitFor(async () => {
+      const taken = await at.world.take()
+      if (!taken) throw new Error('no unit waits')
+      return taken
+    }, WAIT)
+  const finish = ({ units: [{ unitId }] }: TakenEntry): Promise<void> =>
+    at.world.say('w-1', { type: 'result', unitId, attemptId: randomUUID(), slot: 's', output: 1, timings: TIMINGS })
+  const done = async (jobId: string): Promise<number> =>
+    (await at.world.units(jobId)).filter(({ status }) => status === 'DONE').length
+
+  it('gets no new work, gives up the results that it has, and goes on when there is room', { timeout: 60_000 }, async () => {
+    const { redis } = at.world
+    const room = await at.world.openRoom()
+    const jobId = await at.world.insertJob({ units: 3 })
+    await at.engine.stop()
+    at.start()
+    const [first, second] = [await takeOne(), await takeOne()]
+    await at.engine.stop()
+    await finish(first)
+    await redis.set('junk', 'x'.repeat(8 * 1024 ** 2))
+    await redis.config('SET', 'maxmemory', 8 * 1024 ** 2)
+    await expect(redis.set('more', 'x')).rejects.toThrow(/^OOM/)
+    await room.look()
+    expect(() => room.check()).toThrow(/Redis uses \d+ MB of its 8 MB/)
+
+    at.start()
+    await vi.waitFor(async () => expect(await done(jobId)).toBe(1), WAIT)
+    expect(at.engine.queueFindings()).toEqual([])
+
+    await redis.del('junk')
+    await room.look()
+    room.check()
+    await redis.config('SET', 'maxmemory', 0)
+    await finish(second)
+    await at.world.letGo(second)
+    await vi.waitFor(async () => expect(await done(jobId)).toBe(2), WAIT)
+    // The one that was reported when nothing could be written may be given again; its result counts once.
+    await vi.waitFor(async () => {
+      const next = await at.world.take()
+      if (next) {
+        await finish(next)
+        await at.world.letGo(next)
+      }
+      expect((await at.world.job(jobId)).status).toBe('COMPLETED')
+    }, WAIT)
+  })
+})
