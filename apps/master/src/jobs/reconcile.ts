@@ -40,7 +40,11 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   const apart = async (step: () => Promise<unknown>): Promise<void> => {
     await step().catch(error => errors.push(error))
   }
-  const missed = (queue: string, jobIds: string[]) => forgetMissing(queue, jobIds.map(id => jobEntryId(queue, id)))
+  const missed = (queue: string, jobIds: string[]) =>
+    forgetMissing(
+      queue,
+      jobIds.map(id => jobEntryId(queue, id))
+    )
 
   const unplanned = await unplannedJobs(db)
   const unplannedIds = unplanned.map(({ id }) => id)
@@ -59,7 +63,10 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   const isCaughtUp = deps.isCaughtUp()
   for (const [queue, units] of isCaughtUp ? Map.groupBy(await unheardUnits(db), unit => unit.queue) : [])
     await apart(async () => {
-      await forgetMissing(queue, units.flatMap(({ entry }) => entry ?? []))
+      await forgetMissing(
+        queue,
+        units.flatMap(({ entry }) => entry ?? [])
+      )
       await deps.dispatch.sendAgain(units)
       // Units that wait long give way to others that may be lost.
       await touch(db, units)

@@ -7,7 +7,18 @@ import type { QueueRules, WaitingEntry } from './mend-queue.ts'
 
 type Judge = QueueRules['judge']
 
-const COMPARED = ['id', 'job_id', 'task', 'index', 'input_ref', 'params', 'deadline_ms', 'entry', 'status', 'queue'] as const
+const COMPARED = [
+  'id',
+  'job_id',
+  'task',
+  'index',
+  'input_ref',
+  'params',
+  'deadline_ms',
+  'entry',
+  'status',
+  'queue'
+] as const
 type ComparedRow = Pick<UnitRow, (typeof COMPARED)[number]>
 
 /** Entries of a queue of units against the units' rows. */

@@ -125,7 +125,11 @@ async function mostUnits(db: Database, queue: string): Promise<number> {
 
 async function mostJobs(db: Database): Promise<number> {
   const [open, untold] = await Promise.all([
-    db.selectFrom('jobs').select(db.fn.countAll<string>().as('count')).where('status', 'in', OPEN_JOB).executeTakeFirst(),
+    db
+      .selectFrom('jobs')
+      .select(db.fn.countAll<string>().as('count'))
+      .where('status', 'in', OPEN_JOB)
+      .executeTakeFirst(),
     db
       .selectFrom('jobs')
       .select(db.fn.countAll<string>().as('count'))

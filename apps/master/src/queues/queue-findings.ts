@@ -48,7 +48,10 @@ export function createQueueFindings(log: Logger): QueueFindings {
         })),
         ...[...mended].map(([queue, { found, at }]) => ({
           check: `queue ${queue}`,
-          ...warning(`${at.toISOString()}: it was not what masters wrote, and was put right: ${[...found].join('; ')}`, NEXT)
+          ...warning(
+            `${at.toISOString()}: it was not what masters wrote, and was put right: ${[...found].join('; ')}`,
+            NEXT
+          )
         }))
       ]
     }

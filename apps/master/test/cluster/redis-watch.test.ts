@@ -86,9 +86,9 @@ describe('the watch of Redis', { timeout: 60_000 }, () => {
     const watched = watch(false)
     const server = pid()
     process.kill(server, 'SIGSTOP')
-    await vi.waitFor(() => expect(watched.trouble()).toMatch(/did not answer/), WAIT).finally(() =>
-      process.kill(server, 'SIGCONT')
-    )
+    await vi
+      .waitFor(() => expect(watched.trouble()).toMatch(/did not answer/), WAIT)
+      .finally(() => process.kill(server, 'SIGCONT'))
     expect(watched.findings()[0]).toMatchObject({ check: 'redis: work', status: 'failed', next: /kill -9/ })
     await vi.waitFor(() => expect(watched.findings()).toEqual([]), WAIT)
     expect(pid()).toBe(server)

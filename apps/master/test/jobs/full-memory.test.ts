@@ -20,7 +20,9 @@ describe('a Redis that junk has filled', () => {
   const done = async (jobId: string): Promise<number> =>
     (await at.world.units(jobId)).filter(({ status }) => status === 'DONE').length
 
-  it('gets no new work, gives up the results that it has, and goes on when there is room', { timeout: 60_000 }, async () => {
+  it('gets no new work, gives up the results that it has, and goes on when there is room', {
+    timeout: 60_000
+  }, async () => {
     const { redis } = at.world
     const room = await at.world.openRoom()
     const jobId = await at.world.insertJob({ units: 3 })

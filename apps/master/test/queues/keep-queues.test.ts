@@ -36,7 +36,11 @@ const ATTACKS: Array<[what: string, attack: Attack, finding: RegExp]> = [
   ['the last id of events', redis => redis.xadd(`${CPU}:events`, LAST_ID, 'a', 'b'), /events had an id of the future/],
   ['a length of events that is none', redis => redis.hset(`${CPU}:meta`, 'opts.maxLenEvents', 'all'), /maxLenEvents/],
   ['a stalled check without end', redis => redis.set(`${CPU}:stalled-check`, 1), /stalled-check did not end/],
-  ['entries that are texts', (redis, ids) => Promise.all(ids.map(id => become(redis, `${CPU}:${id}`))), /had an entry that is none/],
+  [
+    'entries that are texts',
+    (redis, ids) => Promise.all(ids.map(id => become(redis, `${CPU}:${id}`))),
+    /had an entry that is none/
+  ],
   [
     'entries with other options',
     (redis, ids) => Promise.all(ids.map(id => redis.hset(`${CPU}:${id}`, 'opts', '[['))),
@@ -52,7 +56,11 @@ const ATTACKS: Array<[what: string, attack: Attack, finding: RegExp]> = [
     },
     /was not what masters wrote/
   ],
-  ['names of its own keys', redis => redis.rpush(`${CPU}:wait`, 'prioritized', 'meta', 'x:lock'), /had an entry that is none/],
+  [
+    'names of its own keys',
+    redis => redis.rpush(`${CPU}:wait`, 'prioritized', 'meta', 'x:lock'),
+    /had an entry that is none/
+  ],
   [
     'more entries than there are',
     redis => redis.rpush(`${CPU}:wait`, ...Array.from({ length: 15_000 }, (_, n) => `junk-${n}`)),
@@ -121,7 +129,10 @@ describe('a queue that masters did not write alone', { timeout: 60_000 }, () => 
       return next
     }, WAIT)
     await become(at.world.redis, `${CPU}:active`)
-    await vi.waitFor(async () => expect(await at.world.redis.lrange(`${CPU}:active`, 0, -1)).toEqual([taken.jobId]), WAIT)
+    await vi.waitFor(
+      async () => expect(await at.world.redis.lrange(`${CPU}:active`, 0, -1)).toEqual([taken.jobId]),
+      WAIT
+    )
     expect(await at.world.redis.get(`${CPU}:${taken.jobId}:lock`)).toBe(taken.token)
   })
 
@@ -130,7 +141,10 @@ describe('a queue that masters did not write alone', { timeout: 60_000 }, () => 
     await entriesOf(jobId, 2)
     await at.world.redis.del(`${CPU}:prioritized`)
     // As if nothing had been heard of them for long.
-    await at.world.db.updateTable('units').set({ sent_at: new Date(0), touched_at: new Date(0) }).execute()
+    await at.world.db
+      .updateTable('units')
+      .set({ sent_at: new Date(0), touched_at: new Date(0) })
+      .execute()
     for (let n = 0; n < 2; n++) await work('cpu')
     await ended(jobId)
   })
@@ -188,7 +202,10 @@ describe('a queue of the masters themselves', { timeout: 60_000 }, () => {
     await attack(at.world.redis)
     // A plan without units goes through both.
     const jobId = await at.world.insertJob({ units: 0 })
-    await vi.waitFor(() => expect(at.engine.queueFindings().map(({ check }) => check)).toEqual([`queue ${queue}`]), WAIT)
+    await vi.waitFor(
+      () => expect(at.engine.queueFindings().map(({ check }) => check)).toEqual([`queue ${queue}`]),
+      WAIT
+    )
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
     await vi.waitFor(async () => expect((await at.world.job(jobId)).finished_at).not.toBeNull(), WAIT)
   })
@@ -198,7 +215,14 @@ describe('a queue of the masters themselves', { timeout: 60_000 }, () => {
     await redis.hset('sc:q:plan:meta', 'paused', 1)
     const jobId = await at.world.insertJob({ units: 0 })
     const id = `plan-${jobId}`
-    const { opts, ...rest } = { opts: '{}', name: 'plan', data: JSON.stringify({ jobId }), timestamp: 1, delay: 0, priority: 0 }
+    const { opts, ...rest } = {
+      opts: '{}',
+      name: 'plan',
+      data: JSON.stringify({ jobId }),
+      timestamp: 1,
+      delay: 0,
+      priority: 0
+    }
     await redis.hset(`sc:q:plan:${id}`, { opts, ...rest })
     await redis.zadd('sc:q:plan:delayed', (Date.now() + 9e9) * 4096, id)
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
