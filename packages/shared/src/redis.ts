@@ -98,6 +98,14 @@ export function isRefusal(error: Error): boolean {
   return /^(WRONGPASS|NOAUTH|NOPERM|ERR .*(password|AUTH))/i.test(describe(error))
 }
 
+const CANNOT_WORK = /^(BUSY|LOADING|OOM|READONLY|MISCONF) /
+
+/** Refusals of Redis as a whole, on their way to a user. */
+export function translateRedisError(error: unknown): unknown {
+  if (!(error instanceof Error) || !CANNOT_WORK.test(error.message)) return error
+  return new ScError('SC_UNAVAILABLE', `Redis cannot work just now: ${withoutSecrets(error.message)}`, { cause: error })
+}
+
 /** Ends a connection; the server's answer is waited for only when there is one. */
 export async function closeRedis(redis: Redis): Promise<void> {
   if (redis.status === 'ready') await Promise.race([redis.quit().catch(() => {}), sleep(500)])
