@@ -1,6 +1,6 @@
 import { QUEUE_PREFIX } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
-import { CLEAR, MEND, MISS, REMOVE } from './mend-script.ts'
+import { CLEAR, MEND, MISS, NO_ENTRY, REMOVE } from './mend-script.ts'
 
 /** An entry that waits: one of those that are taken next. */
 export interface WaitingEntry {
@@ -29,8 +29,9 @@ export interface Mended {
 }
 
 const FEW = 10_000
-/** Entries of each list that one look reads. */
-const WINDOW = 300
+/** Entries of each list that one look reads: it holds Redis up for 1 ms. */
+const WINDOW = 100
+const MOST_ROUNDS = 200
 /** Of them, those whose data is compared. */
 const COMPARED = 50
 const COMPARED_BYTES = 4 * 1024 ** 2
@@ -42,6 +43,19 @@ const SCORES_PER_MS = 4_096
 
 /** Puts right what a queue has that masters did not write. Afterwards it works; what is missing is the caller's to add. */
 export async function mendQueue(redis: Redis, name: string, rules: QueueRules): Promise<Mended> {
+  const all: Mended = { found: [], taken: [], hasLostLists: false }
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const { found, taken, hasLostLists } = await mendOnce(redis, name, rules)
+    all.found = [...new Set([...all.found, ...found])]
+    all.taken.push(...taken)
+    all.hasLostLists ||= hasLostLists
+    // Behind what was taken out there may be more of it.
+    if (!found.some(what => what.endsWith(NO_ENTRY))) break
+  }
+  return all
+}
+
+async function mendOnce(redis: Redis, name: string, rules: QueueRules): Promise<Mended> {
   const prefix = prefixOf(name)
   const [found, taken, total, flat, lost] = (await redis.eval(
     MEND,
@@ -62,7 +76,7 @@ export async function mendQueue(redis: Redis, name: string, rules: QueueRules): 
   const removed = foreign.length > 0 ? ((await redis.eval(REMOVE, 1, prefix, ...foreign)) as string[]) : []
   if (past.length > 0) await redis.eval(REMOVE, 1, prefix, ...past)
   if (removed.length > 0) found.push('an entry was not what masters wrote')
-  return { found: [...new Set(found)], taken: [...taken, ...removed], hasLostLists: lost === 1 }
+  return { found, taken: [...taken, ...removed], hasLostLists: lost === 1 }
 }
 
 /** Makes entries that are in no list, and so are never taken, be missed: then they can be added again. */

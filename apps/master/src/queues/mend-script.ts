@@ -7,6 +7,8 @@
 /** Of an entry. `moveToFinished` refuses while there are dependencies, and a removal may follow them. */
 const SIDE_KEYS = ['dependencies', 'processed', 'failed', 'unsuccessful', 'logs']
 
+export const NO_ENTRY = 'had an entry that is none'
+
 const SHARED = `
 local prefix = KEYS[1]
 local function forget(id)
@@ -138,7 +140,7 @@ for _, part in ipairs(lists) do
     elseif not isEntry(id) then
       take(part, id)
       if isName(id) then forget(id) taken[#taken + 1] = id end
-      wrong(part .. ' had an entry that is none')
+      wrong(part .. ' ${NO_ENTRY}')
       total = total - 1
     else
       seen[id] = part

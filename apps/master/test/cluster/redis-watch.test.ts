@@ -122,10 +122,15 @@ describe('a master whose Redis runs a script that does not end', { timeout: 90_0
     expect(await script).toMatch(/killed/i)
     redis.disconnect()
     await vi.waitFor(async () => expect(await isReady()).toBe(200), WAIT)
-    const { items } = (await (await master.fetch('/api/cluster/doctor')).json()) as { items: { check: string }[] }
-    expect(items.find(({ check }) => check === 'redis: mended')).toMatchObject({
-      found: /a script did not end/,
-      next: /ACL LIST/
-    })
+    const doctor = async (check: string) => {
+      const { items } = (await (await master.fetch('/api/cluster/doctor')).json()) as { items: { check: string }[] }
+      return items.find(item => item.check === check)
+    }
+    expect(await doctor('redis: mended')).toMatchObject({ found: /a script did not end/, next: /ACL LIST/ })
+    const after = connectRedis(master.redisUrl, { name: 'test' })
+    await after.hset('sc:q:plan:meta', 'paused', 1)
+    await vi.waitFor(async () => expect(await doctor('queue plan')).toMatchObject({ found: /meta had paused/ }), WAIT)
+    expect(await after.hexists('sc:q:plan:meta', 'paused')).toBe(0)
+    await closeRedis(after)
   })
 })

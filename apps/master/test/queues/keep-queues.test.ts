@@ -62,6 +62,11 @@ const ATTACKS: Array<[what: string, attack: Attack, finding: RegExp]> = [
     /had an entry that is none/
   ],
   [
+    'junk in front',
+    redis => redis.rpush(`${CPU}:wait`, ...Array.from({ length: 5_000 }, (_, n) => `junk-${n}`)),
+    /had an entry that is none/
+  ],
+  [
     'more entries than there are',
     redis => redis.rpush(`${CPU}:wait`, ...Array.from({ length: 15_000 }, (_, n) => `junk-${n}`)),
     /more than there can be/
