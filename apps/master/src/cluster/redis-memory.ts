@@ -4,6 +4,8 @@ export interface RedisMemory {
   usedBytes: number
   /** `maxmemory`; 0: no limit. */
   mostBytes: number
+  /** `maxmemory-policy`: what Redis does when it is full. Only `noeviction` loses nothing. */
+  policy: string
 }
 
 /** Part of `maxmemory` from which on no new work is taken. The rest is for what is under way: outboxes, locks, heads of queues. */
@@ -19,7 +21,8 @@ const LONGEST_NAME = 80
 export async function readMemory(redis: Redis): Promise<RedisMemory> {
   const info = await redis.info('memory')
   const read = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
-  return { usedBytes: read('used_memory'), mostBytes: read('maxmemory') }
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? ''
+  return { usedBytes: read('used_memory'), mostBytes: read('maxmemory'), policy }
 }
 
 export function isAlmostFull({ usedBytes, mostBytes }: RedisMemory): boolean {
@@ -29,6 +32,11 @@ export function isAlmostFull({ usedBytes, mostBytes }: RedisMemory): boolean {
 /** Whether new work would take what is left for that under way. */
 export function isTight({ usedBytes, mostBytes }: RedisMemory): boolean {
   return mostBytes > 0 && usedBytes >= mostBytes * MOST_OF_REDIS
+}
+
+/** Whether Redis would throw keys away, queues and results among them. */
+export function mayEvict({ mostBytes, policy }: RedisMemory): boolean {
+  return mostBytes > 0 && policy !== '' && policy !== 'noeviction'
 }
 
 /** `412 MB of its 512 MB`. */

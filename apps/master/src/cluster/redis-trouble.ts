@@ -1,5 +1,5 @@
 import { type Finding, failed, type Outcome, warning } from '@sc/shared/doctor/finding.ts'
-import { describeMemory, isTight, type RedisMemory } from './redis-memory.ts'
+import { describeMemory, isTight, mayEvict, type RedisMemory } from './redis-memory.ts'
 
 /** Why masters cannot work with a Redis that is there. */
 export type Trouble =
@@ -63,6 +63,14 @@ export function findingsOf(state: {
       ...warning(
         `it uses ${describeMemory(memory)}: no new work is taken`,
         'It ends by itself when what is under way is done. If not: `redis-cli --memkeys` shows what is large.'
+      )
+    })
+  if (memory && mayEvict(memory))
+    findings.push({
+      check: 'redis: eviction',
+      ...warning(
+        `full, it throws away what it was given (maxmemory-policy ${memory.policy})`,
+        '`redis-cli CONFIG SET maxmemory-policy noeviction`, and the same in its configuration.'
       )
     })
   if (mended && Date.now() - mended.at.getTime() < REMEMBERED_MS)

@@ -104,21 +104,23 @@ describe('the watch of Redis', { timeout: 60_000 }, () => {
     await redis.config('SET', 'maxmemory', Math.round(used * 1.12))
     await vi.waitFor(() => expect(checksOf(watched)).toEqual(['redis: memory warning']), WAIT)
     await redis.del('junk')
+    await redis.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    await vi.waitFor(() => expect(checksOf(watched)).toEqual(['redis: eviction warning']), WAIT)
+    await redis.config('SET', 'maxmemory-policy', 'noeviction')
     await vi.waitFor(() => expect(watched.findings()).toEqual([]), WAIT)
   })
 })
 
-describe('a master whose Redis runs a script that does not end', { timeout: 90_000 }, () => {
+describe('a master', { timeout: 90_000 }, () => {
   let master: MasterProcess
   afterEach(() => master.remove())
 
-  test('is not ready meanwhile, ends it, and says so', async () => {
+  test('mends its Redis and its queues, is not ready while it cannot, and says so', async () => {
     master = await startMasterProcess()
     const isReady = async () => (await fetch(`${master.url}/readyz`)).status
     expect(await isReady()).toBe(200)
     const redis = connectRedis(master.redisUrl, { name: 'test', bare: true })
     const script = redis.eval('while true do end', 0).catch((error: Error) => error.message)
-    await vi.waitFor(async () => expect(await isReady()).toBe(503), WAIT)
     expect(await script).toMatch(/killed/i)
     redis.disconnect()
     await vi.waitFor(async () => expect(await isReady()).toBe(200), WAIT)
@@ -131,6 +133,12 @@ describe('a master whose Redis runs a script that does not end', { timeout: 90_0
     await after.hset('sc:q:plan:meta', 'paused', 1)
     await vi.waitFor(async () => expect(await doctor('queue plan')).toMatchObject({ found: /meta had paused/ }), WAIT)
     expect(await after.hexists('sc:q:plan:meta', 'paused')).toBe(0)
+    // It answers, and can be written to no more.
+    await after.config('SET', 'maxmemory', '1mb')
+    await vi.waitFor(async () => expect(await isReady()).toBe(503), WAIT)
+    expect(await doctor('redis: work')).toMatchObject({ status: 'failed', found: /memory is full/ })
+    await after.config('SET', 'maxmemory', '256mb')
+    await vi.waitFor(async () => expect(await isReady()).toBe(200), WAIT)
     await closeRedis(after)
   })
 })
