@@ -15,7 +15,7 @@ import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
 import type { Dispatch } from '../jobs/dispatch.ts'
 import { queuesWithUnits } from '../jobs/send-next.ts'
 import { judgeJobs, judgeUnits } from './judge-entries.ts'
-import { forgetMissing, type Mended, mendQueue } from './mend-queue.ts'
+import { forgetMissing, mendQueue } from './mend-queue.ts'
 import { createQueueFindings } from './queue-findings.ts'
 
 export interface QueueKeeper {
@@ -62,12 +62,11 @@ export function startQueueKeeper({ db, redis, dispatch, log, jobQueues, reconcil
 
   async function mendUnits(name: string): Promise<void> {
     const rules = { mayDelay: false, most: () => mostUnits(db, name), judge: judgeUnits(db, name) }
-    const mended = await mendQueue(redis, name, rules)
-    if (!wasWrong(name, mended)) return
-    const rows = await sentUnits(db, name, mended)
-    const entries = [...new Set(rows.flatMap(({ entry }) => entry ?? []))]
-    if (mended.hasLostLists) await forgetMissing(redis, name, entries)
-    await dispatch.sendAgain(rows.filter(({ status }) => status === 'QUEUED'))
+    if (!wasWrong(name, await mendQueue(redis, name, rules))) return
+    // All of them: what was sent while it was wrong may have been refused.
+    const units = await sentUnits(db, name)
+    await forgetMissing(redis, name, [...new Set(units.flatMap(({ entry }) => entry ?? []))])
+    await dispatch.sendAgain(units.filter(({ status }) => status === 'QUEUED'))
   }
 
   async function mendJobs(name: string): Promise<void> {
@@ -75,7 +74,7 @@ export function startQueueKeeper({ db, redis, dispatch, log, jobQueues, reconcil
     if (wasWrong(name, await mendQueue(redis, name, rules))) reconcileNow()
   }
 
-  function wasWrong(name: string, { found }: Mended): boolean {
+  function wasWrong(name: string, found: string[]): boolean {
     if (found.length > 0) noted.mended(name, found)
     return found.length > 0
   }
@@ -102,17 +101,16 @@ export function startQueueKeeper({ db, redis, dispatch, log, jobQueues, reconcil
   }
 }
 
-/** The units of entries that were taken out; of all that were sent, where lists were lost. */
-async function sentUnits(db: Database, queue: string, { taken, hasLostLists }: Mended) {
-  if (taken.length === 0 && !hasLostLists) return []
-  let query = db
+async function sentUnits(db: Database, queue: string) {
+  return await db
     .selectFrom('units')
     .selectAll()
     .where('queue', '=', queue)
     .where('status', 'in', OPEN_UNIT)
     .where('entry', 'is not', null)
-  if (!hasLostLists) query = query.where('entry', 'in', taken)
-  return await query.orderBy('sent_at').limit(AT_ONCE).execute()
+    .orderBy('sent_at')
+    .limit(AT_ONCE)
+    .execute()
 }
 
 async function mostUnits(db: Database, queue: string): Promise<number> {

@@ -19,15 +19,6 @@ export interface QueueRules {
   judge(entries: WaitingEntry[]): Promise<{ foreign: string[]; past: string[] }>
 }
 
-export interface Mended {
-  /** What was not as masters write it; empty: nothing. */
-  found: string[]
-  /** Entries that were taken out and may have to be put back. */
-  taken: string[]
-  /** Any entry may be missing. */
-  hasLostLists: boolean
-}
-
 const FEW = 10_000
 /** Entries of each list that one look reads: it holds Redis up for 1 ms. */
 const WINDOW = 100
@@ -41,23 +32,24 @@ const LONGEST_MS = 10 * 60_000
 /** BullMQ's scores of delayed entries: the time, times this, plus a counter. */
 const SCORES_PER_MS = 4_096
 
-/** Puts right what a queue has that masters did not write. Afterwards it works; what is missing is the caller's to add. */
-export async function mendQueue(redis: Redis, name: string, rules: QueueRules): Promise<Mended> {
-  const all: Mended = { found: [], taken: [], hasLostLists: false }
+/**
+ * Puts right what a queue has that masters did not write. Answers what that was; empty: nothing. Afterwards the queue works;
+ * what it lost is the caller's to add.
+ */
+export async function mendQueue(redis: Redis, name: string, rules: QueueRules): Promise<string[]> {
+  const all = new Set<string>()
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const { found, taken, hasLostLists } = await mendOnce(redis, name, rules)
-    all.found = [...new Set([...all.found, ...found])]
-    all.taken.push(...taken)
-    all.hasLostLists ||= hasLostLists
+    const found = await mendOnce(redis, name, rules)
+    for (const what of found) all.add(what)
     // Behind what was taken out there may be more of it.
     if (!found.some(what => what.endsWith(NO_ENTRY))) break
   }
-  return all
+  return [...all]
 }
 
-async function mendOnce(redis: Redis, name: string, rules: QueueRules): Promise<Mended> {
+async function mendOnce(redis: Redis, name: string, rules: QueueRules): Promise<string[]> {
   const prefix = prefixOf(name)
-  const [found, taken, total, flat, lost] = (await redis.eval(
+  const [found, total, flat] = (await redis.eval(
     MEND,
     1,
     prefix,
@@ -67,16 +59,15 @@ async function mendOnce(redis: Redis, name: string, rules: QueueRules): Promise<
     COMPARED,
     COMPARED_BYTES,
     LONGEST_MS
-  )) as [string[], string[], number, string[], number]
+  )) as [string[], number, string[]]
   if (total > FEW && total > (await rules.most())) {
     await redis.eval(CLEAR, 1, prefix)
-    return { found: [...found, `it had ${total} entries, more than there can be`], taken, hasLostLists: true }
+    return [...found, `it had ${total} entries, more than there can be`]
   }
   const { foreign, past } = await rules.judge(toEntries(flat))
   const removed = foreign.length > 0 ? ((await redis.eval(REMOVE, 1, prefix, ...foreign)) as string[]) : []
   if (past.length > 0) await redis.eval(REMOVE, 1, prefix, ...past)
-  if (removed.length > 0) found.push('an entry was not what masters wrote')
-  return { found, taken: [...taken, ...removed], hasLostLists: lost === 1 }
+  return removed.length > 0 ? [...found, 'an entry was not what masters wrote'] : found
 }
 
 /** Makes entries that are in no list, and so are never taken, be missed: then they can be added again. */

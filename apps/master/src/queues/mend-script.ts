@@ -25,13 +25,12 @@ end
  * KEYS: the queue's prefix. ARGV: 1 `delayed` when entries may be; 2 the length to which events are cut; 3 entries to look
  * at in each list, those taken next first; 4 of these, entries whose data is wanted; 5 bytes of data, together; 6 the
  * longest a lock or a check may last, in ms.
- * Answers: what was wrong; ids of entries that were taken out; entries that are left; id, data and, for a delayed one, the
- * time of those that wait next; 1 when a whole list was lost.
+ * Answers: what was wrong; how many entries are left; id, data and, for a delayed one, the time of those that wait next.
  */
 export const MEND = `${SHARED}
 local mayDelay, maxEvents, window, wanted, bytesLeft, longestMs =
   ARGV[1] == 'delayed', ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local found, taken, data, lost = {}, {}, {}, 0
+local found, data = {}, {}
 local function wrong(what) if #found < 20 then found[#found + 1] = what end end
 local function drop(part, what) redis.call('UNLINK', prefix .. part) wrong(part .. ' ' .. what) end
 
@@ -44,14 +43,13 @@ for part, kind in pairs(kinds) do
   local is = redis.call('TYPE', prefix .. part).ok
   if is ~= 'none' and is ~= kind then
     drop(part, 'was a ' .. is)
-    if part == 'active' or part == 'wait' or part == 'prioritized' or part == 'delayed' then lost = 1 end
   end
 end
 local others = {paused = 1, completed = 1, failed = 1, ['waiting-children'] = 1, limiter = 1, ['repeat'] = 1}
 for part in pairs(others) do
   if redis.call('EXISTS', prefix .. part) == 1 then drop(part, 'was there') end
 end
-if not mayDelay and redis.call('EXISTS', prefix .. 'delayed') == 1 then drop('delayed', 'was there') lost = 1 end
+if not mayDelay and redis.call('EXISTS', prefix .. 'delayed') == 1 then drop('delayed', 'was there') end
 
 for _, part in ipairs({'id', 'pc'}) do
   local length = redis.call('STRLEN', prefix .. part)
@@ -139,7 +137,7 @@ for _, part in ipairs(lists) do
       total = total - 1
     elseif not isEntry(id) then
       take(part, id)
-      if isName(id) then forget(id) taken[#taken + 1] = id end
+      if isName(id) then forget(id) end
       wrong(part .. ' ${NO_ENTRY}')
       total = total - 1
     else
@@ -168,7 +166,7 @@ for _, part in ipairs(lists) do
   end
 end
 wake()
-return {found, taken, total, data, lost}
+return {found, total, data}
 `
 
 /** KEYS: the prefix. Takes every entry out of its list; the entries themselves stay until they are missed. */

@@ -76,12 +76,12 @@ const ATTACKS: Array<[what: string, attack: Attack, finding: RegExp]> = [
 describe('a queue that masters did not write alone', { timeout: 60_000 }, () => {
   const at = useEngine()
 
-  async function work(queue: string): Promise<TakenEntry> {
+  async function work(queue: string, within = WAIT): Promise<TakenEntry> {
     const taken = await vi.waitFor(async () => {
       const next = await at.world.take(queue).catch(() => null)
       if (!next) throw new Error(`no unit waits in ${queue}`)
       return next
-    }, WAIT)
+    }, within)
     const { unitId, task } = taken.units[0]
     expect(task).toBe('square')
     const about = { unitId, attemptId: randomUUID(), slot: 's' }
@@ -123,6 +123,16 @@ describe('a queue that masters did not write alone', { timeout: 60_000 }, () => 
     await work('gpu')
     await ended(other)
     expect(findings('gpu')).toEqual([])
+  })
+
+  it('gets what came while it took nothing', async () => {
+    await at.world.redis.set(`${CPU}:id`, 'one')
+    const jobId = await at.world.insertJob({ units: 2 })
+    await at.engine.stop()
+    at.start()
+    for (let n = 0; n < 2; n++) await work('cpu', { timeout: 6_000, interval: 20 })
+    await ended(jobId)
+    expect(findings('cpu')).toHaveLength(1)
   })
 
   it('gives what runs back to its slot when the list of active entries is lost', async () => {
