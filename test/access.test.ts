@@ -111,7 +111,10 @@ test('a code lets one worker in, which keeps its identity and needs no flag any 
     createHash('sha256').update(secret).digest('hex')
   )
   const second = await worker('other', broker).ended
-  expect([second.exitCode, second.stderr]).toEqual([1, expect.stringMatching(/This join code was used already|has used this join code already/)])
+  expect([second.exitCode, second.stderr]).toEqual([
+    1,
+    expect.stringMatching(/This join code was used already|has used this join code already/)
+  ])
   await expect.poll(async () => await master.call('ACL', 'USERS'), { timeout: 20_000 }).not.toContain(username)
   expect(await master.exists(`sc:enrol:ask:${username}`, `sc:enrol:answer:${username}`)).toBe(0)
   await first.stop()
@@ -171,13 +174,30 @@ test('of all commands that Redis has, a worker and a join code may give the few 
   const broker = await code()
   const { username } = new URL(broker)
   const keysOf = (id: string) => [`sc:in:${id}`, `sc:out:${id}`, `sc:presence:${id}`]
-  const others = ['sc:master', 'sc:enrol:askers', `sc:lease:${own}`, 'sc:q:cpu:wait', 'sc:q:cpu:meta', 'sc:q:plan:wait', 'x']
+  const others = [
+    'sc:master',
+    'sc:enrol:askers',
+    `sc:lease:${own}`,
+    'sc:q:cpu:wait',
+    'sc:q:cpu:meta',
+    'sc:q:plan:wait',
+    'x'
+  ]
   const enrol = (id: string) => [`sc:enrol:ask:${id}`, `sc:enrol:answer:${id}`]
   const keys = [...keysOf(own), ...keysOf(other), ...others, ...enrol(username), ...enrol('join-other-x')]
-  const ofWorker = [`xread sc:in:${own}`, `xtrim sc:in:${own}`, `xdel sc:in:${own}`, `xadd sc:out:${own}`, `set sc:presence:${own}`]
+  const ofWorker = [
+    `xread sc:in:${own}`,
+    `xtrim sc:in:${own}`,
+    `xdel sc:in:${own}`,
+    `xadd sc:out:${own}`,
+    `set sc:presence:${own}`
+  ]
   const without = (may: Set<string>) => [...may].filter(name => !CONNECTION.includes(name)).sort()
   expect(without(await allowed(own, keys))).toEqual(ofWorker.sort())
-  expect(without(await allowed(username, keys))).toEqual([`get sc:enrol:answer:${username}`, `set sc:enrol:ask:${username}`])
+  expect(without(await allowed(username, keys))).toEqual([
+    `get sc:enrol:answer:${username}`,
+    `set sc:enrol:ask:${username}`
+  ])
   // Nothing that reads what is set, and no channel.
   for (const words of [
     ['SET', `sc:presence:${own}`, 'x', 'GET'],

@@ -3,7 +3,6 @@ import { loadConfig } from '@sc/shared/config.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
-import { pause } from '@sc/shared/pause.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { startMaster } from './start-master.ts'
 
@@ -17,7 +16,10 @@ const HELP = `Usage: pnpm start:master [options]
   --exit-with-parent   stop when standard input closes
 `
 
-const STOP_LIMIT_MS = 20_000
+/** For all but the embedded servers, which then have STOP_GRACE_MS of theirs: a master ends within 20 s, whatever hangs. */
+const PATIENCE_MS = 7_000
+/** What is left then ends by its watchers (`processes.ts`). */
+const LAST_RESORT_MS = 18_000
 
 /** The process: arguments, signals, exit codes. What a master is made of is in start-master.ts. */
 async function main(): Promise<number> {
@@ -44,11 +46,17 @@ async function main(): Promise<number> {
     LOG_LEVEL: values['log-level']
   })
   const log = createLog('master', config.logLevel)
-  const releasers = createReleasers(step => log.debug({ step }, 'stopping'))
+  const releasers = createReleasers(step => log.debug({ step }, 'stopping'), {
+    patienceMs: PATIENCE_MS,
+    onLate: step => log.warn({ step }, 'did not stop in time and is left behind')
+  })
   const stopped = Promise.withResolvers<number>()
+  const starting = new AbortController()
   const stop = (signal: NodeJS.Signals): void => {
     process.once(signal, () => process.exit(130))
     log.info({ signal }, 'stopping; a second signal forces')
+    starting.abort()
+    setTimeout(() => process.exit(signal === 'SIGINT' ? 130 : 1), LAST_RESORT_MS).unref()
     releasers.release().then(
       () => stopped.resolve(signal === 'SIGINT' ? 130 : 0),
       error => stopped.reject(error)
@@ -57,13 +65,17 @@ async function main(): Promise<number> {
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   if (values['exit-with-parent']) exitWithParent()
-  try {
-    const { httpUrl, loginUrl } = await startMaster(config, log, releasers)
+  const started = startMaster(config, log, releasers, starting.signal).then(({ httpUrl, loginUrl }) => {
+    if (starting.signal.aborted) return
     log.info({ httpUrl }, 'master is up')
     process.stdout.write(`master is up at ${httpUrl}\nlog in (once): ${loginUrl}\n`)
+  })
+  try {
+    await Promise.race([started, stopped.promise])
   } catch (error) {
-    // What hung at the start may hang at the end, too.
-    await Promise.race([releasers.release(), pause(STOP_LIMIT_MS, new AbortController().signal)])
+    if (starting.signal.aborted) return await stopped.promise
+    starting.abort()
+    await releasers.release()
     throw error
   }
   return await stopped.promise

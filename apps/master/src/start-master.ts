@@ -16,6 +16,7 @@ import { createOffences, GRAVE } from './cluster/offences.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { openReach } from './cluster/reach.ts'
+import { startRedisWatch } from './cluster/redis-watch.ts'
 import { startRoom } from './cluster/room.ts'
 import { slotsOn } from './cluster/slots-for.ts'
 import { openTailnet } from './cluster/tailnet.ts'
@@ -49,16 +50,17 @@ export interface RunningMaster {
   loginUrl: string
 }
 
-type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[] }) => Promise<S>
+type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[]; signal: AbortSignal }) => Promise<S>
 
 /**
  * A whole master, from its configuration to its listening port. What was started is on `releasers`, last to first.
- * SC_UNAVAILABLE names a step that takes longer than `stepLimitMs`.
+ * SC_UNAVAILABLE names a step that takes longer than `stepLimitMs`. `signal`: the start is given up.
  */
 export async function startMaster(
   config: Config,
   log: Logger,
   releasers: Releasers,
+  signal: AbortSignal,
   stepLimitMs = STEP_LIMIT_MS
 ): Promise<RunningMaster> {
   const step = createStartStep(stepLimitMs)
@@ -69,6 +71,10 @@ export async function startMaster(
   const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
 
   const reach = await step('looking for the addresses of this machine', openReach({ config, tailnet, log }))
+  // Each ends within its own limit; side by side, so that both stay within the master's.
+  const embedded: Promise<EmbeddedServer>[] = []
+  const stopEmbedded = async (starting: Promise<EmbeddedServer>) => await (await starting.catch(() => null))?.stop()
+  releasers.add('embedded servers', () => Promise.all(embedded.map(stopEmbedded)), { endsByItself: true })
   const [redisServer, postgresServer] = await Promise.all([
     config.redisUrl === undefined ? startEmbedded(startEmbeddedRedis, 'redis') : null,
     config.databaseUrl === undefined ? startEmbedded(startEmbeddedPostgres, 'postgres') : null
@@ -77,10 +83,10 @@ export async function startMaster(
   const databaseUrl = postgresServer?.url ?? (config.databaseUrl as string)
 
   async function startEmbedded<S extends EmbeddedServer>(start: StartEmbedded<S>, name: string): Promise<S> {
-    const started = start({ dataDir: config.dataDir, log: log.child({ part: name }), bind: reach.now().bind })
-    const server = await step(`starting ${name}`, started, LONG_STEP)
-    releasers.add(name, () => server.stop())
-    return server
+    const { dataDir } = config
+    const server = start({ dataDir, log: log.child({ part: name }), bind: reach.now().bind, signal })
+    embedded.push(server)
+    return await step(`starting ${name}`, server, LONG_STEP)
   }
 
   await step('migrating the database', migrate(databaseUrl), LONG_STEP)
@@ -95,6 +101,8 @@ export async function startMaster(
     releasers.add(`redis ${name}`, () => closeRedis(redis))
     return redis
   }
+  const redisWatch = startRedisWatch({ redisUrl, log, restart: redisServer?.restart })
+  releasers.add('redis watch', () => redisWatch.stop())
   const redis = open('main')
   await step('connecting to Redis', waitForRedis(redis))
   const access = await step(
@@ -185,6 +193,8 @@ export async function startMaster(
     feed,
     presence,
     room,
+    redisWatch,
+    queueFindings: engine.queueFindings,
     tasks,
     checkInput,
     tailnet,

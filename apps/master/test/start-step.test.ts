@@ -35,7 +35,7 @@ test('a start that hangs ends with a message that names the step', async () => {
   const started = createReleasers()
   const urls = { DATABASE_URL: database.url, REDIS_URL: `redis://127.0.0.1:${port}` }
   const config = parseConfig({ ...urls, SC_DATA_DIR: folder, SC_PORT: '0', SC_MODE: 'local' })
-  await expect(startMaster(config, log, started, 2_000)).rejects.toMatchObject({
+  await expect(startMaster(config, log, started, new AbortController().signal, 2_000)).rejects.toMatchObject({
     code: 'SC_UNAVAILABLE',
     message: 'Starting the master: connecting to Redis did not end within 2 s.'
   })

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { accessSync, constants, readFileSync, statSync } from 'node:fs'
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -36,6 +36,14 @@ export function belongsTo(pid: number, leaders: ReadonlySet<number>): boolean {
   return false
 }
 
+/** The processes that a process has started and that run; none where there is no /proc. */
+export function childrenOf(parent: number): ProcessIdentity[] {
+  if (process.platform !== 'linux') return []
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name) && Number(statOnLinux(Number(name))?.[1]) === parent)
+    .flatMap(pid => identityOf(Number(pid)) ?? [])
+}
+
 /** The name of its program, at most 15 letters; null where the system does not say. */
 export function programOf(pid: number): string | null {
   try {
@@ -61,6 +69,7 @@ export async function endProcess(identity: ProcessIdentity, signal: NodeJS.Signa
  */
 export function endWithUs(pid: number, signal: NodeJS.Signals, graceSeconds: number): ChildProcess {
   const script = `read -r _
+kill -s CONT "$1" 2>/dev/null
 kill -s "$2" "$1" 2>/dev/null
 left=$3
 while [ "$left" -gt 0 ] && kill -0 "$1" 2>/dev/null; do sleep 1; left=$((left - 1)); done
@@ -97,7 +106,7 @@ export function isProgram(path: string): boolean {
   }
 }
 
-function sendSignal(pid: number, signal: NodeJS.Signals): void {
+export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {

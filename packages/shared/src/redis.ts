@@ -20,6 +20,8 @@ export interface RedisConnectOptions {
   blocking?: boolean
   /** For a login with few rights: asks the server nothing about itself. */
   restricted?: boolean
+  /** Sends nothing by itself: no question, no name, no ping. */
+  bare?: boolean
   log?: Logger
 }
 
@@ -30,11 +32,11 @@ export interface RedisConnectOptions {
  */
 export function connectRedis(
   url: string,
-  { name, blocking = false, restricted = false, log }: RedisConnectOptions
+  { name, blocking = false, restricted = false, bare = false, log }: RedisConnectOptions
 ): Redis {
   const redis = new Redis(url, {
-    ...(restricted && { enableReadyCheck: false, disableClientInfo: true }),
-    connectionName: name,
+    ...((restricted || bare) && { enableReadyCheck: false, disableClientInfo: true }),
+    ...(!bare && { connectionName: name }),
     maxRetriesPerRequest: null,
     keepAlive: PING_EVERY_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -57,7 +59,7 @@ export function connectRedis(
     if (lastError) log?.info({ redis: address(url), connection: name }, 'Redis is back')
     lastError = ''
   })
-  if (!blocking) keepPinging(redis)
+  if (!blocking && !bare) keepPinging(redis)
   return redis
 }
 
@@ -100,6 +102,14 @@ export function waitForRedis(
 /** Whether Redis does not let this login in. */
 export function isRefusal(error: Error): boolean {
   return /^(WRONGPASS|NOAUTH|NOPERM|ERR .*(password|AUTH))/i.test(describe(error))
+}
+
+const CANNOT_WORK = /^(BUSY|LOADING|OOM|READONLY|MISCONF) /
+
+/** Refusals of Redis as a whole, on their way to a user. */
+export function translateRedisError(error: unknown): unknown {
+  if (!(error instanceof Error) || !CANNOT_WORK.test(error.message)) return error
+  return new ScError('SC_UNAVAILABLE', `Redis cannot work just now: ${withoutSecrets(error.message)}`, { cause: error })
 }
 
 /** Ends a connection; the server's answer is waited for only when there is one. */

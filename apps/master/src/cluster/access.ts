@@ -57,6 +57,8 @@ const EVERY_MS = 2_000
 const ANSWER_READ_SECONDS = 10
 /** An order that was sent last is read by then. */
 const LAST_ORDER_MS = 50
+/** Longest wait of a caller for what PostgreSQL says already. */
+const REVOKE_MS = 2_000
 const TEST_USER = 'sc-test'
 
 export async function startAccess(deps: AccessDeps): Promise<Access> {
@@ -167,8 +169,11 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     revokeWorker: async workerId => {
       if (!(await revoke(db, workerId))) return false
       log.info({ workerId }, 'worker revoked')
-      // Redis away: a later round does it.
-      if (redis.status === 'ready') await end(workerId)
+      // Redis away, or held up by a script: a later round does it.
+      const ending = end(workerId).catch(error =>
+        log.debug({ err: error, workerId }, 'revoking in Redis failed; trying again')
+      )
+      await Promise.race([ending, pause(REVOKE_MS, stopping.signal)])
       return true
     },
     quarantineWorker: async workerId => {

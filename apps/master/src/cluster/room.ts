@@ -3,6 +3,7 @@ import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { describeMemory, isTight, megabytes, readMemory } from './redis-memory.ts'
 
 /**
  * Whether there is room for more work. What is refused while there is still some left is refused cleanly; a Redis or a
@@ -26,8 +27,6 @@ export interface RoomDeps {
 }
 
 const LOOK_EVERY_MS = 2_000
-/** Part of Redis' `maxmemory`. The rest is for what is under way: outboxes, locks, the heads of the queues. */
-const MOST_OF_REDIS = 0.8
 const LEAST_FREE_BYTES = 512 * 1024 ** 2
 
 export async function startRoom(deps: RoomDeps): Promise<Room> {
@@ -65,11 +64,8 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
 }
 
 async function fullRedis(redis: Redis): Promise<string | null> {
-  const info = await redis.info('memory')
-  const read = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
-  const [used, most] = [read('used_memory'), read('maxmemory')]
-  if (most === 0 || used < most * MOST_OF_REDIS) return null
-  return `Redis uses ${megabytes(used)} of its ${megabytes(most)}.`
+  const memory = await readMemory(redis)
+  return isTight(memory) ? `Redis uses ${describeMemory(memory)}.` : null
 }
 
 async function fullDisk(folder: string, leastFreeBytes: number): Promise<string | null> {
@@ -77,8 +73,4 @@ async function fullDisk(folder: string, leastFreeBytes: number): Promise<string 
   const free = bavail * bsize
   if (free >= leastFreeBytes) return null
   return `The disk of the master has ${megabytes(free)} left (${folder}; ${megabytes(leastFreeBytes)} stay free).`
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1024 ** 2)} MB`
 }

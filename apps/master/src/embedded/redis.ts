@@ -23,6 +23,8 @@ export interface EmbeddedServer {
 }
 
 export interface EmbeddedRedis extends EmbeddedServer {
+  /** For one that hangs: kills it and starts it again with what it wrote down; `reason` is for the log. */
+  restart(reason: string): void
   /** From now on listens on loopback and these. Rejects when it cannot: then on those of before. */
   moveTo(bind: string[]): Promise<void>
 }
@@ -80,6 +82,7 @@ export async function startEmbeddedRedis(options: {
   return {
     url,
     stop: server.stop,
+    restart: server.restart,
     moveTo: async addresses => {
       const next = bindOf(addresses)
       const redis = connectRedis(url, { name: 'sc-bind' })
@@ -124,6 +127,8 @@ function configuration({ port }: Settings, data: string, users: string, bind: st
     // Of anybody: what is larger travels in parts, or as a blob.
     'client-query-buffer-limit 4mb',
     'proto-max-bulk-len 4mb',
+    // Ours take milliseconds. Until then a script that does not end looks like a server that hangs.
+    'busy-reply-threshold 2000',
     'loglevel notice',
     ''
   ].join('\n')

@@ -6,6 +6,9 @@
  *      ▼                                        ▼
  *   failed (start throws)      stop() from any state ──▶ stopping ──▶ stopped
  *
+ * restart() kills a running one: for a server that hangs. What is stopping gets STOP_GRACE_MS, then it is killed with all
+ * that it started; it is woken first, as a frozen one (SIGSTOP) obeys no other signal.
+ *
  * The child has its own process group, so that Ctrl-C reaches the master only, which stops it last. A watcher ends the
  * child when the master is killed; what a killed watcher leaves, the next start ends (claim.ts). The child writes to
  * `server.log`, not to a pipe, which would break with the master. A new kind of server: give a `ServerSpec`.
@@ -17,7 +20,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { endWithUs, identityOf } from '@sc/shared/processes.ts'
+import { childrenOf, endWithUs, identityOf, isRunning, sendSignal } from '@sc/shared/processes.ts'
 import { claimFolder } from './claim.ts'
 
 export interface Command {
@@ -44,17 +47,21 @@ export interface ServerSpec {
 }
 
 const START_TIMEOUT_MS = 120_000
-const STOP_GRACE_MS = 15_000
+/** With the patience of the master's other steps it stays below the 20 s in which a master ends. */
+const STOP_GRACE_MS = 8_000
 const FIRST_BACKOFF_MS = 200
 const LONGEST_BACKOFF_MS = 5_000
 const LOG_KEPT_BYTES = 8 * 1024 * 1024
 
 export interface RunningServer {
+  /** Kills the process; as after any end of its own, the next is started. */
+  restart(reason: string): void
   stop(): Promise<void>
 }
 
 /** Starts the server and keeps it running until `stop`. `signal` ends the attempt to start. */
 export async function superviseServer(spec: ServerSpec, log: Logger, signal?: AbortSignal): Promise<RunningServer> {
+  signal?.throwIfAborted()
   const stopping = new AbortController()
   const claim = await claimFolder(spec.folder, { signal: spec.stopSignal, graceMs: STOP_GRACE_MS }, server =>
     log.warn({ pid: server.pid }, `ending the ${spec.name} that a killed master left running`)
@@ -106,8 +113,9 @@ export async function superviseServer(spec: ServerSpec, log: Logger, signal?: Ab
     const ending = child
     if (!ending || ending.exitCode !== null || ending.signalCode !== null) return
     const exited = once(ending, 'exit')
+    ending.kill('SIGCONT')
     ending.kill(spec.stopSignal)
-    const force = setTimeout(() => ending.kill('SIGKILL'), STOP_GRACE_MS)
+    const force = setTimeout(() => killWithChildren(ending), STOP_GRACE_MS)
     await exited
     clearTimeout(force)
   }
@@ -156,6 +164,10 @@ export async function superviseServer(spec: ServerSpec, log: Logger, signal?: Ab
   }
   const kept = keepRunning()
   return {
+    restart(reason) {
+      log.error({ pid: child?.pid }, `${spec.name} is killed and started again: ${reason}`)
+      if (child) killWithChildren(child)
+    },
     async stop() {
       stopping.abort()
       await kept
@@ -163,6 +175,13 @@ export async function superviseServer(spec: ServerSpec, log: Logger, signal?: Ab
       claim.release()
     }
   }
+}
+
+/** PostgreSQL's backends have groups of their own, and a frozen one does not notice that its server is gone. */
+function killWithChildren(child: ChildProcess): void {
+  const children = child.pid === undefined ? [] : childrenOf(child.pid)
+  child.kill('SIGKILL')
+  for (const identity of children) if (isRunning(identity)) sendSignal(identity.pid, 'SIGKILL')
 }
 
 /** The last lines that a server said. */

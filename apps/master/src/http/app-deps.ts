@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { Config } from '@sc/shared/config.ts'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { Redis } from 'ioredis'
@@ -8,6 +9,7 @@ import type { Logger } from 'pino'
 import type { Access } from '../cluster/access.ts'
 import type { Place } from '../cluster/join-command.ts'
 import type { WorkerPresence } from '../cluster/presence.ts'
+import type { RedisWatch } from '../cluster/redis-watch.ts'
 import type { Room } from '../cluster/room.ts'
 import type { Tailnet } from '../cluster/tailnet.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
@@ -32,6 +34,9 @@ export interface AppDeps {
   /** How others reach this master; known once it listens. */
   place(): Place
   room: Pick<Room, 'check'>
+  redisWatch: Pick<RedisWatch, 'trouble' | 'findings'>
+  /** Queues that were not what masters wrote. */
+  queueFindings(): Finding[]
   tasks: TaskRegistry
   checkInput: CheckInput
   tailnet: Tailnet

@@ -1,4 +1,4 @@
-import { toScError } from '@sc/shared/errors.ts'
+import { ScError, toScError } from '@sc/shared/errors.ts'
 import { withoutSecrets } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
@@ -12,18 +12,25 @@ export interface Check {
   latencyMs: number | null
 }
 
-type Parts = Pick<AppDeps, 'redis' | 'db' | 'blobs' | 'presence' | 'tailnet' | 'config'>
+type Core = Pick<AppDeps, 'redis' | 'redisWatch' | 'db' | 'blobs'>
+type Parts = Core & Pick<AppDeps, 'presence' | 'tailnet' | 'config'>
 
 const LIMIT_MS = 3_000
 
 /** What the master cannot work without. */
 export async function checkCore({
   redis,
+  redisWatch,
   db,
   blobs
-}: Pick<Parts, 'redis' | 'db' | 'blobs'>): Promise<Record<'redis' | 'postgres' | 'blobs', Check>> {
+}: Core): Promise<Record<'redis' | 'postgres' | 'blobs', Check>> {
   const [redisCheck, postgres, blobsCheck] = await Promise.all([
-    ask('Redis', async () => await redis.ping()),
+    ask('Redis', async () => {
+      await redis.ping()
+      // It answers, and yet nobody can work with it: full, or no longer writing.
+      const trouble = redisWatch.trouble()
+      if (trouble !== null) throw new ScError('SC_UNAVAILABLE', `Redis: ${trouble}`)
+    }),
     ask('PostgreSQL', async () => await sql`select 1`.execute(db)),
     ask('the blob store', async () => await blobs.check())
   ])

@@ -1,4 +1,5 @@
 import { ERRORS, type ErrorCode, ScError } from '@sc/shared/errors.ts'
+import { translateRedisError } from '@sc/shared/redis.ts'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
@@ -72,7 +73,7 @@ export async function sendProblem(
 
 /** The one place where a throw of a route becomes what the client sees. */
 export function toProblem(thrown: unknown, request: FastifyRequest): ScError {
-  const error = translateDatabaseError(thrown)
+  const error = translateRedisError(translateDatabaseError(thrown))
   if (error instanceof ScError) {
     if (error.status >= 500) request.log.warn({ err: error }, `${request.method} ${pathOf(request)} failed`)
     return error

@@ -1,4 +1,5 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { FLOOD, GRAVE, type Offences } from '../cluster/offences.ts'
@@ -7,6 +8,9 @@ import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import { createBackgroundQueue } from '../queues/background-queue.ts'
+import { JOB_QUEUES, MERGE_QUEUE, PLAN_QUEUES, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { startQueueKeeper } from '../queues/keep-queues.ts'
+import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
 import type { Tickets } from '../transport/tickets.ts'
 import { startTransport, type Transport, type TransportDeps } from '../transport/transport.ts'
@@ -65,6 +69,8 @@ export interface Engine {
   workersChanged(): void
   /** From now on schedules submit what is due: once the master listens. */
   startSchedules(): void
+  /** What was wrong with queues in Redis. */
+  queueFindings(): Finding[]
   stop(): Promise<void>
 }
 
@@ -91,17 +97,17 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     return createBackgroundQueue({ redis: queueRedis, name, concurrency, run, onError })
   }
 
-  const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
+  const webhooks = background(WEBHOOK_QUEUE, WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
   const onEnded = createAfterEnd({ db, blobs, metrics: deps.metrics, queueWebhook: webhooks.add })
   const settle = { db, dispatch, redis, onEnded }
-  const merges = background('merge', MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
+  const merges = background(MERGE_QUEUE, MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
   const onSettled = async (jobIds: string[]): Promise<void> => {
     for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
   }
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
   const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
-  const plans = background('plan', PLANS_AT_ONCE, runPlan)
-  const lightPlans = background('plan-light', LIGHT_PLANS_AT_ONCE, runPlan)
+  const plans = background(PLAN_QUEUES[0], PLANS_AT_ONCE, runPlan)
+  const lightPlans = background(PLAN_QUEUES[1], LIGHT_PLANS_AT_ONCE, runPlan)
   const queuePlan: QueuePlan = async ({ id, task }, runAt = null) => {
     const delayMs = runAt ? Math.max(0, runAt.getTime() - Date.now()) : 0
     await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
@@ -121,8 +127,10 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     log,
     isCaughtUp,
     queuePlan,
-    queueMerge: merges.add
+    queueMerge: merges.add,
+    forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
+  const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan })
   let schedules: ReturnType<typeof startSchedules> | undefined
@@ -137,15 +145,17 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     startSchedules: () => {
       schedules = startSchedules({ ...deps, submitTask })
     },
+    queueFindings: keeper.findings,
     stop: async () => {
-      await schedules?.stop()
-      await waitTimeouts.stop()
-      await reconciler.stop()
-      await plans.close()
-      await lightPlans.close()
-      await merges.close()
-      await webhooks.close()
-      await transport.stop()
+      // At once: none is to go on because another hangs.
+      await Promise.all([
+        schedules?.stop(),
+        waitTimeouts.stop(),
+        reconciler.stop(),
+        keeper.stop(),
+        ...[plans, lightPlans, merges, webhooks].map(queue => queue.close())
+      ])
+      await transport?.stop()
       await dispatch.close()
       await queues.close()
     }

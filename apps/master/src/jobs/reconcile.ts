@@ -2,6 +2,8 @@ import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { jobEntryId } from '../queues/background-queue.ts'
+import { MERGE_QUEUE, PLAN_QUEUES, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, settledJobs } from './finish.ts'
@@ -18,6 +20,8 @@ export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'red
   isCaughtUp(): boolean
   queuePlan: QueuePlan
   queueMerge(jobId: string): Promise<void>
+  /** Makes entries that no list of their queue names be missed; see `queues/mend-queue.ts`. */
+  forgetMissing(queue: string, ids: string[]): Promise<unknown>
 }
 
 const EVERY_MS = 10_000
@@ -25,14 +29,54 @@ const AGAIN_MS = 500
 /** A unit that was sent and of which nothing was heard for this long may have been lost. */
 const UNHEARD_SECONDS = 8
 const AT_MOST = 2_000
+/** Enough to see that it is not one queue alone. */
+const MOST_ERRORS = 100
 
 /** False: outboxes are still being read, so it is not known yet which units are lost. */
 export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
-  for (const job of await unplannedJobs(deps.db)) await deps.queuePlan(job, job.run_at)
-  for (const id of await settledJobs(deps.db)) await deps.queueMerge(id)
-  await deps.onEnded(await untoldJobs(deps.db))
-  if (!deps.isCaughtUp()) return false
-  const units = await deps.db
+  const { db, forgetMissing } = deps
+  const errors: unknown[] = []
+  /** What is wrong with one queue does not hold up the others. */
+  const apart = async (step: () => Promise<unknown>): Promise<void> => {
+    await step().catch(error => errors.push(error))
+  }
+  const missed = (queue: string, jobIds: string[]) =>
+    forgetMissing(
+      queue,
+      jobIds.map(id => jobEntryId(queue, id))
+    )
+
+  const unplanned = await unplannedJobs(db)
+  const unplannedIds = unplanned.map(({ id }) => id)
+  for (const queue of PLAN_QUEUES) await apart(() => missed(queue, unplannedIds))
+  for (const job of unplanned) if (errors.length < MOST_ERRORS) await apart(() => deps.queuePlan(job, job.run_at))
+  await apart(async () => {
+    const settled = await settledJobs(db)
+    await missed(MERGE_QUEUE, settled)
+    for (const id of settled) await deps.queueMerge(id)
+  })
+  await apart(async () => {
+    const untold = await untoldJobs(db)
+    await missed(WEBHOOK_QUEUE, untold)
+    await deps.onEnded(untold)
+  })
+  const isCaughtUp = deps.isCaughtUp()
+  for (const [queue, units] of isCaughtUp ? Map.groupBy(await unheardUnits(db), unit => unit.queue) : [])
+    await apart(async () => {
+      await forgetMissing(
+        queue,
+        units.flatMap(({ entry }) => entry ?? [])
+      )
+      await deps.dispatch.sendAgain(units)
+      // Units that wait long give way to others that may be lost.
+      await touch(db, units)
+    })
+  if (errors.length > 0) throw errors[0]
+  return isCaughtUp
+}
+
+async function unheardUnits(db: Database): Promise<UnitRow[]> {
+  return await db
     .selectFrom('units')
     .selectAll()
     .where('status', 'in', OPEN_UNIT)
@@ -42,10 +86,6 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
     .orderBy('touched_at')
     .limit(AT_MOST)
     .execute()
-  await deps.dispatch.sendAgain(units)
-  // Units that wait long give way to others that may be lost.
-  await touch(deps.db, units)
-  return true
 }
 
 async function touch(db: Database, units: UnitRow[]): Promise<void> {
@@ -65,26 +105,27 @@ async function unplannedJobs(db: Database): Promise<Array<Pick<JobRow, 'id' | 't
     .execute()
 }
 
-/** Now, then every 10 s, and as soon as Redis is back. */
-export function startReconciler(deps: ReconcileDeps): { stop(): Promise<void> } {
+/** At its start, then every 10 s, as soon as Redis is back, and when asked for. */
+export function startReconciler(deps: ReconcileDeps): { now(): void; stop(): Promise<void> } {
   const stopping = new AbortController()
   let wake = new AbortController()
-  const onReady = (): void => wake.abort()
-  deps.redis.on('ready', onReady)
+  const now = (): void => wake.abort()
+  deps.redis.on('ready', now)
   const running = (async () => {
     while (!stopping.signal.aborted) {
+      wake = new AbortController()
       const complete = await reconcile(deps).catch(error => {
         deps.log.warn({ err: error }, 'reconciling failed; trying again')
         return false
       })
-      wake = new AbortController()
       await pause(complete ? EVERY_MS : AGAIN_MS, AbortSignal.any([stopping.signal, wake.signal]))
     }
   })()
   return {
+    now,
     stop: async () => {
       stopping.abort()
-      deps.redis.off('ready', onReady)
+      deps.redis.off('ready', now)
       await running
     }
   }

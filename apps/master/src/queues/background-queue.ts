@@ -22,7 +22,12 @@ export interface BackgroundOptions {
 }
 
 const TRIES = 4
+/** After a refusal of Redis, or a rate limit, which nobody here sets, while a queue is put right; BullMQ's own pauses are 15 and 30 s. */
+const AFTER_ERROR_MS = 1_000
 const FIRST_PAUSE_MS = 1_000
+
+/** The id of a job's entry in one of these queues. */
+export const jobEntryId = (queue: string, jobId: string): string => `${queue}-${jobId}`
 
 export function createBackgroundQueue({ redis, name, concurrency, run, onError }: BackgroundOptions): BackgroundQueue {
   const shared = { connection: redis, prefix: QUEUE_PREFIX, skipVersionCheck: true }
@@ -45,6 +50,8 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
       concurrency,
       // BullMQ waits on a copy of the connection, which gives a silent socket up after 5 s.
       drainDelay: 2,
+      runRetryDelay: AFTER_ERROR_MS,
+      maximumRateLimitDelay: AFTER_ERROR_MS,
       lockDuration: LOCK_MS,
       stalledInterval: STALLED_CHECK_MS,
       maxStalledCount: Number.MAX_SAFE_INTEGER
@@ -58,7 +65,7 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
     add: async (jobId, delayMs = 0) => {
       const backoff = { type: 'exponential', delay: FIRST_PAUSE_MS }
       const once = { attempts: TRIES, backoff, removeOnComplete: true, removeOnFail: true }
-      await queue.add(name, { jobId }, { ...once, delay: delayMs, jobId: `${name}-${jobId}` })
+      await queue.add(name, { jobId }, { ...once, delay: delayMs, jobId: jobEntryId(name, jobId) })
     },
     close: async () => {
       stopping.abort()

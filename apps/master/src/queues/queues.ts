@@ -119,6 +119,8 @@ export async function peekEntries({ queue }: UnitQueue, most: number): Promise<U
 
 /** Takes the first entry of the queue and locks it for LOCK_MS; null: there is none. */
 export async function takeEntry(queue: UnitQueue, token: string): Promise<TakenEntry | null> {
+  // A rate limit, which nobody here sets, would be remembered by BullMQ for as long as it was to last.
+  Object.assign(queue.taker, { limitUntil: 0 })
   const job = await queue.taker.getNextJob(token, { block: false })
   if (!job) return null
   const jobId = job.id as string

@@ -51,7 +51,7 @@ export function startLeases({ redis, owner, workerIds, onGained, onLost, log }: 
       else pipeline.set(leaseKey(id), owner, 'PX', LEASE_MS, 'NX')
     }
     const answers = (await pipeline.exec()) ?? []
-    const got = wanted.filter((_, at) => answers[at]?.[1] === 1 || answers[at]?.[1] === 'OK')
+    const got = wanted.filter((_, at) => isGot(answers[at]))
     renewedMs = askedMs
     change(new Set(got))
   }
@@ -87,4 +87,9 @@ export function startLeases({ redis, owner, workerIds, onGained, onLost, log }: 
       await running
     }
   }
+}
+
+/** A Redis that is full takes no lease, and still gives what workers reported: better two masters than none. */
+function isGot(answer: [error: Error | null, result: unknown] | undefined): boolean {
+  return answer?.[1] === 1 || answer?.[1] === 'OK' || (answer?.[0]?.message.startsWith('OOM') ?? false)
 }

@@ -9,7 +9,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   statSync
 } from 'node:fs'
@@ -20,6 +19,7 @@ import { createInterface } from 'node:readline'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { processesBelow } from '../processes-below.ts'
 
 /** Each test runs the servers under a process of its own, which it can kill. */
 interface Running {
@@ -70,21 +70,6 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   const exited = once(child, 'exit')
   child.kill(signal)
   await exited
-}
-
-/** Every process that works in `folder` or was started with it. */
-function processesBelow(folder: string): string[] {
-  return readdirSync('/proc')
-    .filter(name => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .map(pid => {
-      try {
-        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-        return `${pid} ${readlinkSync(`/proc/${pid}/cwd`)} ${command}`
-      } catch {
-        return ''
-      }
-    })
-    .filter(line => line.includes(folder))
 }
 
 async function write(running: Running, text: string): Promise<void> {

@@ -81,6 +81,8 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
       masterUrl: 'http://127.0.0.1:5080'
     }),
     room,
+    redisWatch: { trouble: () => null, findings: () => [] },
+    queueFindings: () => [],
     tasks: createTaskRegistry({ db, presence, jobs: [] }),
     checkInput: createCheckInput(checkPool),
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),

@@ -144,7 +144,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       workerOf(workerId).take(name, waitMs),
     /** Takes the entry that comes next. */
     takeOne: async (name = 'cpu', workerId = 'w-1'): Promise<Taken> => {
-      const taken = await workerOf(workerId).take(name, 8_000)
+      const taken = await workerOf(workerId).take(name, 15_000)
       if (!taken) throw new Error(`nothing waits in ${name}`)
       return taken
     },

@@ -137,7 +137,13 @@ export function createTestWorker(redis: Redis, tickets: Tickets, id: string): Te
       holding.clear()
       arrived.clear()
       await write({ type: 'hello', instance, hostname: 'desk', protocol: PROTOCOL_VERSION, version: '0.0.0' })
-      timer = setInterval(() => void read().then(sayState, () => {}), STATE_EVERY_MS)
+      timer = setInterval(
+        () =>
+          void read()
+            .then(sayState)
+            .catch(() => {}),
+        STATE_EVERY_MS
+      )
     },
     stop: () => worker.die()
   }

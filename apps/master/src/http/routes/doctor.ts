@@ -25,7 +25,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
     schema: {
       summary: 'What a look at every part of the cluster found',
       description:
-        'Each part of the master is asked, with a limit of 3 s, and so are its disks; workers tell with their heartbeats what they found on their machines, warnings and failures only.',
+        'Each part of the master is asked, with a limit of 3 s, and so are its disks; what it mended in Redis in the last 15 minutes is named; workers tell with their heartbeats what they found on their machines, warnings and failures only.',
       tags: ['cluster'],
       response: { 200: doctorSchema, ...problems() }
     },
@@ -37,19 +37,22 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
         look: async () => modelsOutcome(await listModels(config.modelsDir, workers)),
         next: `Look whether ${config.modelsDir} can be read.`
       })
-      const [{ tailscale: _, ...parts }, status, topology, ofMessages, refused, ofModels, ...ofDisks] = await Promise.all([
-        checkAll(deps),
-        tailnet.status(),
-        drawTopology(),
-        // PostgreSQL that does not answer is a finding of its own.
-        offenceFindings(deps.db).catch(() => []),
-        deps.tasks.refused().catch(() => []),
-        models,
-        ...disks
-      ])
+      const [{ tailscale: _, ...parts }, status, topology, ofMessages, refused, ofModels, ...ofDisks] =
+        await Promise.all([
+          checkAll(deps),
+          tailnet.status(),
+          drawTopology(),
+          // PostgreSQL that does not answer is a finding of its own.
+          offenceFindings(deps.db).catch(() => []),
+          deps.tasks.refused().catch(() => []),
+          models,
+          ...disks
+        ])
       return {
         items: [
           ...partFindings(parts),
+          ...deps.redisWatch.findings(),
+          ...deps.queueFindings(),
           ...ofDisks,
           ...tailscaleFindings(status, describeTailnet(status), config.mode === 'tailscale'),
           ...relayFindings(topology),

@@ -17,7 +17,7 @@ export function addHealth(app: App, deps: AppDeps): void {
   app.get('/readyz', {
     config: { public: true },
     schema: {
-      summary: 'Redis, PostgreSQL and the blob store answer',
+      summary: 'Redis, PostgreSQL and the blob store do their work',
       tags,
       response: { 200: z.object({ status: z.literal('ready') }), ...problems() }
     },
@@ -25,8 +25,9 @@ export function addHealth(app: App, deps: AppDeps): void {
       const checks = await checkCore(deps)
       const away = Object.entries(checks).flatMap(([name, { status }]) => (status === 'failing' ? [name] : []))
       if (away.length === 0) return { status: 'ready' as const }
+      const does = deps.redisWatch.trouble() === null ? 'did not answer' : 'did not answer or does not work'
       // Names only: what they said is for those with a key, at /api/cluster/health.
-      throw new ScError('SC_UNAVAILABLE', `Not ready: ${away.join(', ')} did not answer.`)
+      throw new ScError('SC_UNAVAILABLE', `Not ready: ${away.join(', ')} ${does}.`)
     }
   })
 }
