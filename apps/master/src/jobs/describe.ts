@@ -1,4 +1,4 @@
-import type { ErrorReport } from '@sc/shared/errors.ts'
+import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import type { WorkerRow } from '../cluster/presence.ts'
 import { type Database, type Gap, type JobStatus, OPEN_JOB } from '../database/schema.ts'
@@ -109,7 +109,8 @@ function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | un
     createdAt: row.created_at.toISOString(),
     startedAt: row.started_at?.toISOString() ?? null,
     finishedAt: row.finished_at?.toISOString() ?? null,
-    error: row.error,
+    // Written by a master of before, it may have a worker's words in its title.
+    error: row.error && reportOf(row.error.code, row.error.detail),
     gaps: row.gaps
   }
 }
