@@ -158,7 +158,8 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
     submit: engine.submit,
     submitTask: engine.submitTask,
     cancel: engine.cancel,
-    retry: engine.retry
+    retry: engine.retry,
+    redo: engine.redo
   })
   const { httpBind } = reach.now()
   listening = await listen(app, httpBind, config.port, releasers)

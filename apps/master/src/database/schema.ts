@@ -140,6 +140,8 @@ export interface UnitsTable {
   crashes: Generated<number>
   attempt_id: string | null
   worker_id: string | null
+  /** Of a result that was reused: the worker that made it. */
+  made_by: string | null
   slot: string | null
   /** 0 to 100, the higher first; its job's. */
   priority: Generated<number>

@@ -6,6 +6,7 @@ import { etaSecondsOf, type JobFigures, progressOf, type UnitCounts } from './pr
 import { isAfter, type JobFigureRow, type JobPlace, selectJobs } from './select-jobs.ts'
 import { readTaskTimes, type TaskTimes, taskEtaSeconds } from './task-times.ts'
 import { type QueuedUnit, waitingForOf } from './waiting-for.ts'
+import { isTouchedBy } from './worker-jobs.ts'
 
 /** What the API says of a job: one query for the row, its units and its place in the queue. */
 export interface JobDescription {
@@ -40,6 +41,8 @@ export interface DescribeDeps {
 export interface JobFilter {
   status?: JobStatus | undefined
   task?: string | undefined
+  /** Only those that stand on what this worker answered. */
+  touchedBy?: string | undefined
   /** Only jobs after this one, newest first. */
   after?: JobPlace | undefined
   limit: number
@@ -62,6 +65,7 @@ export async function listJobs(
     .limit(filter.limit + 1)
   if (filter.status) query = query.where('jobs.status', '=', filter.status)
   if (filter.task) query = query.where('jobs.task', '=', filter.task)
+  if (filter.touchedBy) query = query.where(isTouchedBy(filter.touchedBy))
   if (filter.after) query = query.where(isAfter(filter.after))
   const rows = await query.execute()
   const page = rows.slice(0, filter.limit)

@@ -16,6 +16,7 @@ import { createFinish, settledJobs } from './finish.ts'
 import { createPace } from './pace.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
 import { startReconciler } from './reconcile.ts'
+import { createRedo } from './redo.ts'
 import { createRetry } from './retry.ts'
 import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
@@ -49,6 +50,7 @@ export interface Engine {
   submitTask: ReturnType<typeof createSubmitTask>
   cancel: ReturnType<typeof createCancel>
   retry: ReturnType<typeof createRetry>
+  redo: ReturnType<typeof createRedo>
   dispatch: Dispatch
   stop(): Promise<void>
 }
@@ -106,6 +108,7 @@ export function startEngine(deps: EngineDeps): Engine {
     submitTask,
     cancel: createCancel(settle),
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
+    redo: createRedo({ db, dispatch, redis, queuePlan, onEnded }),
     dispatch,
     stop: async () => {
       await schedules.stop()

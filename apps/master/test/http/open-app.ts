@@ -21,6 +21,7 @@ import { createDispatch } from '../../src/jobs/dispatch.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
 import { createPace } from '../../src/jobs/pace.ts'
 import type { QueuePlan } from '../../src/jobs/plan.ts'
+import { createRedo } from '../../src/jobs/redo.ts'
 import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
 import { createSubmitTask } from '../../src/jobs/submit-task.ts'
@@ -84,7 +85,8 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     submit: createSubmit({ db, queuePlan }),
     submitTask: createSubmitTask({ db, dispatch, queuePlan }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
-    retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd })
+    retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd }),
+    redo: createRedo({ db, dispatch, redis, queuePlan, onEnded: afterEnd })
   }
   const app = await buildApp(deps)
   releasers.add('app', () => app.close())
