@@ -31,7 +31,7 @@ export interface AppDeps {
   access: Pick<Access, 'hasUsers' | 'createJoinCode' | 'revokeWorker'>
   /** How others reach this master; known once it listens. */
   place(): Place
-  room: Pick<Room, 'check'>
+  room: Pick<Room, 'check' | 'disk'>
   tasks: TaskRegistry
   tailnet: Tailnet
   metrics: Metrics

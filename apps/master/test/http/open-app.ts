@@ -35,7 +35,12 @@ export interface Servers {
 }
 
 /** The API on real servers and without an engine: a submitted job stays PENDING until somebody changes its rows. */
-export async function openApp(servers: Servers, releasers: Releasers, overrides: Partial<Config> = {}) {
+export async function openApp(
+  servers: Servers,
+  releasers: Releasers,
+  overrides: Partial<Config> = {},
+  roomOptions: { leastFreeBytes?: number } = {}
+) {
   const { databaseUrl, redisUrl, root } = servers
   const lines: string[] = []
   const log = createLog('test', 'debug', { write: line => void lines.push(line) })
@@ -52,7 +57,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('presence', () => presence.stop())
   const access = await startAccess({ db, redis, log, isOurs: true })
   releasers.add('access', () => access.stop())
-  const room = await startRoom({ redis, folder: root, log })
+  const room = await startRoom({ redis, folder: root, log, ...roomOptions })
   releasers.add('room', () => room.stop())
   const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0, pace: createPace() })
   releasers.add('dispatch', () => dispatch.close())
