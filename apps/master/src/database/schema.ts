@@ -167,6 +167,15 @@ export interface UnitsTable {
   touched_at: Generated<Date>
 }
 
+/** A job that a master plans; see `jobs/planner.ts`. */
+export interface PlansTable {
+  job_id: string
+  owner: string
+  until: Date
+  tries: Generated<number>
+  not_before: Generated<Date>
+}
+
 export interface FairClockTable {
   id: Generated<boolean>
   value: Generated<number>
@@ -217,6 +226,7 @@ export interface Tables {
   join_codes: JoinCodesTable
   jobs: JobsTable
   units: UnitsTable
+  plans: PlansTable
   fair_clock: FairClockTable
   fair_keys: FairKeysTable
   job_logs: JobLogsTable

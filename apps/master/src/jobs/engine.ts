@@ -15,6 +15,7 @@ import type { JobFeed } from './feed.ts'
 import { createFinish, settledJobs } from './finish.ts'
 import { createPace } from './pace.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
+import { startPlanner } from './planner.ts'
 import { startReconciler } from './reconcile.ts'
 import { createRedo } from './redo.ts'
 import { createRetry } from './retry.ts'
@@ -55,15 +56,12 @@ export interface Engine {
   stop(): Promise<void>
 }
 
-/** Decoding and voice activity of one recording take two cores. */
-const PLANS_AT_ONCE = 2
-const LIGHT_PLANS_AT_ONCE = 100
 const MERGES_AT_ONCE = 2
 const WEBHOOKS_AT_ONCE = 4
 
 /**
- * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. Every arrow is an entry in
- * a queue that PostgreSQL can fill again: the reconciler does.
+ * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. What is to be planned,
+ * PostgreSQL knows; the other arrows are entries in queues that it can fill again: the reconciler does.
  */
 export function startEngine(deps: EngineDeps): Engine {
   const { db, redis, blobs, log } = deps
@@ -84,19 +82,15 @@ export function startEngine(deps: EngineDeps): Engine {
   }
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
   const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
-  const plans = background('plan', PLANS_AT_ONCE, runPlan)
-  const lightPlans = background('plan-light', LIGHT_PLANS_AT_ONCE, runPlan)
-  const queuePlan: QueuePlan = async ({ id, task }, runAt = null) => {
-    const delayMs = runAt ? Math.max(0, runAt.getTime() - Date.now()) : 0
-    await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
-  }
+  const lightTasks = deps.definitions.filter(({ isLight }) => isLight).map(({ task }) => task)
+  const planner = startPlanner({ db, log, consumer: deps.consumer, lightTasks, run: runPlan })
+  const queuePlan: QueuePlan = async () => planner.wake()
   const collector: Collector = startCollector({ ...deps, ...settle, pace, onSettled })
   const { isCaughtUp } = collector
   const reconciler = startReconciler({
     ...settle,
     log,
     isCaughtUp,
-    queuePlan,
     queueMerge: merges.add
   })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
@@ -114,8 +108,7 @@ export function startEngine(deps: EngineDeps): Engine {
       await schedules.stop()
       await waitTimeouts.stop()
       await reconciler.stop()
-      await plans.close()
-      await lightPlans.close()
+      await planner.stop()
       await merges.close()
       await webhooks.close()
       await collector.stop()

@@ -1,22 +1,20 @@
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, settledJobs } from './finish.ts'
-import type { QueuePlan } from './plan.ts'
 
 /**
  * PostgreSQL is the truth: whatever it says is not finished is queued again, in case Redis lost it or a master died
- * between two steps. What is queued already is left alone by its id, so this may run at any time, on any master.
+ * between two steps (`planner.ts` looks after what is not planned). What is queued already is left alone by its id, so this may run at any time, on any master.
  */
 export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'redis' | 'onEnded'> {
   db: Database
   dispatch: Dispatch
   log: Logger
   isCaughtUp(): boolean
-  queuePlan: QueuePlan
   queueMerge(jobId: string): Promise<void>
 }
 
@@ -28,7 +26,6 @@ const AT_MOST = 2_000
 
 /** False: outboxes are still being read, so it is not known yet which units are lost. */
 export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
-  for (const job of await unplannedJobs(deps.db)) await deps.queuePlan(job, job.run_at)
   for (const id of await settledJobs(deps.db)) await deps.queueMerge(id)
   await deps.onEnded(await untoldJobs(deps.db))
   if (!deps.isCaughtUp()) return false
@@ -52,17 +49,6 @@ async function touch(db: Database, units: UnitRow[]): Promise<void> {
   if (units.length === 0) return
   const ids = units.map(({ id }) => id)
   await db.updateTable('units').set({ touched_at: sql<Date>`now()` }).where('id', 'in', ids).execute()
-}
-
-async function unplannedJobs(db: Database): Promise<Array<Pick<JobRow, 'id' | 'task' | 'run_at'>>> {
-  return await db
-    .selectFrom('jobs')
-    .select(['id', 'task', 'run_at'])
-    .where('status', 'in', OPEN_JOB)
-    .where('planned', '=', false)
-    .orderBy('created_at')
-    .limit(AT_MOST)
-    .execute()
 }
 
 /** Now, then every 10 s, and as soon as Redis is back. */

@@ -48,16 +48,15 @@ async function lock(
   jobId: string,
   workerId: string
 ): Promise<Pick<JobRow, 'status'> | undefined> {
-  return await trx
+  const job = await trx
     .selectFrom('jobs')
-    .select('status')
+    .select(['status', 'told', isTouchedBy(workerId).as('touched')])
     .where('id', '=', jobId)
-    .where('status', 'in', REDOABLE_JOB)
-    // What follows an end is over before the end is taken back.
-    .where(eb => eb.or([eb('told', '=', true), eb('status', 'in', OPEN_JOB)]))
-    .where(isTouchedBy(workerId))
     .forUpdate()
     .executeTakeFirst()
+  if (!job?.touched || !REDOABLE_JOB.includes(job.status)) return undefined
+  // What follows an end is over before the end is taken back.
+  return job.told || OPEN_JOB.includes(job.status) ? job : undefined
 }
 
 /** Those that a slot has or may get. */

@@ -36,19 +36,18 @@ export function createRetry({ db, dispatch, queuePlan, onEnded }: RetryDeps) {
 }
 
 async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> {
+  // Locked before it is looked at: whoever tells of its end just now holds it until that is written.
   const job = await trx
     .selectFrom('jobs')
-    .select('id')
+    .select(['status', 'told'])
     .where('id', '=', jobId)
-    .where('told', '=', true)
-    .where('status', 'in', [...RETRYABLE_JOB])
     .forUpdate()
     .executeTakeFirst()
+  if (!job) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
+  if (!job.told || !RETRYABLE_JOB.some(status => status === job.status))
+    throw new ScError('SC_NOT_FAILED', `Job ${jobId} is ${job.status}: there is nothing to do again.`)
   const runAt = sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`
-  if (job) return await beginAgain(trx, jobId, runAt)
-  const there = await trx.selectFrom('jobs').select('status').where('id', '=', jobId).executeTakeFirst()
-  if (!there) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
-  throw new ScError('SC_NOT_FAILED', `Job ${jobId} is ${there.status}: there is nothing to do again.`)
+  return await beginAgain(trx, jobId, runAt)
 }
 
 /** Their audio went with the job's end: the plan makes both anew, and only then may a worker get them. */
