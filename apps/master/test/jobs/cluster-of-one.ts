@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolder } from '@sc/shared/blobs/folder.ts'
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { closeQueue, openQueue, release, type TakenEntry, takeNext, type UnitQueue } from '@sc/shared/queues.ts'
@@ -27,7 +28,13 @@ import { createMetrics } from '../../src/metrics.ts'
  * The engine with real servers, a job kind of our own (`count`: units 0 … n-1, each to be answered with its square), and
  * a worker that is played by the test: it takes units from the real queue and writes to a real outbox.
  */
-export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } = {}) {
+export interface ClusterOptions {
+  jobs?: DefinedJob[]
+  /** Further kinds of jobs. */
+  definitions?: (blobs: BlobStore) => JobDefinition[]
+}
+
+export async function startClusterOfOne({ jobs = [], definitions = () => [] }: ClusterOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sc-engine-'))
   const releasers = createReleasers()
   const log = createLog('test', 'silent')
@@ -72,7 +79,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       slotsOf: () => 2,
       tasks,
       room,
-      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
+      definitions: [COUNT, ...definitions(blobs), ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
     })
 
   const queues = new Map<string, UnitQueue>()
@@ -86,6 +93,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   })
 
   return {
+    folder,
     db,
     blobs,
     tasks,
