@@ -47,7 +47,7 @@ module.exports = {
       from: {},
       to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown'] }
     },
-    onlyIn('^packages/shared/src/(background-)?queues?\\.ts$', 'bullmq', 'Queues: packages/shared/src/queues.ts'),
+    onlyIn('^apps/master/src/queues/', 'bullmq', 'Queues: apps/master/src/queues/'),
     onlyIn('^packages/shared/src/redis\\.ts$', 'ioredis', 'Connections to Redis: packages/shared/src/redis.ts'),
     onlyIn('^packages/shared/src/blobs/azure\\.ts$', '@azure', 'Azure: packages/shared/src/blobs/azure.ts'),
     onlyIn('^apps/master/src/database/', 'pg|node-pg-migrate', 'Connections to PostgreSQL: apps/master/src/database/'),

@@ -12,8 +12,8 @@ export interface Metrics {
   unitFinished(task: string, timings: Timings): void
   unitFailed(task: string, code: ErrorCode): void
   jobFinished(task: string, status: JobStatus): void
-  /** A worker said something of a unit that it cannot have been given. */
-  messageRefused(type: string): void
+  /** A worker wrote something that is no message, or of a unit that it was not given. */
+  messageRefused(): void
   requestFinished(method: string, route: string, status: number, seconds: number): void
   /** Where counts and workers are looked up whenever the figures are read. */
   watch(sources: MetricSources): void
@@ -49,8 +49,7 @@ export function createMetrics(): Metrics {
   const refused = new Counter({
     ...shared,
     name: 'sc_messages_refused_total',
-    help: 'What workers said of units that they cannot have been given.',
-    labelNames: ['type']
+    help: 'Messages of workers that are none, or are of units that they were not given.'
   })
   const ended = new Counter({
     ...shared,
@@ -73,7 +72,7 @@ export function createMetrics(): Metrics {
       for (const phase of PHASES) phases.observe({ task, phase }, timings[phase] / 1000)
     },
     unitFailed: (task, code) => failed.inc({ task, code }),
-    messageRefused: type => refused.inc({ type }),
+    messageRefused: () => refused.inc(),
     jobFinished: (task, status) => ended.inc({ task, status }),
     requestFinished: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
     watch: sources => {

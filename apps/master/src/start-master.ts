@@ -36,6 +36,7 @@ import { startRetention } from './jobs/retention.ts'
 import { createMetrics } from './metrics.ts'
 import { createTranscription } from './transcription/job.ts'
 import { openVoiceActivity } from './transcription/voice-activity.ts'
+import { openTickets } from './transport/tickets.ts'
 import { VERSION } from './version.ts'
 
 export interface RunningMaster {
@@ -105,19 +106,27 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const tasks = createTaskRegistry({ db, presence, jobs })
   // The same name after a restart: what this master had read and not applied is read again first.
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
-  const engine = startEngine({
+  let httpUrl: string | undefined
+  const address = () => {
+    if (httpUrl === undefined) return undefined
+    return { httpUrl: place().masterUrl, localUrl: httpUrl, version: VERSION }
+  }
+  const engine = await startEngine({
     db,
     dispatchDb,
     redis,
+    queueRedis: open('queues'),
     blockingRedis: open('outboxes', true),
+    subscriber: open('queued'),
     blobs,
     feed,
     log,
     metrics,
-    consumer,
+    tickets: await openTickets(db),
+    owner: consumer,
     workerIds: () => presence.workerIds(),
+    address,
     slotsOf: queue => slotsOn(presence.workers(), queue),
-    onRegistered: access.wake,
     tasks,
     room,
     definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, blobs }, job))]
@@ -126,7 +135,7 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   const { retentionDays: days, retentionBytes: bytes } = config
   const retention = startRetention({ db, blobs, log, days, bytes })
   releasers.add('retention', () => retention.stop())
-  const enrolling = startEnrolling({ db, redis, blockingRedis: open('enrol', true), log, consumer, access })
+  const enrolling = startEnrolling({ db, redis, log, access })
   releasers.add('enrolling', () => enrolling.stop())
 
   const keyExpiry = watchKeyExpiry({ tailnet, log })
@@ -165,7 +174,8 @@ export async function startMaster(config: Config, log: Logger, releasers: Releas
   listening = await listen(app, httpBind, config.port, releasers)
   const { port, moveTo } = listening
   const localHost = httpBind.some(isEverywhere) ? '127.0.0.1' : (httpBind[0] as string)
-  const httpUrl = httpUrlOf(localHost, port)
+  httpUrl = httpUrlOf(localHost, port)
+  engine.workersChanged()
 
   const told = () => place().masterUrl
   const publishing = startPublishing({ redis, httpUrl: told, localUrl: httpUrl, version: VERSION, log })

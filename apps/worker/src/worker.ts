@@ -1,36 +1,35 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { LLM_SLOT } from '@sc/shared/capability.ts'
+import type { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { DRAINED_REASON } from '@sc/shared/presence.ts'
 import { closeRedis, connectRedis, isLoopback, type Redis } from '@sc/shared/redis.ts'
-import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
-import type { ControlMessage } from '@sc/shared/unit.ts'
 import type { Enrolment } from './enrol/enrol.ts'
 import { openBlobCache } from './inputs/blob-cache.ts'
 import { fetchBlob } from './inputs/fetch-blob.ts'
-import { prefetchNext } from './inputs/prefetch.ts'
+import { createPrefetch } from './inputs/prefetch.ts'
 import { fetchUnitFiles } from './inputs/unit-files.ts'
+import { createCancelled } from './messaging/cancelled.ts'
+import { followMaster } from './messaging/follow-master.ts'
+import { writeKnownMaster } from './messaging/known-master.ts'
+import { type MasterLink, type Order, openLink } from './messaging/link.ts'
+import { openOutbox } from './messaging/outbox.ts'
+import { createRegistration } from './messaging/registration.ts'
 import { openModels } from './models/models.ts'
 import { watchLlmServer } from './probe/llm-server.ts'
 import { RAM_BYTES } from './probe/machine.ts'
 import { classesOf, queuesOf, type SlotPlan, type SlotPlanner } from './probe/slot-plan.ts'
+import { WORKER_VERSION } from './probe/version.ts'
 import { pythonEnv } from './python/command.ts'
-import { createCancelled } from './report/cancelled.ts'
-import { listenToControl } from './report/control.ts'
 import { type FindingsDeps, type OwnFindings, watchFindings } from './report/findings.ts'
-import { openOutbox } from './report/outbox.ts'
 import { reportPresence } from './report/presence.ts'
-import { createRegistration } from './report/registration.ts'
 import { createRow } from './report/row.ts'
 import { followGpus } from './slots/follow-gpus.ts'
-import { startLockKeeper } from './slots/lock-keeper.ts'
 import { followQuietHours } from './slots/quiet-hours.ts'
-import { createServedQueues } from './slots/served-queues.ts'
 import { Slot } from './slots/slot.ts'
 import { createSlotSet, type OwnedSlot, type SlotSet } from './slots/slot-set.ts'
-import { createUnitWait } from './slots/unit-wait.ts'
 import type { Command } from './tasks/process-group.ts'
 import { SlotTasks } from './tasks/slot-tasks.ts'
 import { watchFolder } from './tasks/watch-folder.ts'
@@ -52,17 +51,17 @@ export interface WorkerDeps {
   python: Command
   modelsDir: string
   tasksDir: string | null
-  /** Instead of the address that the master publishes. */
+  /** Instead of the address that the master names. */
   masterUrl: string | undefined
   /** Why no units are to be taken at this time of day; null: they are. Default: never. */
   quietReason?: () => string | null
-  /** The master has thrown this worker out. */
+  /** The master has revoked this worker. */
   onRevoked?: () => void
+  /** The master speaks another protocol. */
+  onOtherProtocol?: (error: ScError) => void
   /** Where the worker's own doctor looks while it runs. Default: nowhere. */
   doctor?: Pick<FindingsDeps, 'dataDir' | 'isOfThisMachine' | 'everyMs'>
   lookAtGpusEveryMs?: number
-  /** A slot that nobody wakes looks for units after so long. */
-  lookAgainMs?: number
   /** Between two units, a child with more resident memory is replaced. Default: its share of CHILDREN_SHARE. */
   maxChildBytes?: number
   log: Logger
@@ -82,16 +81,11 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const { identity, redis, log, brokerUrl, name, planner } = deps
   const releasers = createReleasers(step => log.debug({ step }, 'Stopping'))
   const connect = (use: string, blocking = false): Redis =>
-    connectRedis(brokerUrl, { name: `worker-${name}-${use}`, blocking, log })
+    connectRedis(brokerUrl, { name: `worker-${name}-${use}`, blocking, restricted: true, log })
 
   let findings: OwnFindings | undefined
-  let knownUrl = deps.masterUrl ?? ''
-  const httpUrl = async (): Promise<string> => {
-    // Redis may have been emptied, and the master not yet have published itself again.
-    if (!deps.masterUrl) knownUrl = (await readMasterUrl(redis, isLoopback(brokerUrl))) ?? knownUrl
-    return knownUrl
-  }
-  const source = { httpUrl, key: identity.key }
+  const master = followMaster({ ...deps, isLocal: isLoopback(brokerUrl) })
+  const source = { httpUrl: master.httpUrl, key: identity.key }
   const cache = await openBlobCache(join(deps.workerDir, 'cache'), (key, path, signal) =>
     fetchBlob(source, key, path, signal)
   )
@@ -99,21 +93,17 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const plain = connect('reports')
   const outbox = openOutbox(plain, identity.workerId, log)
   const registration = createRegistration(outbox)
-  const locks = startLockKeeper(log)
-  releasers.add('locks', locks.stop)
   const row = await createRow({ id: identity.workerId, name, hostname: hostname() }, deps.modelsDir)
   releasers.add('load figures', row.stop)
   const models = openModels({ modelsDir: deps.modelsDir, source, onChange: row.look, log })
   releasers.add('models', models.close)
   const cancelled = createCancelled()
-  const served = createServedQueues({ redis, plain, log })
+  const prefetch = createPrefetch(cache, log)
+  releasers.add('prefetch', prefetch.stop)
   const llm = watchLlmServer()
   const slotTasks = new Set<SlotTasks>()
-  let slotsMade = 0
 
   function createSlot(plan: SlotPlan): OwnedSlot {
-    const queues = served.forSlot()
-    const blocking = connect(plan.id, true)
     const { python, modelsDir, tasksDir } = deps
     const env = () => pythonEnv(plan.device, cpuLanes())
     const tasks = new SlotTasks({
@@ -131,16 +121,12 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       id: plan.id,
       device: plan.device,
       queuesFor: tasks => queuesOf(plan, tasks),
-      queues,
-      lockOwner: `${identity.workerId}-${process.pid}-${slotsMade++}`,
-      wait: createUnitWait(blocking, deps.lookAgainMs),
-      locks,
+      link,
       outbox,
       fetchFiles: async (unit, signal) => {
         await models.bring(unit, signal)
         return fetchUnitFiles(cache, unit, signal)
       },
-      besideUnit: (open, signal) => prefetchNext(cache, open, signal, log),
       startChild: tasks.start,
       maxChildBytes,
       wasCancelled: cancelled.has,
@@ -153,9 +139,8 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       slotTasks.delete(tasks)
       registration.remove(plan.id)
       await slot.stop()
-      await closeRedis(blocking)
     }
-    return { slot, queueNames: () => queues.open.map(queue => queue.name), end }
+    return { slot, queueNames: () => slot.queues, end }
   }
   if (deps.tasksDir) {
     const reload = (): void => slotTasks.forEach(tasks => void tasks.reload())
@@ -167,25 +152,38 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
   const cpuLanes = (): number =>
     slots.slots().filter(({ state }) => state.device === 'cpu' && state.id !== LLM_SLOT).length
   const presence = reportPresence(plain, identity.workerId, () => row.read(slots, findings?.now() ?? []), log)
-  // Released last to first: slots end, what they said is written, then the rest closes.
-  releasers.add('presence', presence.stop)
-  releasers.add('outbox', () => outbox.close(LAST_WORDS_MS))
-  releasers.add('slots', slots.end)
 
-  const onControl = (message: ControlMessage): void => {
-    if (message.type === 'drain') slots.hold('drained', DRAINED_REASON)
-    else if (message.type === 'resume') slots.free('drained')
-    else if (message.type === 'revoked') deps.onRevoked?.()
+  const onOrder = (order: Order): void => {
+    if (order.type === 'drain') slots.hold('drained', DRAINED_REASON)
+    else if (order.type === 'resume') slots.free('drained')
+    else if (order.type === 'revoked') deps.onRevoked?.()
+    else if (order.type === 'prefetch') prefetch.fetch(order.units)
     else {
-      cancelled.add(message.unitIds)
-      for (const slot of slots.slots()) slot.cancel(message.unitIds)
+      cancelled.add(order.unitIds)
+      for (const slot of slots.slots()) slot.cancel(order.unitIds)
     }
     presence.soon()
   }
-  if (identity.draining) onControl({ type: 'drain' })
-  const control = connect('control')
-  releasers.add('control', () => closeRedis(control))
-  await listenToControl(control, identity.workerId, onControl, log)
+  const inboxRedis = connect('inbox', true)
+  const link: MasterLink = openLink({
+    redis: plain,
+    blocking: inboxRedis,
+    outbox,
+    workerId: identity.workerId,
+    hostname: hostname(),
+    version: WORKER_VERSION,
+    onWelcome: welcome => {
+      if (master.onWelcome(welcome)) writeKnownMaster(deps.workerDir, welcome)
+      onOrder({ type: welcome.draining ? 'drain' : 'resume' })
+    },
+    onOrder,
+    log
+  })
+  // Released last to first: slots end, what they reported is written, then the rest closes.
+  releasers.add('presence', presence.stop)
+  releasers.add('outbox', () => outbox.close(LAST_WORDS_MS))
+  releasers.add('link', link.stop)
+  releasers.add('slots', slots.end)
   if (deps.quietReason) releasers.add('quiet hours', followQuietHours(deps.quietReason, slots))
   const everyMs = deps.lookAtGpusEveryMs ?? LOOK_AT_GPUS_EVERY_MS
   const onLlm = (): void => slotTasks.forEach(tasks => void tasks.lookAgain())
@@ -198,8 +196,7 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       workerId: identity.workerId,
       brokerUrl,
       modelsDir: deps.modelsDir,
-      httpUrl,
-      queueNames: slots.queueNames,
+      httpUrl: master.httpUrl,
       onChange: presence.soon
     })
   if (findings) releasers.add('findings', findings.stop)
@@ -213,12 +210,6 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     idle: timeoutMs => untilIdle(slots, timeoutMs),
     stop: releasers.release
   }
-}
-
-/** A worker on the master's own machine need not go by the name that others know it by. */
-async function readMasterUrl(redis: Redis, isLocal: boolean): Promise<string | null> {
-  const [localUrl, httpUrl] = await redis.hmget(MASTER_KEY, 'localUrl', 'httpUrl')
-  return (isLocal ? localUrl : null) ?? httpUrl ?? null
 }
 
 async function untilIdle(slots: SlotSet, timeoutMs: number): Promise<void> {

@@ -48,6 +48,7 @@ export const ERRORS = {
   SC_REVOKED: { status: 403, title: 'The worker was revoked', retryable: false },
   SC_JOIN_CODE_USED: { status: 403, title: 'The join code was used', retryable: false },
   SC_JOIN_CODE_EXPIRED: { status: 403, title: 'The join code is too old', retryable: false },
+  SC_NAME_TAKEN: { status: 409, title: 'Another worker has that name', retryable: false },
   SC_PROTOCOL_VERSION: { status: 409, title: 'Master and worker speak different versions', retryable: false },
   SC_CONFIG: { status: 500, title: 'The configuration is not valid', retryable: false },
   SC_INTERNAL: { status: 500, title: 'Something went wrong inside', retryable: true }

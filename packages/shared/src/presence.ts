@@ -94,5 +94,7 @@ export const presenceSchema = z.object({
 })
 export type Presence = z.infer<typeof presenceSchema>
 
+/** In bytes of UTF-8. */
+export const LARGEST_PRESENCE = 64 * 1024
 export const PRESENCE_EVERY_MS = 2_500
 export const PRESENCE_TTL_MS = 10_000

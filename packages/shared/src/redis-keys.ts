@@ -1,23 +1,22 @@
-/** Every Redis name that master and worker share. */
+/** Every Redis name that master and worker share. Workers reach their inbox, their outbox and their presence alone. */
 export const PREFIX = 'sc'
-export const QUEUE_PREFIX = `${PREFIX}:q`
 
-/** Version of what master and worker say to each other: a worker of another version does not start. */
-export const PROTOCOL_VERSION = 4
+/** Version of the messages between master and worker: a worker of another version does not start. */
+export const PROTOCOL_VERSION = 5
 
 /** Hash the master publishes: `httpUrl`, `localUrl` (for workers on its own machine), `protocol`, `version`. */
 export const MASTER_KEY = `${PREFIX}:master`
-/** Stream on which a worker asks to be enrolled; `enrol-request.ts` has the fields. */
-export const ENROL_STREAM = `${PREFIX}:enrol`
 
-/** List on which one enrolment is answered, once. */
-export const enrolReplyKey = (token: string): string => `${PREFIX}:enrol:${token}`
-/** Set by who asks with an ordinary login, before it asks: nobody with fewer rights can. */
-export const enrolAskKey = (token: string): string => `${PREFIX}:enrol:ask:${token}`
+/** Stream to the worker: units and orders. Masters write, the worker reads and trims. */
+export const inboxKey = (workerId: string): string => `${PREFIX}:in:${workerId}`
+/** Stream from the worker: its wants and its outcomes. The worker adds, masters read and delete. */
 export const outboxKey = (workerId: string): string => `${PREFIX}:out:${workerId}`
-export const controlChannel = (workerId: string): string => `${PREFIX}:ctl:${workerId}`
+/** What the worker is, with an expiry that it renews. */
 export const presenceKey = (workerId: string): string => `${PREFIX}:presence:${workerId}`
 
-/** BullMQ lock and stalled check: a lost unit runs again within lock + 2 checks. Source: `docs/decisions/0006-lost-units.md`. */
-export const LOCK_MS = 5_000
-export const STALLED_CHECK_MS = 1_000
+/** The one enrolment request of a join code, which only the code's own login may write. */
+export const enrolAskKey = (asker: string): string => `${PREFIX}:enrol:ask:${asker}`
+/** The master's answer to it, which only the same login may read. */
+export const enrolAnswerKey = (asker: string): string => `${PREFIX}:enrol:answer:${asker}`
+/** List of the askers that come with an ordinary login: no restricted login may touch it. */
+export const ENROL_ASKERS = `${PREFIX}:enrol:askers`

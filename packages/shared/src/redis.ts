@@ -18,8 +18,8 @@ export interface RedisConnectOptions {
   name: string
   /** For XREAD BLOCK and its like (at most MAX_BLOCK_MS each), which no ping can overtake. */
   blocking?: boolean
-  /** For a login that may do one thing only: sends nothing by itself. */
-  bare?: boolean
+  /** For a login with few rights: asks the server nothing about itself. */
+  restricted?: boolean
   log?: Logger
 }
 
@@ -28,9 +28,13 @@ export interface RedisConnectOptions {
  * that only receives would stay silent after an outage for as long again, so it pings, with a deadline. Commands wait
  * while it is away. Does not throw; `waitForRedis` says whether it works.
  */
-export function connectRedis(url: string, { name, blocking = false, bare = false, log }: RedisConnectOptions): Redis {
+export function connectRedis(
+  url: string,
+  { name, blocking = false, restricted = false, log }: RedisConnectOptions
+): Redis {
   const redis = new Redis(url, {
-    ...(bare ? { enableReadyCheck: false, disableClientInfo: true } : { connectionName: name }),
+    ...(restricted && { enableReadyCheck: false, disableClientInfo: true }),
+    connectionName: name,
     maxRetriesPerRequest: null,
     keepAlive: PING_EVERY_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -53,7 +57,7 @@ export function connectRedis(url: string, { name, blocking = false, bare = false
     if (lastError) log?.info({ redis: address(url), connection: name }, 'Redis is back')
     lastError = ''
   })
-  if (!blocking && !bare) keepPinging(redis)
+  if (!blocking) keepPinging(redis)
   return redis
 }
 

@@ -1,35 +1,41 @@
 import { pause } from '@sc/shared/pause.ts'
-import { enrolReplyKey, presenceKey } from '@sc/shared/redis-keys.ts'
+import {
+  enrolAnswerKey,
+  enrolAskKey,
+  inboxKey,
+  outboxKey,
+  PROTOCOL_VERSION,
+  presenceKey
+} from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
+import { leaseKey } from '../queues/keys.ts'
 import { sendControl } from './control.ts'
 import { createJoinCode, type JoinCode } from './join-codes.ts'
-import { joinRights, TOO_WIDE, workerRights } from './rights.ts'
+import { joinRights, workerRights } from './rights.ts'
 
 /**
  * DESIGN: who may log in to Redis, and to what. PostgreSQL knows the workers and the join codes, with hashed secrets;
  * `round` makes Redis's users so, again and again: a Redis that is new, or another one, has them a moment after it
  * answers. The Redis that a master starts itself also keeps them over its own restart.
  *
- *   worker enrolled, rights grown, code made  --wake--> round: SETUSER of those that are not so yet
- *   worker revoked, code used or too old                round: DELUSER, which ends their connections
+ *   worker enrolled, code made            --wake--> round: SETUSER of those that are not so yet
+ *   worker revoked, code used or too old            round: DELUSER, which ends their connections, and all their keys
  *
  * Where the masters' own login may not make users there are none, and workers share an ordinary login.
  */
 export interface Access {
   /** Whether users can be made here. */
   readonly hasUsers: boolean
-  /** Lets a worker into the queues that PostgreSQL says are its own, now. */
+  /** Makes the worker's user, now. */
   grantWorker(workerId: string): Promise<void>
   /** Ends a worker, also while it is connected. False: there is none of that id. */
   revokeWorker(workerId: string): Promise<boolean>
   /** SC_CONFIG where no users can be made. */
   createJoinCode(): Promise<JoinCode>
-  /** The code's user goes once its answer was read. */
-  dropJoinCode(user: string, replyTo: string): Promise<void>
-  /** Somebody's rights may have grown. */
+  /** Users of Redis are others than before. */
   wake(): void
   stop(): Promise<void>
 }
@@ -43,12 +49,14 @@ export interface AccessDeps {
 }
 
 const EVERY_MS = 2_000
-const REPLY_READ_MS = 5_000
+/** A used code's login is there so long, to read its answer. */
+const ANSWER_READ_SECONDS = 10
+/** An order that was sent last is read by then. */
+const LAST_ORDER_MS = 50
 const TEST_USER = 'sc-test'
 
 export async function startAccess(deps: AccessDeps): Promise<Access> {
   const { db, redis, log, isOurs } = deps
-  const known = await knownCommands(redis)
   const hasUsers = await mayMakeUsers(redis)
   if (!hasUsers)
     log.warn(
@@ -84,11 +92,16 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
 
   async function grant(workerId?: string): Promise<void> {
     if (!hasUsers) return
-    let query = db.selectFrom('workers').select(['id', 'redis_hash', 'queues']).where('revoked_at', 'is', null)
+    let query = db
+      .selectFrom('workers')
+      .select(['id', 'redis_hash', sql<number | null>`(presence ->> 'protocol')::integer`.as('protocol')])
+      .where('revoked_at', 'is', null)
     if (workerId !== undefined) query = query.where('id', '=', workerId)
     let changed = false
-    for (const { id, redis_hash: hash, queues } of await query.where('redis_hash', 'is not', null).execute())
-      changed = (await set(id, workerRights({ id, hash: hash as string, queues: queues ?? [] }, known))) || changed
+    for (const { id, redis_hash: hash, protocol } of await query.where('redis_hash', 'is not', null).execute()) {
+      const isOld = protocol !== null && protocol < PROTOCOL_VERSION
+      changed = (await set(id, workerRights({ id, hash: hash as string, isOld }))) || changed
+    }
     await save(changed)
   }
 
@@ -106,18 +119,21 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .selectFrom('join_codes')
       .select(['id', 'hash', sql<boolean>`used_at is null and expires_at > now()`.as('good')])
       .where(sql<boolean>`coalesce(used_at, expires_at) > now() - interval '1 day'`)
-      .where(sql<boolean>`used_at is null or used_at < now() - make_interval(secs => ${REPLY_READ_MS / 1000})`)
+      .where(sql<boolean>`used_at is null or used_at < now() - make_interval(secs => ${ANSWER_READ_SECONDS})`)
       .execute()
     for (const { id, hash } of codes.filter(({ good }) => good)) await set(id, joinRights(id, hash))
-    await remove(codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id))
-    for (const { id } of codes.filter(({ good }) => !good)) made.set(id, GONE)
+    const over = codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id)
+    await remove(over)
+    if (over.length > 0) await redis.del(over.flatMap(id => [enrolAskKey(id), enrolAnswerKey(id)]))
+    for (const id of over) made.set(id, GONE)
   }
 
   /** What can be undone only in Redis. Once it is, the hash goes too. */
   async function end(workerId: string): Promise<void> {
     await sendControl(redis, workerId, { type: 'revoked' })
+    await pause(LAST_ORDER_MS, stopping.signal)
     await save(hasUsers && (await remove([workerId])))
-    await redis.del(presenceKey(workerId))
+    await redis.del(inboxKey(workerId), outboxKey(workerId), presenceKey(workerId), leaseKey(workerId))
     await db.updateTable('workers').set({ redis_hash: null }).where('id', '=', workerId).execute()
   }
 
@@ -147,13 +163,6 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       const code = await createJoinCode(db, hasUsers)
       await set(code.user, joinRights(code.user, code.hash))
       return code
-    },
-    dropJoinCode: async (user, replyTo) => {
-      const endMs = performance.now() + REPLY_READ_MS
-      while ((await redis.exists(enrolReplyKey(replyTo))) > 0 && performance.now() < endMs)
-        await pause(20, stopping.signal)
-      await redis.del(enrolReplyKey(replyTo))
-      await remove([user])
     },
     wake,
     stop: async () => {
@@ -186,15 +195,10 @@ async function revoke(db: Database, workerId: string): Promise<boolean> {
   })
 }
 
-async function knownCommands(redis: Redis): Promise<string[]> {
-  const found = (await redis.call('COMMAND', 'INFO', ...TOO_WIDE).catch(() => [])) as unknown[]
-  return TOO_WIDE.filter((_, at) => found[at] !== null && found[at] !== undefined)
-}
-
-/** Whether this login may, and the server knows keys that can be read and not written. */
+/** Whether this login may, and the server knows selectors. */
 async function mayMakeUsers(redis: Redis): Promise<boolean> {
   try {
-    await redis.call('ACL', 'SETUSER', TEST_USER, 'reset', '%R~sc-test', '-@all')
+    await redis.call('ACL', 'SETUSER', TEST_USER, 'reset', '-@all', '(+xread %R~sc-test)')
     await redis.call('ACL', 'DELUSER', TEST_USER)
     return true
   } catch {

@@ -1,8 +1,8 @@
-import { controlChannel } from '@sc/shared/redis-keys.ts'
-import type { ControlMessage } from '@sc/shared/unit.ts'
+import type { ControlMessage } from '@sc/shared/inbox-message.ts'
 import type { Redis } from 'ioredis'
+import { sendInbox } from '../transport/inbox.ts'
 
-/** Tells one worker something, now; a worker that is away does not hear it. */
+/** Gives one worker an order; one that is away reads it when it is back. */
 export async function sendControl(redis: Redis, workerId: string, message: ControlMessage): Promise<void> {
-  await redis.publish(controlChannel(workerId), JSON.stringify(message))
+  await sendInbox(redis, workerId, message)
 }

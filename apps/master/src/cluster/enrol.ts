@@ -5,11 +5,13 @@ import {
   enrolRequestSchema,
   isProof,
   JOIN_USER,
+  LARGEST_ENROL_REQUEST,
+  sealReply,
   secretHash
 } from '@sc/shared/enrol-request.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
-import { ENROL_STREAM, enrolAskKey, enrolReplyKey, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import { ENROL_ASKERS, enrolAnswerKey, enrolAskKey, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { olderSide } from '@sc/shared/versions.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
@@ -17,80 +19,98 @@ import type { Logger } from 'pino'
 import type { Database, DatabaseTransaction } from '../database/schema.ts'
 import type { Access } from './access.ts'
 import { checkJoinCode, findJoinCode } from './join-codes.ts'
-import { queuesOfWorker } from './rights.ts'
 
 /**
- * Answers workers that ask to be enrolled: each request once, with the worker's id, a Redis user and a key for blobs.
- * One that comes back with its own user keeps all of them; one that comes with an ordinary login and the id of an earlier
- * time keeps the id, and its old secrets end; one that was told to drain is told so again. How each shows who it is
- * stands in `enrol-request.ts`.
+ * DESIGN: answers machines that ask to become a worker: each request once, with the worker's id, a Redis user and a key for
+ * blobs. A request stands under a key of its own, which the masters look for every LOOK_MS and take away as they read it:
+ *
+ *   ask key of an open join code, or of an asker in ENROL_ASKERS --> size --> GETDEL --> proof, name, row --> sealed answer
+ *
+ * One that comes with an ordinary login and the id of an earlier time keeps the id, and its old secrets end. One that has its
+ * own login asks nothing: it goes on with `hello` in its outbox.
  */
 export interface EnrolDeps {
   db: Database
   redis: Redis
-  blockingRedis: Redis
   log: Logger
-  consumer: string
-  access: Pick<Access, 'hasUsers' | 'grantWorker' | 'dropJoinCode'>
+  access: Pick<Access, 'hasUsers' | 'grantWorker'>
 }
 
-const GROUP = 'masters'
-const BLOCK_MS = 1_000
-const REPLY_TTL_MS = 60_000
-const PAUSE_AFTER_ERROR_MS = 500
+const LOOK_MS = 200
+const CODES_EVERY_MS = 1_000
+const ANSWER_TTL_MS = 60_000
+const ASKERS_AT_ONCE = 20
+/** A code that was used or grew old lately gets a refusal that says so. */
+const REFUSED_FOR = "interval '1 minute'"
 
 export function startEnrolling(deps: EnrolDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
+  let codes: string[] = []
+  let readAtMs = Number.NEGATIVE_INFINITY
+
+  async function round(): Promise<void> {
+    if (performance.now() - readAtMs > CODES_EVERY_MS) {
+      codes = await recentCodes(deps.db)
+      readAtMs = performance.now()
+    }
+    for (const request of await takeRequests(deps, codes)) await answer(deps, request)
+  }
+
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      try {
-        await answerNext(deps)
-      } catch (error) {
-        if (stopping.signal.aborted) break
-        deps.log.debug({ err: error }, 'enrolling failed; trying again')
-        await pause(PAUSE_AFTER_ERROR_MS, stopping.signal)
-      }
+      if (deps.redis.status === 'ready')
+        await round().catch(error => deps.log.debug({ err: error }, 'enrolling failed; trying again'))
+      await pause(LOOK_MS, stopping.signal)
     }
   })()
   return {
     stop: async () => {
       stopping.abort()
-      deps.blockingRedis.disconnect()
       await running
     }
   }
 }
 
-type StreamReply = Array<[stream: string, entries: Array<[id: string, fields: string[]]>]> | null
+async function recentCodes(db: Database): Promise<string[]> {
+  const rows = await db
+    .selectFrom('join_codes')
+    .select('id')
+    .where(sql<boolean>`least(used_at, expires_at) > now() - ${sql.raw(REFUSED_FOR)}`)
+    .execute()
+  return rows.map(({ id }) => id)
+}
 
-async function answerNext(deps: EnrolDeps): Promise<void> {
-  await deps.redis.xgroup('CREATE', ENROL_STREAM, GROUP, '0', 'MKSTREAM').catch((error: Error) => {
-    if (!error.message.startsWith('BUSYGROUP')) throw error
-  })
-  const reply = (await deps.blockingRedis.xreadgroup(
-    'GROUP',
-    GROUP,
-    deps.consumer,
-    'COUNT',
-    10,
-    'BLOCK',
-    BLOCK_MS,
-    'STREAMS',
-    ENROL_STREAM,
-    '>'
-  )) as StreamReply
-  for (const [id, fields] of reply?.[0]?.[1] ?? []) {
-    const request = enrolRequestSchema.safeParse(toObject(fields))
-    if (request.success) await answer(deps, request.data)
-    else deps.log.warn({ id }, 'an enrolment request was not valid; dropped')
-    await deps.redis.multi().xack(ENROL_STREAM, GROUP, id).xdel(ENROL_STREAM, id).exec()
+/** What was asked since: by whom the key says. Too large or no request: dropped. */
+async function takeRequests({ redis, log }: EnrolDeps, codes: string[]): Promise<EnrolRequest[]> {
+  const askers = [...codes, ...((await redis.lpop(ENROL_ASKERS, ASKERS_AT_ONCE)) ?? [])]
+  if (askers.length === 0) return []
+  const sizes = redis.pipeline()
+  for (const asker of askers) sizes.strlen(enrolAskKey(asker))
+  const lengths = (await sizes.exec()) ?? []
+  const requests: EnrolRequest[] = []
+  for (const [at, asker] of askers.entries()) {
+    const length = Number(lengths[at]?.[1] ?? 0)
+    if (length === 0) continue
+    const text = length > LARGEST_ENROL_REQUEST ? null : await redis.getdel(enrolAskKey(asker))
+    if (text === null) await redis.del(enrolAskKey(asker))
+    const request = parse(text)
+    if (request?.asker === asker) requests.push(request)
+    else log.warn({ asker, length }, 'an enrolment request was not valid; dropped')
+  }
+  return requests
+}
+
+function parse(text: string | null): EnrolRequest | undefined {
+  try {
+    return enrolRequestSchema.safeParse(JSON.parse(text ?? '')).data
+  } catch {
+    return undefined
   }
 }
 
 async function answer(deps: EnrolDeps, request: EnrolRequest): Promise<void> {
   const { redis, log, access } = deps
-  const code = codeOf(request)
-  const reply = await enrol(deps, request, code).catch((error: unknown): EnrolReply => {
+  const reply = await enrol(deps, request).catch((error: unknown): EnrolReply => {
     if (!(error instanceof ScError)) throw error
     log.warn({ name: request.name, hostname: request.hostname, code: error.code }, `not enrolled: ${error.message}`)
     return { error: error.toReport() }
@@ -99,43 +119,22 @@ async function answer(deps: EnrolDeps, request: EnrolRequest): Promise<void> {
     log.info({ workerId: reply.workerId, name: request.name }, 'worker enrolled')
     await access.grantWorker(reply.workerId)
   }
-  const replyKey = enrolReplyKey(request.replyTo)
-  await redis.multi().rpush(replyKey, JSON.stringify(reply)).pexpire(replyKey, REPLY_TTL_MS).exec()
-  if (code !== null && !('error' in reply))
-    void access
-      .dropJoinCode(code, request.replyTo)
-      .catch(error => log.debug({ err: error }, 'a code stays for a while'))
+  await redis.set(enrolAnswerKey(request.asker), sealReply(request.seal, reply), 'PX', ANSWER_TTL_MS)
 }
 
-async function enrol(deps: EnrolDeps, request: EnrolRequest, code: string | null): Promise<EnrolReply> {
+async function enrol(deps: EnrolDeps, request: EnrolRequest): Promise<EnrolReply> {
   checkProtocol(request.protocol)
   return await deps.db.transaction().execute(async trx => {
-    if (code !== null) {
-      await checkCode(trx, code, request)
-      const made = await welcome(trx, deps, { ...request, workerId: '' })
-      await trx
-        .updateTable('join_codes')
-        .set({ used_at: sql<Date>`now()`, worker_id: made.workerId })
-        .where('id', '=', code)
-        .execute()
-      return made
-    }
-    if (request.proof !== '') return await welcomeBack(trx, request)
-    if ((await deps.redis.getdel(enrolAskKey(request.replyTo))) === null)
-      throw new ScError('SC_FORBIDDEN', 'The request does not show who it is from.')
-    return await welcome(trx, deps, request)
+    if (!JOIN_USER.test(request.asker)) return await welcome(trx, deps, request)
+    await checkCode(trx, request)
+    const made = await welcome(trx, deps, { ...request, workerId: '' })
+    await trx
+      .updateTable('join_codes')
+      .set({ used_at: sql<Date>`now()`, worker_id: made.workerId })
+      .where('id', '=', request.asker)
+      .execute()
+    return made
   })
-}
-
-/** It came with its own user: what it has stays. */
-async function welcomeBack(trx: DatabaseTransaction, request: EnrolRequest): Promise<EnrolReply> {
-  const { workerId, replyTo, proof } = request
-  const known = await findWorker(trx, workerId)
-  if (known?.revoked_at) throw revoked(workerId)
-  const isOwn = known?.redis_hash && replyTo.startsWith(`${workerId}-`) && isProof(proof, known.redis_hash, replyTo)
-  if (!isOwn) throw new ScError('SC_FORBIDDEN', 'The request does not show who it is from.')
-  const { draining } = await keep(trx, request, workerId)
-  return { workerId, draining }
 }
 
 /** With new secrets, which end those of before. */
@@ -147,7 +146,8 @@ async function welcome(
   const known = request.workerId ? await findWorker(trx, request.workerId) : undefined
   if (known?.revoked_at) throw revoked(known.id)
   const id = known?.id ?? `w-${randomUUID().slice(0, 13)}`
-  const { draining } = await keep(trx, request, id)
+  await checkName(trx, request.name, id)
+  await keep(trx, request, id)
   const key = `sc_${randomBytes(32).toString('base64url')}`
   await trx.updateTable('api_keys').set({ revoked_at: new Date() }).where('worker_id', '=', id).execute()
   await trx
@@ -160,49 +160,53 @@ async function welcome(
       worker_id: id
     })
     .execute()
-  if (!access.hasUsers) return { workerId: id, key, draining }
+  if (!access.hasUsers) return { workerId: id, key }
   const secret = randomBytes(32).toString('base64url')
   await trx
     .updateTable('workers')
     .set({ redis_hash: secretHash(secret) })
     .where('id', '=', id)
     .execute()
-  return { workerId: id, key, secret, draining }
+  return { workerId: id, key, secret }
 }
 
-/** Its row, with the queues that follow from what it is now and the tasks that it last registered. */
-async function keep(
-  trx: DatabaseTransaction,
-  { name, hostname, classes }: EnrolRequest,
-  id: string
-): Promise<{ draining: boolean }> {
-  const before = await trx.selectFrom('workers').select('tasks').where('id', '=', id).executeTakeFirst()
-  const queues = queuesOfWorker(classes.split(','), before?.tasks ?? [])
-  return await trx
+/** One name is one worker, of those that were ever there. */
+async function checkName(trx: DatabaseTransaction, name: string, id: string): Promise<void> {
+  const other = await trx
+    .selectFrom('workers')
+    .select(['id', 'hostname'])
+    .where('name', '=', name)
+    .where('id', '!=', id)
+    .where('revoked_at', 'is', null)
+    .where('last_seen', 'is not', null)
+    .executeTakeFirst()
+  if (!other) return
+  throw new ScError(
+    'SC_NAME_TAKEN',
+    `Worker ${other.id} (${other.hostname}) is named ${name}: give this one another --name, or remove that one on the cluster page (DELETE /api/workers/${other.id}).`
+  )
+}
+
+async function keep(trx: DatabaseTransaction, { name, hostname }: EnrolRequest, id: string): Promise<void> {
+  await trx
     .insertInto('workers')
-    .values({ id, name, hostname, queues })
-    .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname, queues }))
-    .returning('draining')
-    .executeTakeFirstOrThrow()
+    .values({ id, name, hostname, queues: [] })
+    .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname }))
+    .execute()
 }
 
 async function findWorker(trx: DatabaseTransaction, id: string) {
   return await trx
     .selectFrom('workers')
-    .select(['id', 'revoked_at', 'redis_hash'])
+    .select(['id', 'revoked_at'])
     .where('id', '=', id)
     .forUpdate()
     .executeTakeFirst()
 }
 
-function codeOf({ replyTo }: EnrolRequest): string | null {
-  const user = replyTo.split('-').slice(0, 3).join('-')
-  return JOIN_USER.test(user) ? user : null
-}
-
-async function checkCode(trx: DatabaseTransaction, user: string, { replyTo, proof }: EnrolRequest): Promise<void> {
-  const code = await findJoinCode(trx, user)
-  if (!code || !isProof(proof, code.hash, replyTo)) throw new ScError('SC_FORBIDDEN', 'There is no such join code.')
+async function checkCode(trx: DatabaseTransaction, request: EnrolRequest): Promise<void> {
+  const code = await findJoinCode(trx, request.asker)
+  if (!code || !isProof(code.hash, request)) throw new ScError('SC_FORBIDDEN', 'There is no such join code.')
   checkJoinCode(code)
 }
 
@@ -216,10 +220,4 @@ function checkProtocol(protocol: number): void {
 
 function revoked(workerId: string): ScError {
   return new ScError('SC_REVOKED', `Worker ${workerId} was revoked.`)
-}
-
-function toObject(fields: string[]): Record<string, string> {
-  const object: Record<string, string> = {}
-  for (let at = 0; at + 1 < fields.length; at += 2) object[fields[at] as string] = fields[at + 1] as string
-  return object
 }

@@ -1,5 +1,11 @@
 import { pause } from '@sc/shared/pause.ts'
-import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence, presenceSchema } from '@sc/shared/presence.ts'
+import {
+  DRAINED_REASON,
+  LARGEST_PRESENCE,
+  PRESENCE_EVERY_MS,
+  type Presence,
+  presenceSchema
+} from '@sc/shared/presence.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
@@ -22,14 +28,22 @@ export interface WorkerPresence {
   stop(): Promise<void>
 }
 
-/** In characters: several times what a machine with 8 cards, 100 tasks and all that its doctor may find says. */
-const LONGEST_PRESENCE = 1 << 18
+/** Far more than a worker asks for. */
+const LONGEST_TTL_MS = 600_000
+
+export interface PresenceDeps {
+  db: Database
+  redis: Redis
+  log: Logger
+  /** A worker's presence was dropped unread. */
+  onRefused?(workerId: string, reason: string): void
+}
 
 /**
  * Looks at the presence keys every 2.5 s. What was last seen of a worker is kept in PostgreSQL, so that one that is
  * switched off is still shown, and a restarted master knows the cluster it had.
  */
-export async function startPresence(deps: { db: Database; redis: Redis; log: Logger }): Promise<WorkerPresence> {
+export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence> {
   const stopping = new AbortController()
   let rows: WorkerRow[] = []
   const saved = new Map<string, string>()
@@ -41,11 +55,14 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
       .where('revoked_at', 'is', null)
       .orderBy('name')
       .execute()
-    const texts = known.length > 0 ? await deps.redis.mget(known.map(({ id }) => presenceKey(id))) : []
+    const texts = await readPresence(
+      deps,
+      known.map(({ id }) => id)
+    )
     const now = new Date()
     const deaf: string[] = []
-    rows = known.flatMap(({ id, name, presence, last_seen, draining }, at): WorkerRow[] => {
-      const live = parse(texts[at])
+    rows = known.flatMap(({ id, name, presence, last_seen, draining }): WorkerRow[] => {
+      const live = parse(texts.get(id))
       if (live && missed(live, draining)) deaf.push(id)
       // Who it is it was told when it was let in; what it says of that could be another's.
       if (live) return [{ ...live, id, name, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
@@ -104,6 +121,26 @@ export async function startPresence(deps: { db: Database; redis: Redis; log: Log
   }
 }
 
+/** Sizes are asked before contents are read; what is too large, or would stay for ever, goes unread. */
+async function readPresence({ redis, onRefused }: PresenceDeps, ids: string[]): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map()
+  const asked = redis.pipeline()
+  for (const id of ids) asked.strlen(presenceKey(id)).pttl(presenceKey(id))
+  const answers = (await asked.exec()) ?? []
+  const refused = ids.flatMap((id, at) => {
+    const [length, leftMs] = [Number(answers[2 * at]?.[1] ?? 0), Number(answers[2 * at + 1]?.[1])]
+    if (length > LARGEST_PRESENCE)
+      return [{ id, reason: `its presence has ${length} bytes; ${LARGEST_PRESENCE} are the most` }]
+    if (leftMs === -1 || leftMs > LONGEST_TTL_MS) return [{ id, reason: 'its presence has no expiry, or a late one' }]
+    return []
+  })
+  if (refused.length > 0) await redis.del(refused.map(({ id }) => presenceKey(id)))
+  for (const { id, reason } of refused) onRefused?.(id, reason)
+  const left = ids.filter(id => refused.every(one => one.id !== id))
+  const texts = left.length > 0 ? await redis.mget(left.map(presenceKey)) : []
+  return new Map(left.flatMap((id, at) => (texts[at] ? [[id, texts[at]] as const] : [])))
+}
+
 /** Whether a worker was away when it was told to drain, or to take units again. */
 function missed({ status, reason }: Presence, draining: boolean): boolean {
   return draining ? status === 'online' : reason === DRAINED_REASON
@@ -111,7 +148,7 @@ function missed({ status, reason }: Presence, draining: boolean): boolean {
 
 /** Null: it says nothing, or what no machine is. */
 function parse(text: string | null | undefined): Presence | null {
-  if (!text || text.length > LONGEST_PRESENCE) return null
+  if (!text || text.length > LARGEST_PRESENCE) return null
   try {
     return presenceSchema.parse(JSON.parse(text, refuseHuge))
   } catch {

@@ -1,17 +1,9 @@
 import { classOf, isClass, queueName, serves } from '@sc/shared/capability.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
-import {
-  controlChannel,
-  ENROL_STREAM,
-  enrolReplyKey,
-  MASTER_KEY,
-  outboxKey,
-  presenceKey,
-  QUEUE_PREFIX
-} from '@sc/shared/redis-keys.ts'
+import { enrolAnswerKey, enrolAskKey, inboxKey, MASTER_KEY, outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { TASK_NAME } from '@sc/shared/task-name.ts'
 
-/** What one Redis user may do, as `ACL SETUSER` takes it. The order of the words counts: later ones win. */
+/** What one Redis user may do, as `ACL SETUSER` takes it. Each selector is a set of commands with the keys they are for. */
 
 /** The queues of a worker: the classes of its slots, and of each those of its own tasks that belong there. */
 export function queuesOfWorker(classes: string[], tasks: TaskDescription[]): string[] {
@@ -24,37 +16,28 @@ export function queuesOfWorker(classes: string[], tasks: TaskDescription[]): str
     ])
 }
 
-/** Would show names of keys that are not its own, or leave something with the server. Not every server knows each. */
-export const TOO_WIDE = ['scan', 'clusterscan', 'randomkey', 'dbsize', 'function', 'copy', 'move', 'lolwut'] as const
+/** What a client sends by itself. */
+const CONNECTION = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+client|id']
+const NOTHING = ['reset', 'on', 'resetkeys', 'resetchannels', '-@all']
 
-/** `known`: which of `TOO_WIDE` the server knows. */
-export function workerRights(
-  worker: { id: string; hash: string; queues: string[] },
-  known: readonly string[]
-): string[] {
-  const { id, hash, queues } = worker
+/**
+ * A worker reads and trims its inbox, adds to its outbox and sets its presence. `isOld`: it ran a version from before this
+ * boundary, and may look which version the master is, so that it can say what to update.
+ */
+export function workerRights({ id, hash, isOld }: { id: string; hash: string; isOld: boolean }): string[] {
   return [
-    'reset',
-    'on',
+    ...NOTHING,
     `#${hash}`,
-    `%R~${MASTER_KEY}`,
-    `%W~${ENROL_STREAM}`,
-    `~${enrolReplyKey(id)}-*`,
-    `~${outboxKey(id)}`,
-    `~${presenceKey(id)}`,
-    ...queues.map(queue => `~${QUEUE_PREFIX}:${queue}:*`),
-    'resetchannels',
-    `&${controlChannel(id)}`,
-    '-@all',
-    ...['+@read', '+@write', '+@connection', '+@blocking', '+subscribe', '+unsubscribe', '+eval', '+evalsha'],
-    // Without this word it might empty the server; INFO is what a client looks at first.
-    ...['-@dangerous', '+info', '-client', '+client|setname', '-command'],
-    ...known.map(name => `-${name}`)
+    ...CONNECTION,
+    `(+xread %R~${inboxKey(id)})`,
+    `(+xtrim +xdel %RW~${inboxKey(id)})`,
+    `(+xadd %W~${outboxKey(id)})`,
+    `(+set %W~${presenceKey(id)})`,
+    ...(isOld ? [`(+hget +hmget %R~${MASTER_KEY})`] : [])
   ]
 }
 
-/** May ask to be enrolled, and read the answer. */
+/** May ask once to be enrolled, and read the answer. */
 export function joinRights(user: string, hash: string): string[] {
-  const keys = [`%W~${ENROL_STREAM}`, `~${enrolReplyKey(user)}-*`]
-  return ['reset', 'on', `#${hash}`, ...keys, 'resetchannels', '-@all', '+xadd', '+blpop']
+  return [...NOTHING, `#${hash}`, ...CONNECTION, `(+set %W~${enrolAskKey(user)})`, `(+get %R~${enrolAnswerKey(user)})`]
 }

@@ -220,7 +220,14 @@ export interface SchedulesTable {
   created_at: Generated<Date>
 }
 
+/** What all masters of this database share. */
+export interface SettingsTable {
+  name: string
+  value: string
+}
+
 export interface Tables {
+  settings: SettingsTable
   api_keys: ApiKeysTable
   workers: WorkersTable
   join_codes: JoinCodesTable

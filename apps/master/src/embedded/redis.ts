@@ -121,6 +121,9 @@ function configuration({ port }: Settings, data: string, users: string, bind: st
     'save ""',
     `maxmemory ${maxMemory}`,
     'maxmemory-policy noeviction',
+    // Of anybody: what is larger travels in parts, or as a blob.
+    'client-query-buffer-limit 4mb',
+    'proto-max-bulk-len 4mb',
     'loglevel notice',
     ''
   ].join('\n')

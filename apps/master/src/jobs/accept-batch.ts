@@ -1,4 +1,4 @@
-import type { AttemptMessage, OutboxMessage } from '@sc/shared/unit.ts'
+import { type AttemptMessage, isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'
 import { acceptMessage } from './accept.ts'
 import { acceptResults, acceptReturns, acceptStarts, type Result, type Return, type Start } from './accept-many.ts'
@@ -41,7 +41,7 @@ function isLog({ message }: Said): boolean {
 
 /** Messages of no unit each stand for themselves. */
 function unitOf({ message }: Said): string | Said['message'] {
-  return message.type === 'registered' ? message : message.unitId
+  return isOfAttempt(message) ? message.unitId : message
 }
 
 function asStart(said: Said[]): Start | undefined {

@@ -1,6 +1,6 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
-import type { OutboxMessage } from '@sc/shared/unit.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import { queuesOfWorker } from '../cluster/rights.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
@@ -9,8 +9,8 @@ import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of a worker: what it registers is kept with it; a message of an attempt, of those that `credible.ts` let
- * through, is applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of a worker: what it registers is kept with it; a message of an attempt, which a ticket proved, is
+ * applied to its unit. This is where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
@@ -47,6 +47,11 @@ export async function acceptMessage(
       return await keepLog(trx, message)
     case 'registered':
       return await acceptRegistered(trx, workerId, message, verdict)
+    case 'hello':
+    case 'want':
+    case 'state':
+      // Of the transport alone.
+      return
   }
 }
 

@@ -1,5 +1,5 @@
 import { type ErrorReport, ScError } from '@sc/shared/errors.ts'
-import type { AttemptMessage } from '@sc/shared/unit.ts'
+import { isOfAttempt } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { isDatabaseAway } from '../database/connect.ts'
@@ -7,7 +7,6 @@ import type { DatabaseTransaction } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { Metrics } from '../metrics.ts'
 import { acceptBatch, type Said } from './accept-batch.ts'
-import { credibleOf } from './credible.ts'
 import { advanceClock } from './fair-share.ts'
 import type { Pace } from './pace.ts'
 import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
@@ -57,9 +56,7 @@ async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unkno
 async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<Verdict> {
   const verdict = emptyVerdict()
   await lockJobs(trx, said)
-  const { credible, forged } = await credibleOf(trx, said)
-  verdict.forged = forged
-  await acceptBatch(trx, credible, verdict)
+  await acceptBatch(trx, said, verdict)
   await markStarted(trx, verdict)
   verdict.ended = await endSingles(
     trx,
@@ -75,7 +72,7 @@ async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<V
  * may be written here: a job that is still being planned is not to wait for what is said of its first units.
  */
 async function lockJobs(trx: DatabaseTransaction, said: Said[]): Promise<void> {
-  const unitIds = said.flatMap(({ message }) => (message.type === 'registered' ? [] : message.unitId))
+  const unitIds = said.flatMap(({ message }) => (isOfAttempt(message) ? message.unitId : []))
   await sql`
     select id from jobs where id in (select job_id from units where id = any(${[...new Set(unitIds)]}::text[]))
       and (status = 'PENDING' or single)
@@ -95,11 +92,6 @@ async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Prom
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
   for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
-  for (const { workerId, message } of verdict.forged) {
-    const { type, unitId } = message as AttemptMessage
-    deps.metrics.messageRefused(type)
-    deps.log.warn({ workerId, type, unitId }, 'a worker spoke of a unit that it cannot have been given; refused')
-  }
   if (verdict.registered.size > 0) deps.onRegistered?.([...verdict.registered])
   deps.dispatch.wake(verdict.waiting)
   deps.dispatch.refill(new Set(verdict.done.map(({ unit }) => unit.queue)))

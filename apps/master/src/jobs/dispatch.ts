@@ -11,19 +11,13 @@
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
  */
 
-import { queuePriority } from '@sc/shared/queue-order.ts'
-import {
-  addEntries,
-  closeQueue,
-  openQueue,
-  removeEntries,
-  startStalledCheck,
-  type UnitQueue
-} from '@sc/shared/queues.ts'
-import { entryOf, type UnitPayload } from '@sc/shared/unit.ts'
-import type { Redis } from 'ioredis'
+import type { UnitPayload } from '@sc/shared/unit.ts'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
+import type { OpenQueues } from '../queues/open-queues.ts'
+import { entryOf } from '../queues/queue-entry.ts'
+import { queuePriority } from '../queues/queue-order.ts'
+import { addEntries, removeEntries } from '../queues/queues.ts'
 import type { Pace } from './pace.ts'
 import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
 
@@ -41,8 +35,10 @@ export interface Dispatch {
 
 export interface DispatchDeps {
   db: Database
-  redis: Redis
+  queues: OpenQueues
   log: Logger
+  /** Entries of this queue are in Redis. */
+  onQueued(name: string): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
   pace: Pace
@@ -59,30 +55,13 @@ const BUSY_EVERY_MS = 40
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
-/** Opens each capability class when it is first used, and looks for stalled units in it from then on. */
-export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps): Dispatch {
-  const open = new Map<string, { queue: UnitQueue; stop: () => Promise<void> }>()
+export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: DispatchDeps): Dispatch {
   const woken = new Set<string>()
   let isUrgent = false
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
   let lookedAtMs = Number.NEGATIVE_INFINITY
-
-  function opened(name: string) {
-    let entry = open.get(name)
-    if (!entry) {
-      const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'queue error'))
-      const stop = startStalledCheck(
-        queue,
-        jobIds => log.warn({ queue: name, jobIds }, 'units lost their worker and wait again'),
-        error => log.debug({ err: error, queue: name }, 'stalled check failed')
-      )
-      entry = { queue, stop }
-      open.set(name, entry)
-    }
-    return entry
-  }
 
   async function round(name: string): Promise<void> {
     const slots = slotsOf(name)
@@ -93,7 +72,7 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
   }
 
   async function add(name: string, units: SentUnit[]): Promise<void> {
-    const { queue } = opened(name)
+    const queue = queues.get(name)
     const entries = entriesOf(units)
     await addEntries(
       queue,
@@ -103,6 +82,7 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
         priorities: entries.map(([, [first]]) => queuePriority(first.priority, first.rank))
       }
     )
+    onQueued(name)
     // Another master may have ended them between their mark and now.
     const ended = new Set(await endedOf(db, units))
     const past = entries.filter(([, rows]) => rows.every(row => ended.has(row)))
@@ -135,8 +115,8 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
   async function namesToLookAt(): Promise<string[]> {
     if (performance.now() - lookedAtMs < LOOK_MS) return []
     lookedAtMs = performance.now()
-    for (const name of await queuesWithUnits(db)) opened(name)
-    return [...open.keys()]
+    for (const name of await queuesWithUnits(db)) queues.get(name)
+    return queues.names()
   }
 
   const running = (async () => {
@@ -153,7 +133,7 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
   })()
 
   function isBusy(): boolean {
-    return [...open.keys()].some(name => pace.recentOf(name) > BUSY_COUNT)
+    return queues.names().some(name => pace.recentOf(name) > BUSY_COUNT)
   }
 
   async function untilWoken(mostMs: number): Promise<void> {
@@ -184,7 +164,7 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
         const ids = entriesOf(rows).map(([id]) => id)
         await removeEntries(
-          opened(name).queue,
+          queues.get(name),
           ids.filter(id => !needed.has(id))
         )
       }
@@ -194,10 +174,6 @@ export function createDispatch({ db, redis, log, slotsOf, pace }: DispatchDeps):
       wakeUp()
       // While Redis is away a round waits for it.
       await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
-      for (const { queue, stop } of open.values()) {
-        await stop()
-        await closeQueue(queue)
-      }
     }
   }
 }

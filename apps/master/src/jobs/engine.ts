@@ -1,4 +1,3 @@
-import { createBackgroundQueue } from '@sc/shared/background-queue.ts'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
@@ -6,9 +5,13 @@ import type { Room } from '../cluster/room.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
+import { createBackgroundQueue } from '../queues/background-queue.ts'
+import { createOpenQueues } from '../queues/open-queues.ts'
+import type { Tickets } from '../transport/tickets.ts'
+import { startTransport, type Transport, type TransportDeps } from '../transport/transport.ts'
 import { createAfterEnd } from './after-end.ts'
+import { applySaid } from './apply-said.ts'
 import { createCancel } from './cancel.ts'
-import { type Collector, startCollector } from './collect.ts'
 import type { JobDefinition } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
@@ -30,17 +33,21 @@ export interface EngineDeps {
   /** The dispatcher's own connection: a hundred submissions at once are not to keep slots waiting. */
   dispatchDb: Database
   redis: Redis
-  /** A connection of the engine's own, for reads that block. */
+  /** Connections of the engine's own: for BullMQ, for reads that block, to listen on. */
+  queueRedis: Redis
   blockingRedis: Redis
+  subscriber: Redis
   blobs: BlobStore
   feed: JobFeed
   log: Logger
   metrics: Metrics
-  consumer: string
+  tickets: Tickets
+  /** This master, also after its restart. */
+  owner: string
   workerIds(): Promise<string[]>
+  address: TransportDeps['address']
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
-  onRegistered?(workerIds: string[]): void
   tasks: TaskRegistry
   room: Pick<Room, 'check'>
   definitions: JobDefinition[]
@@ -53,6 +60,8 @@ export interface Engine {
   retry: ReturnType<typeof createRetry>
   redo: ReturnType<typeof createRedo>
   dispatch: Dispatch
+  /** Workers came or went. */
+  workersChanged(): void
   stop(): Promise<void>
 }
 
@@ -63,14 +72,17 @@ const WEBHOOKS_AT_ONCE = 4
  * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. What is to be planned,
  * PostgreSQL knows; the other arrows are entries in queues that it can fill again: the reconciler does.
  */
-export function startEngine(deps: EngineDeps): Engine {
-  const { db, redis, blobs, log } = deps
+export async function startEngine(deps: EngineDeps): Promise<Engine> {
+  const { db, redis, queueRedis, blobs, log, metrics } = deps
   const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
   const pace = createPace()
-  const dispatch = createDispatch({ db: deps.dispatchDb, redis, log, slotsOf: deps.slotsOf, pace })
+  let transport: Transport | undefined
+  const onQueued = (name: string): void => transport?.queued(name)
+  const queues = createOpenQueues({ redis: queueRedis, plain: redis, log, onWaiting: onQueued })
+  const dispatch = createDispatch({ db: deps.dispatchDb, queues, log, onQueued, slotsOf: deps.slotsOf, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
-    return createBackgroundQueue({ redis, name, concurrency, run, onError })
+    return createBackgroundQueue({ redis: queueRedis, name, concurrency, run, onError })
   }
 
   const webhooks = background('webhook', WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
@@ -83,10 +95,20 @@ export function startEngine(deps: EngineDeps): Engine {
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
   const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
   const lightTasks = deps.definitions.filter(({ isLight }) => isLight).map(({ task }) => task)
-  const planner = startPlanner({ db, log, consumer: deps.consumer, lightTasks, run: runPlan })
+  const planner = startPlanner({ db, log, consumer: deps.owner, lightTasks, run: runPlan })
   const queuePlan: QueuePlan = async () => planner.wake()
-  const collector: Collector = startCollector({ ...deps, ...settle, pace, onSettled })
-  const { isCaughtUp } = collector
+  const onRegistered = (workerIds: string[]): void => transport?.registered(workerIds)
+  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered }
+  transport = await startTransport({
+    ...deps,
+    queues,
+    apply: said => applySaid(applying, said),
+    onRefused: (workerId, reason) => {
+      metrics.messageRefused()
+      log.warn({ workerId, reason }, 'a worker wrote what none writes: dropped')
+    }
+  })
+  const { isCaughtUp } = transport
   const reconciler = startReconciler({
     ...settle,
     log,
@@ -104,6 +126,7 @@ export function startEngine(deps: EngineDeps): Engine {
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
     redo: createRedo({ db, dispatch, redis, queuePlan, onEnded }),
     dispatch,
+    workersChanged: transport.wake,
     stop: async () => {
       await schedules.stop()
       await waitTimeouts.stop()
@@ -111,8 +134,9 @@ export function startEngine(deps: EngineDeps): Engine {
       await planner.stop()
       await merges.close()
       await webhooks.close()
-      await collector.stop()
+      await transport.stop()
       await dispatch.close()
+      await queues.close()
     }
   }
 }

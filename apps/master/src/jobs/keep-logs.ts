@@ -1,4 +1,4 @@
-import type { OutboxMessage } from '@sc/shared/unit.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import { toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'

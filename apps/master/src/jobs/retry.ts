@@ -1,12 +1,17 @@
 import { ScError } from '@sc/shared/errors.ts'
+import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
-import type { Database, DatabaseTransaction, JobRow } from '../database/schema.ts'
+import { type Database, type DatabaseTransaction, type JobRow, OPEN_JOB } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import { beginAgain, queueAgain, SPARE } from './begin-again.ts'
 import type { Dispatch } from './dispatch.ts'
 import { RETRYABLE_JOB } from './find-retryable.ts'
 import type { QueuePlan } from './plan.ts'
 import { notifyJob } from './settle.ts'
+
+const TOLD_WITHIN_MS = 2_000
+const LOOK_MS = 20
+const NEVER = new AbortController().signal
 
 export interface RetryDeps {
   db: Database
@@ -23,6 +28,7 @@ export interface RetryDeps {
 export function createRetry({ db, dispatch, queuePlan, onEnded }: RetryDeps) {
   return async (jobId: string): Promise<void> => {
     await onEnded([jobId])
+    await untilTold(db, jobId)
     const { job, units } = await transact(db, async trx => {
       const reopened = await reopen(trx, jobId)
       await notifyJob(trx, jobId)
@@ -32,6 +38,16 @@ export function createRetry({ db, dispatch, queuePlan, onEnded }: RetryDeps) {
     })
     if (units === null) return await queuePlan(job, job.run_at)
     dispatch.wake(units.map(unit => unit.queue))
+  }
+}
+
+/** Whoever ended it may be at what follows; a job that is open, or not there, is no matter of waiting. */
+async function untilTold(db: Database, jobId: string): Promise<void> {
+  const endMs = performance.now() + TOLD_WITHIN_MS
+  while (performance.now() < endMs) {
+    const job = await db.selectFrom('jobs').select(['status', 'told']).where('id', '=', jobId).executeTakeFirst()
+    if (!job || job.told || OPEN_JOB.includes(job.status)) return
+    await pause(LOOK_MS, NEVER)
   }
 }
 

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { RANKS_PER_LAP } from '@sc/shared/queue-order.ts'
 import { sql } from 'kysely'
 import { isOpenById, isQueuedById } from '../database/by-id.ts'
 import type { Database, UnitRow } from '../database/schema.ts'
+import { RANKS_PER_LAP } from '../queues/queue-order.ts'
 
 /** Inputs of a queue's units that are in Redis, together. */
 const MOST_BYTES = 32 * 1024 ** 2
+/** Inputs of an entry of several units: they travel as one value of Redis, which takes 4 MB. */
+const MOST_TOGETHER_BYTES = 512 * 1024
 /** A job's units in the head are at least so many entries for each slot. */
 const SHARES_OF_A_SLOT = 2
 
@@ -57,7 +59,7 @@ async function unsentOf(db: Database, queue: string, most: number): Promise<Unse
   const { rows } = await sql<Unsent>`
     with head as (
       select id, job_id, task, deadline_ms, dispatch, priority, rank, queued_at, entry, input_ref is not null as has_files,
-        pg_column_size(params) as bytes
+        case when entry is null then octet_length(params::text) else pg_column_size(params) end as bytes
       from units
       where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
       order by priority desc, rank, queued_at limit ${most}
@@ -81,7 +83,7 @@ async function unsentOf(db: Database, queue: string, most: number): Promise<Unse
  */
 function nameEntries(units: Unsent[], { together, slots }: Head): Map<string, string> {
   const named = new Map<string, string>()
-  const open = new Map<string, { entry: string; left: number }>()
+  const open = new Map<string, { entry: string; left: number; bytes: number }>()
   const lapOf = (rank: number): number => Math.floor(rank / RANKS_PER_LAP)
   let bytes = units[0]?.sent_bytes ?? 0
   for (const unit of units) {
@@ -93,13 +95,14 @@ function nameEntries(units: Unsent[], { together, slots }: Head): Map<string, st
     const size = isFresh ? Math.max(1, Math.min(together[unit.task] ?? 1, share)) : 1
     const kind = JSON.stringify([unit.job_id, unit.task, unit.deadline_ms])
     let part = size > 1 ? open.get(kind) : undefined
-    if (!part || part.left === 0) {
+    if (!part || part.left === 0 || part.bytes + unit.bytes > MOST_TOGETHER_BYTES) {
       // Another master may give the same unit other companions at this moment: then these are two entries.
       const own = size > 1 ? `-${randomBytes(6).toString('base64url')}` : ''
-      part = { entry: `${unit.id}-${unit.dispatch}${own}`, left: size }
+      part = { entry: `${unit.id}-${unit.dispatch}${own}`, left: size, bytes: 0 }
       open.set(kind, part)
     }
     part.left--
+    part.bytes += unit.bytes
     named.set(unit.id, part.entry)
   }
   return named

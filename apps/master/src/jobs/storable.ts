@@ -1,5 +1,5 @@
 import { reportOf } from '@sc/shared/errors.ts'
-import type { OutboxMessage } from '@sc/shared/unit.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { toJsonb } from '../database/jsonb.ts'
 
 /**

@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto'
+import { ScError } from '@sc/shared/errors.ts'
 import { type Kysely, sql } from 'kysely'
 import type { DatabaseTransaction, JobRow, Tables, UnitRow } from '../database/schema.ts'
 import { OPEN_JOB } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { UnitDraft } from './definition.ts'
 import { rankUnits } from './fair-share.ts'
+
+/** Of one unit, in bytes of JSON: it travels as one value of Redis, which takes 4 MB. */
+const LARGEST_INPUT = 3 * 1024 ** 2
 
 type KnownUnit = Pick<UnitRow, 'id' | 'queue'>
 
@@ -77,6 +81,8 @@ export async function insertNew(
     not_before: job.run_at?.toISOString() ?? null,
     max_attempts: job.max_attempts
   }))
+  const json = JSON.stringify(rows)
+  if (json.length > LARGEST_INPUT) checkSizes(rows)
   // One statement for any number of rows; a result with the same content makes a row DONE, unless nobody knows who made
   // it, or it is of a worker that was revoked.
   await sql`
@@ -84,7 +90,7 @@ export async function insertNew(
       rank, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
     select draft.*, case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref, known.made_by,
       case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as draft (id text, job_id text, task text, index integer,
+    from jsonb_to_recordset(${json}::jsonb) as draft (id text, job_id text, task text, index integer,
       queue text, input_ref text, params jsonb, span jsonb, seconds double precision, deadline_ms integer,
       cache_key text, priority integer, rank double precision, not_before timestamptz, max_attempts integer)
     left join lateral (
@@ -95,6 +101,18 @@ export async function insertNew(
       limit 1
     ) as known on true
     on conflict (job_id, task, index) do nothing`.execute(trx)
+}
+
+/** Nothing larger reaches a worker: its unit would wait for ever. */
+function checkSizes(rows: Array<{ id: string; params: Record<string, unknown> }>): void {
+  for (const { id, params } of rows) {
+    const bytes = Buffer.byteLength(JSON.stringify(params))
+    if (bytes > LARGEST_INPUT)
+      throw new ScError(
+        'SC_TASK_INPUT',
+        `The input of unit ${id} has ${bytes} bytes of JSON; ${LARGEST_INPUT} are the most. Write what is larger to a file, and pass where it is.`
+      )
+  }
 }
 
 /** What the task gets as its input, with the keys of its further blobs. */

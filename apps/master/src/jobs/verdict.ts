@@ -1,5 +1,5 @@
 import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
-import type { OutboxMessage, Timings } from '@sc/shared/unit.ts'
+import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 
@@ -20,8 +20,6 @@ export interface Verdict {
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
   /** Workers that may use other queues than before. */
   registered: Set<string>
-  /** What was said of units that its worker cannot have been given. */
-  forged: Array<{ workerId: string; message: OutboxMessage }>
   /** Jobs that ended with their only unit. */
   ended: string[]
   /** The highest rank that was started. */
@@ -44,7 +42,6 @@ export function emptyVerdict(): Verdict {
     done: [],
     failed: [],
     registered: new Set(),
-    forged: [],
     ended: [],
     startedRank: 0
   }

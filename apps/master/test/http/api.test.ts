@@ -134,7 +134,7 @@ describe('the cluster', () => {
 
   it('shows a worker as it describes itself', async () => {
     await one.deps.db.insertInto('workers').values({ id: 'w-1', name: 'desk-1', hostname: 'desk' }).execute()
-    await one.deps.redis.set(presenceKey('w-1'), JSON.stringify(WITH_GPU))
+    await one.deps.redis.set(presenceKey('w-1'), JSON.stringify(WITH_GPU), 'PX', 600_000)
     await expect.poll(async () => (await get('/api/workers')).json().items).toHaveLength(1)
     const row = (await get('/api/workers/w-1')).json()
     expect(row).toEqual({ ...WITH_GPU, lastSeen: expect.stringMatching(/^\d{4}-.*Z$/) })

@@ -63,7 +63,12 @@ test('workers, and what they find on their own machines', async () => {
 test('a worker of another version says no findings, more than any does, or what is not known yet', async () => {
   const say = async (more: object) => {
     const { findings: _, ...before } = PRESENCE
-    await one.deps.redis.set(presenceKey('odd'), JSON.stringify({ ...before, id: 'odd', name: 'odd', ...more }))
+    await one.deps.redis.set(
+      presenceKey('odd'),
+      JSON.stringify({ ...before, id: 'odd', name: 'odd', ...more }),
+      'PX',
+      600_000
+    )
   }
   const shown = async () => (await get('/api/workers/odd')).json()
   const good = { check: 'gpus', status: 'failed', found: 'no answer', next: 'Look.' }

@@ -26,6 +26,7 @@ import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
 import { createSubmitTask } from '../../src/jobs/submit-task.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import { createOpenQueues } from '../../src/queues/open-queues.ts'
 
 export interface Servers {
   databaseUrl: string
@@ -59,7 +60,9 @@ export async function openApp(
   releasers.add('access', () => access.stop())
   const room = await startRoom({ redis, folder: root, log, ...roomOptions })
   releasers.add('room', () => room.stop())
-  const dispatch = createDispatch({ db, redis, log, slotsOf: () => 0, pace: createPace() })
+  const queues = createOpenQueues({ redis, plain: redis, log, onWaiting: () => {} })
+  releasers.add('queues', () => queues.close())
+  const dispatch = createDispatch({ db, queues, log, onQueued: () => {}, slotsOf: () => 0, pace: createPace() })
   releasers.add('dispatch', () => dispatch.close())
   const planned: string[] = []
   const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)

@@ -42,7 +42,7 @@ export async function registerTasks(
     const saved = { presence: JSON.stringify(row), last_seen: new Date(Date.now() - 3 * 3_600_000) }
     await deps.db.updateTable('workers').set(saved).where('id', '=', id).execute()
   } else {
-    await deps.redis.set(presenceKey(id), JSON.stringify(row))
+    await deps.redis.set(presenceKey(id), JSON.stringify(row), 'PX', 600_000)
   }
 }
 

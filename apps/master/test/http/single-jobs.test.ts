@@ -1,4 +1,4 @@
-import type { OutboxMessage } from '@sc/shared/unit.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { UnitRow } from '../../src/database/schema.ts'
@@ -42,7 +42,14 @@ async function changeUnit(unitId: string, change: Partial<Record<keyof UnitRow, 
 }
 
 async function log(unitId: string, message: string, level: 'debug' | 'info' | 'warn' | 'error' = 'info') {
-  const line: Extract<OutboxMessage, { type: 'log' }> = { type: 'log', unitId, attemptId: 'a', level, message }
+  const line: Extract<OutboxMessage, { type: 'log' }> = {
+    type: 'log',
+    unitId,
+    attemptId: 'a',
+    ticket: 't',
+    level,
+    message
+  }
   await db()
     .transaction()
     .execute(trx => keepLog(trx, line))

@@ -39,7 +39,7 @@ afterAll(async () => {
 async function addWorker(presence: Presence): Promise<void> {
   const { id, name, hostname } = presence
   await one.deps.db.insertInto('workers').values({ id, name, hostname }).execute()
-  await one.deps.redis.set(presenceKey(id), JSON.stringify(presence))
+  await one.deps.redis.set(presenceKey(id), JSON.stringify(presence), 'PX', 600_000)
   await expect.poll(async () => (await get(`/api/workers/${id}`)).statusCode).toBe(200)
 }
 

@@ -1,16 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import { DRAINED_REASON, PRESENCE_EVERY_MS, type Presence } from '@sc/shared/presence.ts'
-import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import {
-  controlChannel,
-  ENROL_STREAM,
-  enrolAskKey,
-  enrolReplyKey,
-  PROTOCOL_VERSION,
-  presenceKey
-} from '@sc/shared/redis-keys.ts'
+import { inboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { startEnrolling } from '../../src/cluster/enrol.ts'
 import type { Scope } from '../../src/database/schema.ts'
 import { PRESENCE, registerTasks, WORD_COUNT } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
@@ -37,8 +27,11 @@ const slot = (id: string, device: string, state: 'idle' | 'running') => ({
 })
 
 let one: TestApp
-const heard: string[] = []
-const heardByDesk2: string[] = []
+/** Types of the messages in a worker's inbox. */
+const ordersOf = async (workerId: string): Promise<string[]> => {
+  const entries = await one.deps.redis.xrange(inboxKey(workerId), '-', '+')
+  return entries.flatMap(([, fields]) => JSON.parse(fields[1] as string).map(({ type }: { type: string }) => type))
+}
 beforeAll(async () => {
   one = await startApp()
   await registerTasks(one, 'desk-1', [WORD_COUNT], {
@@ -49,12 +42,6 @@ beforeAll(async () => {
   await registerTasks(one, 'desk-2', [], { slots: [slot('cpu0', 'cpu', 'idle')] })
   await registerTasks(one, 'old', [], { offline: true })
   await vi.waitFor(async () => expect((await get('/api/workers')).json().items).toHaveLength(3), { timeout: 8_000 })
-  const ear = connectRedis(one.servers.redisUrl, { name: 'ear' })
-  await ear.subscribe(controlChannel('desk-1'), controlChannel('desk-2'))
-  ear.on('message', (channel, text) =>
-    (channel === controlChannel('desk-1') ? heard : heardByDesk2).push(JSON.parse(text).type)
-  )
-  return () => ear.disconnect()
 })
 afterAll(() => one.release())
 
@@ -122,7 +109,7 @@ describe('figures', () => {
 
 describe('what a worker says of itself', () => {
   const say = (presence: object) =>
-    one.deps.redis.set(presenceKey('liar'), JSON.stringify({ ...PRESENCE, ...presence }))
+    one.deps.redis.set(presenceKey('liar'), JSON.stringify({ ...PRESENCE, ...presence }), 'PX', 600_000)
   const liar = async () => (await get('/api/workers/liar')).json()
 
   it('is not that it is another, nor more than a machine has', async () => {
@@ -153,14 +140,13 @@ describe('draining', () => {
     expect([answer.statusCode, answer.json().id, answer.json().status]).toEqual([202, 'desk-1', 'draining'])
     await expect.poll(draining).toBe('draining')
     // The worker of this test goes on as if it had not heard: it is told again.
-    const before = heard.filter(type => type === 'drain').length
-    await expect
-      .poll(() => heard.filter(type => type === 'drain').length, { timeout: 4 * PRESENCE_EVERY_MS })
-      .toBeGreaterThan(before)
+    const drains = async () => (await ordersOf('desk-1')).filter(type => type === 'drain').length
+    const before = await drains()
+    await expect.poll(drains, { timeout: 4 * PRESENCE_EVERY_MS }).toBeGreaterThan(before)
     const resumed = await post('/api/workers/desk-1/resume')
     expect([resumed.statusCode, resumed.json().status]).toEqual([202, 'online'])
     await expect.poll(draining).toBe('online')
-    expect(heard.at(-1)).toBe('resume')
+    expect((await ordersOf('desk-1')).at(-1)).toBe('resume')
   })
 
   it('of a worker that was never there is refused, and not kept for later', async () => {
@@ -175,49 +161,19 @@ describe('draining', () => {
     const say = async (id: string, change: Partial<Presence>) =>
       await redis.set(
         presenceKey(id),
-        JSON.stringify({ ...JSON.parse((await redis.get(presenceKey(id))) ?? ''), ...change })
+        JSON.stringify({ ...JSON.parse((await redis.get(presenceKey(id))) ?? ''), ...change }),
+        'PX',
+        600_000
       )
-    heard.length = 0
+    await redis.del(inboxKey('desk-1'), inboxKey('desk-2'))
     await say('desk-2', { status: 'draining', reason: 'quiet hours until 07:00' })
     await say('desk-1', { status: 'draining', reason: DRAINED_REASON })
     // At two looks: the first has come as far as the other worker.
-    await expect.poll(() => heard.slice(0, 2), { timeout: 4 * PRESENCE_EVERY_MS }).toEqual(['resume', 'resume'])
-    expect(heardByDesk2).toEqual([])
+    await expect
+      .poll(async () => (await ordersOf('desk-1')).slice(0, 2), { timeout: 4 * PRESENCE_EVERY_MS })
+      .toEqual(['resume', 'resume'])
+    expect(await ordersOf('desk-2')).toEqual([])
     for (const id of ['desk-1', 'desk-2']) await say(id, { status: 'online', reason: null })
     await expect.poll(draining).toBe('online')
-  })
-
-  it('is told again to a worker that enrols anew', async () => {
-    const { redis, db, log, access } = one.deps
-    const blockingRedis = connectRedis(one.servers.redisUrl, { name: 'enrol', blocking: true })
-    const enrolling = startEnrolling({ db, redis, blockingRedis, log, consumer: 'one', access })
-    const enrol = async (workerId: string) => {
-      const token = randomUUID()
-      const fields = {
-        replyTo: token,
-        name: 'desk-1',
-        hostname: 'desk',
-        workerId,
-        protocol: PROTOCOL_VERSION,
-        classes: 'cpu'
-      }
-      await redis.set(enrolAskKey(token), '1')
-      await redis.xadd(ENROL_STREAM, '*', ...Object.entries(fields).flat())
-      return await vi.waitFor(
-        async () => JSON.parse((await redis.lindex(enrolReplyKey(token), 0)) as string).draining,
-        {
-          timeout: 8_000
-        }
-      )
-    }
-    try {
-      expect(await enrol('desk-1')).toBe(false)
-      await post('/api/workers/desk-1/drain')
-      expect(await enrol('desk-1')).toBe(true)
-      expect(await enrol('')).toBe(false)
-    } finally {
-      await enrolling.stop()
-      await closeRedis(blockingRedis)
-    }
   })
 })

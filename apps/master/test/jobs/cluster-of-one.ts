@@ -6,11 +6,8 @@ import { openFolder } from '@sc/shared/blobs/folder.ts'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import { createLog } from '@sc/shared/log.ts'
-import { closeQueue, openQueue, release, type TakenEntry, takeNext, type UnitQueue } from '@sc/shared/queues.ts'
 import { connectRedis } from '@sc/shared/redis.ts'
-import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
-import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { startRoom } from '../../src/cluster/room.ts'
 import { createTaskRegistry } from '../../src/cluster/task-registry.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
@@ -23,10 +20,13 @@ import type { JobDefinition } from '../../src/jobs/definition.ts'
 import { startEngine } from '../../src/jobs/engine.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import { closeQueue, openQueue, type UnitQueue } from '../../src/queues/queues.ts'
+import { openTickets } from '../../src/transport/tickets.ts'
+import { createTestWorker, type Said, type Taken, type TestWorker } from './test-worker.ts'
 
 /**
  * The engine with real servers, a job kind of our own (`count`: units 0 … n-1, each to be answered with its square), and
- * a worker that is played by the test: it takes units from the real queue and writes to a real outbox.
+ * workers that are played by the test: they ask, and answer what they are given, by a real outbox and a real inbox.
  */
 export interface ClusterOptions {
   jobs?: DefinedJob[]
@@ -54,7 +54,15 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
   const blobs = await openFolder(join(folder, 'blobs'))
   const feed = await createJobFeed({ databaseUrl: postgres.url, log })
   releasers.add('feed', () => feed.stop())
-  const workers = ['w-1', 'w-2']
+  const ids = ['w-1', 'w-2']
+  await db
+    .insertInto('workers')
+    .values(ids.map(id => ({ id, name: id, hostname: 'desk', queues: null })))
+    .execute()
+  const tickets = await openTickets(db)
+  const workers = new Map<string, TestWorker>(ids.map(id => [id, createTestWorker(redis, tickets, id)]))
+  const workerOf = (id: string): TestWorker => workers.get(id) as TestWorker
+  releasers.add('workers', async () => workers.forEach(worker => void worker.stop()))
   const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs })
 
   const openRoom = async (leastFreeBytes = 0) => {
@@ -64,18 +72,27 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
   }
   const withRoom = await openRoom()
 
+  const connect = (name: string) => {
+    const connection = connectRedis(redisServer.url, { name })
+    releasers.add(`connection ${name}`, () => connection.disconnect())
+    return connection
+  }
   const startMaster = (name = 'one', room = withRoom) =>
     startEngine({
       db,
       dispatchDb,
       redis,
+      queueRedis: connect(`queues-${name}`),
       blockingRedis: connectRedis(redisServer.url, { name: `outboxes-${name}`, blocking: true }),
+      subscriber: connect(`queued-${name}`),
       blobs,
       feed,
       log,
       metrics: createMetrics(),
-      consumer: name,
-      workerIds: async () => workers,
+      tickets,
+      owner: name,
+      workerIds: async () => ids,
+      address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
       slotsOf: () => 2,
       tasks,
       room,
@@ -117,13 +134,18 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
       db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
     units: (jobId: string): Promise<UnitRow[]> =>
       db.selectFrom('units').selectAll().where('job_id', '=', jobId).orderBy('index').execute(),
-    /** Takes a unit as a slot would; null when none waits. */
-    take: (name = 'cpu'): Promise<TakenEntry | null> => takeNext([queueOf(name)], randomUUID()),
-    queueOf,
-    say: async (workerId: string, message: OutboxMessage): Promise<void> => {
-      await redis.xadd(outboxKey(workerId), '*', 'm', JSON.stringify([message]))
+    /** Takes an entry as a slot of a worker would; null when none waits. */
+    take: (name = 'cpu', workerId = 'w-1', waitMs?: number): Promise<Taken | null> =>
+      workerOf(workerId).take(name, waitMs),
+    /** Takes the entry that comes next. */
+    takeOne: async (name = 'cpu', workerId = 'w-1'): Promise<Taken> => {
+      const taken = await workerOf(workerId).take(name, 8_000)
+      if (!taken) throw new Error(`nothing waits in ${name}`)
+      return taken
     },
-    letGo: release
+    worker: workerOf,
+    queueOf,
+    say: (workerId: string, message: Said): Promise<void> => workerOf(workerId).say(message)
   }
 }
 

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
-import type { TakenEntry } from '@sc/shared/queues.ts'
 import { beforeAll, expect, it, vi } from 'vitest'
 import { loadJobs } from '../../src/jobs/load-jobs.ts'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
@@ -26,7 +26,11 @@ beforeAll(async () => {
   }
   const task = { name: 'add', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
   const tasks = JSON.stringify([{ ...task, inputSchema, outputSchema: {} }])
-  await at.world.db.insertInto('workers').values({ id: 'w-1', name: 'desk', hostname: 'desk', tasks }).execute()
+  await at.world.db
+    .updateTable('workers')
+    .set({ name: 'desk', hostname: 'desk', tasks })
+    .where('id', '=', 'w-1')
+    .execute()
 })
 
 async function submit(task: string, input: Record<string, unknown>): Promise<string> {
@@ -34,28 +38,21 @@ async function submit(task: string, input: Record<string, unknown>): Promise<str
   return (await at.engine.submitTask({ ...how, task, queue: null, input, keyId: 'test' })).jobId
 }
 
-const takeOne = (): Promise<TakenEntry> =>
-  vi.waitFor(async () => {
-    const taken = await at.world.take('cpu+add')
-    if (!taken) throw new Error('no unit waits')
-    return taken
-  }, WAIT)
+const takeOne = (): Promise<Taken> => at.world.takeOne('cpu+add')
 
 /** Adds, as a worker with the task would. */
-async function work(taken: TakenEntry): Promise<void> {
+async function work(taken: Taken): Promise<void> {
   const { a, b } = taken.units[0].params as { a: number; b: number }
   const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   await at.world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
-  await at.world.letGo(taken)
 }
 
-async function fail(taken: TakenEntry): Promise<void> {
+async function fail(taken: Taken): Promise<void> {
   const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
   const error = { code: 'SC_TASK_FAILED', title: 'The task failed', detail: 'it fell over' } as const
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
-  await at.world.letGo(taken)
 }
 
 const ended = (jobId: string, status: string) =>
@@ -76,7 +73,7 @@ it('does no unit twice when the master stops in the middle of the plan', async (
   const first = await takeOne()
   await at.engine.stop()
   await work(first)
-  at.start()
+  await at.start()
   await work(await takeOne())
   await ended(jobId, 'COMPLETED')
   expect((await at.world.units(jobId)).map(({ output, attempts, crashes }) => [output, attempts, crashes])).toEqual([

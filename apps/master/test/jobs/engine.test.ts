@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { TakenEntry } from '@sc/shared/queues.ts'
-import { controlChannel } from '@sc/shared/redis-keys.ts'
 import { sql } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
 import { MAX_CRASHES } from '../../src/jobs/verdict.ts'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
@@ -12,16 +11,12 @@ const WAIT = { timeout: 8_000, interval: 20 }
 describe('the engine', () => {
   const at = useEngine()
 
-  async function takeOne(queue = 'cpu'): Promise<TakenEntry> {
-    return await vi.waitFor(async () => {
-      const taken = await at.world.take(queue)
-      if (!taken) throw new Error('no unit waits')
-      return taken
-    }, WAIT)
+  async function takeOne(queue = 'cpu'): Promise<Taken> {
+    return await at.world.takeOne(queue)
   }
 
   /** What a healthy worker does with a unit. */
-  async function work(taken: TakenEntry, workerId = 'w-1', attemptId: string = randomUUID()): Promise<void> {
+  async function work(taken: Taken, workerId = 'w-1', attemptId: string = randomUUID()): Promise<void> {
     const { unitId, index } = taken.units[0]
     await at.world.say(workerId, { type: 'started', unitId, attemptId, slot: 'cpu-0', waitedMs: 0 })
     await at.world.say(workerId, {
@@ -32,11 +27,10 @@ describe('the engine', () => {
       output: index * index,
       timings: TIMINGS
     })
-    await at.world.letGo(taken)
   }
 
   async function failOnce(
-    taken: TakenEntry,
+    taken: Taken,
     code: 'SC_TASK_FAILED' | 'SC_TASK_TIMEOUT' | 'SC_CHILD_DIED' | 'SC_TASK_INPUT' | 'SC_OUT_OF_MEMORY'
   ): Promise<void> {
     const { unitId } = taken.units[0]
@@ -52,7 +46,6 @@ describe('the engine', () => {
       retryable: true,
       timings: TIMINGS
     })
-    await at.world.letGo(taken)
   }
 
   const ended = (jobId: string, status: string) =>
@@ -62,7 +55,7 @@ describe('the engine', () => {
     const jobId = await at.world.insertJob(input)
     await at.engine.stop()
     // The reconciler of a starting master finds what was submitted and not planned.
-    at.start()
+    await at.start()
     return jobId
   }
 
@@ -191,8 +184,7 @@ describe('the engine', () => {
     const taken = await takeOne()
     const attempt = { unitId: taken.units[0].unitId, attemptId: 'a', slot: 's' }
     await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
-    await at.world.say('w-1', { type: 'returned', ...attempt, entry: taken.jobId, hasBegun: true })
-    await at.world.letGo(taken)
+    await at.world.say('w-1', { type: 'returned', ...attempt, entry: taken.entry, hasBegun: true })
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
     expect(await at.world.units(jobId)).toMatchObject([{ attempts: 0, crashes: 0, dispatch: 1 }])
@@ -208,20 +200,15 @@ describe('the engine', () => {
       async () => expect((await at.world.units(jobId))[taken.units[0].index]?.status).toBe('RUNNING'),
       WAIT
     )
-    const heard: string[] = []
-    const ear = at.world.redis.duplicate()
-    await ear.subscribe(controlChannel('w-1'))
-    ear.on('message', (_channel, text) => heard.push(text))
     const left = `units/${jobId}/left-over.wav`
     await at.world.blobs.put(left, Buffer.from('audio'))
     expect(await at.engine.cancel(jobId)).toBe(true)
     expect(await at.engine.cancel('no-such-job')).toBe(false)
     await expect(at.world.blobs.size(left)).rejects.toThrow()
     await vi.waitFor(
-      () => expect(heard.map(text => JSON.parse(text))).toEqual([{ type: 'cancel', unitIds: [unitId] }]),
+      () => expect(at.world.worker('w-1').orders).toContainEqual({ type: 'cancel', unitIds: [unitId] }),
       WAIT
     )
-    ear.disconnect()
     expect(await at.world.take()).toBeNull()
     await work(taken)
     const units = await at.world.units(jobId)
@@ -239,7 +226,7 @@ describe('the engine', () => {
       .set({ touched_at: new Date(0), sent_at: new Date(0) })
       .execute()
     await at.engine.stop()
-    at.start()
+    await at.start()
     await work(await takeOne())
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
@@ -257,7 +244,6 @@ describe('the engine', () => {
     await once()
     await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.attempts).toBe(1), WAIT)
     await once()
-    await at.world.letGo(taken)
     await work(await takeOne())
     await ended(jobId, 'COMPLETED')
     expect(await at.world.units(jobId)).toMatchObject([{ attempts: 1, crashes: 0, dispatch: 1 }])
@@ -280,7 +266,7 @@ describe('the engine', () => {
       await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
       await at.world.say('w-1', { type: 'result', ...attempt, output: 'poison', timings: TIMINGS })
       await work(third)
-      at.start()
+      await at.start()
       await ended(jobId, 'PARTIAL')
       expect((await at.world.units(jobId))[second.units[0].index]).toMatchObject({
         status: 'FAILED',
@@ -309,7 +295,7 @@ describe('the engine', () => {
       .set({ told: false, finished_at: new Date(0) })
       .where('id', '=', jobId)
       .execute()
-    at.start()
+    await at.start()
     await vi.waitFor(async () => expect((await at.world.job(jobId)).told).toBe(true), WAIT)
     await expect(at.world.blobs.size(left)).rejects.toThrow()
   })
@@ -320,14 +306,14 @@ describe('the engine', () => {
     await at.engine.stop()
     const { unitId } = taken.units[0]
     await at.world.say('w-1', { type: 'result', unitId, attemptId: 'a', slot: 's', output: 5, timings: TIMINGS })
-    await at.world.redis.xreadgroup('GROUP', 'masters', 'one', 'COUNT', 10, 'STREAMS', 'sc:out:w-1', '>')
-    at.start()
+    await at.start()
     await ended(jobId, 'COMPLETED')
-    expect(await at.world.redis.xlen('sc:out:w-1')).toBe(0)
+    at.world.worker('w-1').die()
+    await vi.waitFor(async () => expect(await at.world.redis.xlen('sc:out:w-1')).toBe(0), WAIT)
   })
 
   it('lets two masters work side by side', async () => {
-    const other = at.world.startMaster('two')
+    const other = await at.world.startMaster('two')
     try {
       const jobId = await submit({ units: 12 })
       for (let n = 0; n < 12; n++) await work(await takeOne(), n % 2 ? 'w-1' : 'w-2')
@@ -365,7 +351,7 @@ describe('the engine', () => {
     const jobId = await at.world.insertJob({ units: 1, fail: true })
     await at.world.db.updateTable('jobs').set({ task: 'unheard-of' }).where('id', '=', jobId).execute()
     await at.engine.stop()
-    at.start()
+    await at.start()
     await ended(jobId, 'FAILED')
     expect(await at.world.job(jobId)).toMatchObject({ error: { code: 'SC_TASK_UNKNOWN' } })
   })

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { countEntries, type TakenEntry } from '@sc/shared/queues.ts'
 import type { UnitPayload } from '@sc/shared/unit.ts'
 import { describe, expect, it, vi } from 'vitest'
+import { countEntries } from '../../src/queues/queues.ts'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const WAIT = { timeout: 8_000, interval: 20 }
@@ -16,16 +17,11 @@ describe('units that take but milliseconds', () => {
   const submit = async (units: number): Promise<string> => {
     const jobId = await at.world.insertJob({ units, bare: true })
     await at.engine.stop()
-    at.start()
+    await at.start()
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
     return jobId
   }
-  const takeOne = (): Promise<TakenEntry> =>
-    vi.waitFor(async () => {
-      const taken = await at.world.take()
-      if (!taken) throw new Error('nothing waits')
-      return taken
-    }, WAIT)
+  const takeOne = (): Promise<Taken> => at.world.takeOne()
   const finish = ({ unitId }: UnitPayload): Promise<void> =>
     at.world.say('w-1', {
       type: 'result',
@@ -35,14 +31,13 @@ describe('units that take but milliseconds', () => {
       output: unitId,
       timings: QUICK
     })
-  const work = async (taken: TakenEntry): Promise<void> => {
+  const work = async (taken: Taken): Promise<void> => {
     for (const unit of taken.units) await finish(unit)
-    await at.world.letGo(taken)
   }
   const ended = (jobId: string, status: string) =>
     vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
   /** The first units of a job travel alone: nothing is known of its task. Answers the first entry of several. */
-  const together = async (): Promise<TakenEntry> => {
+  const together = async (): Promise<Taken> => {
     for (;;) {
       const taken = await takeOne()
       if (taken.units.length > 1) return taken
@@ -96,10 +91,9 @@ describe('units that take but milliseconds', () => {
         unitId,
         attemptId: randomUUID(),
         slot: 's',
-        entry: taken.jobId,
+        entry: taken.entry,
         hasBegun: false
       })
-    await at.world.letGo(taken)
     const back = new Set(rest.map(({ unitId }) => unitId))
     while (back.size > 0) {
       const again = await takeOne()
@@ -118,7 +112,7 @@ describe('units that take but milliseconds', () => {
     const taken = await together()
     const [{ unitId }] = taken.units
     const about = { unitId, attemptId: 'found', slot: 's' }
-    const dissolve = () => at.world.say('w-2', { type: 'returned', ...about, entry: taken.jobId, hasBegun: false })
+    const dissolve = () => at.world.say('w-2', { type: 'returned', ...about, entry: taken.entry, hasBegun: false })
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'lost', slot: 's', waitedMs: 0 })
     await dissolve()
     const row = () => at.world.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
@@ -139,7 +133,7 @@ describe('units that take but milliseconds', () => {
     const about = { unitId, slot: 's' }
     await at.world.say('w-1', { type: 'started', ...about, attemptId: 'frozen', waitedMs: 0 })
     await at.world.say('w-1', { type: 'started', ...about, attemptId: 'second', waitedMs: 0 })
-    await at.world.say('w-1', { type: 'returned', ...about, attemptId: 'frozen', entry: taken.jobId, hasBegun: true })
+    await at.world.say('w-1', { type: 'returned', ...about, attemptId: 'frozen', entry: taken.entry, hasBegun: true })
     await at.world.say('w-1', { type: 'progress', ...about, attemptId: 'second', fraction: 0.5 })
     const row = () => at.world.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
     const untouched = { status: 'RUNNING', attempt_id: 'second', crashes: 1, fraction: 0.5, dispatch: 0 }
@@ -149,7 +143,7 @@ describe('units that take but milliseconds', () => {
   it('have an entry of another name in each master that puts some together', async () => {
     await submit(150)
     const taken = await together()
-    expect(taken.jobId).toMatch(new RegExp(`^${taken.units[0].unitId}-0-.{8}$`))
+    expect(taken.entry).toMatch(new RegExp(`^${taken.units[0].unitId}-0-.{8}$`))
   })
 
   it('stay in the queue when one of their entry has to leave it', async () => {
@@ -162,7 +156,7 @@ describe('units that take but milliseconds', () => {
         .where('job_id', '=', jobId)
         .where('status', '=', 'QUEUED')
         .where('entry', 'is not', null)
-        .where('entry', '!=', taken.jobId)
+        .where('entry', '!=', taken.entry)
         .execute()
     const entries = Map.groupBy(await waiting(), ({ entry }) => entry)
     const [first, second] = [...entries.values()].find(units => units.length > 1) ?? []
@@ -180,7 +174,6 @@ describe('units that take but milliseconds', () => {
 
   it('leave the queue with their job', async () => {
     const jobId = await submit(150)
-    await at.world.letGo(await together())
     await at.engine.cancel(jobId)
     expect(await countEntries(at.world.queueOf('cpu'))).toEqual({ waiting: 0, active: 0 })
   })
@@ -192,7 +185,7 @@ describe('units that take but milliseconds', () => {
     await at.world.redis.flushall()
     const longAgo = { touched_at: new Date(0), sent_at: new Date(0) }
     await at.world.db.updateTable('units').set(longAgo).where('entry', 'is not', null).execute()
-    at.start()
+    await at.start()
     await workAll(jobId)
     await ended(jobId, 'COMPLETED')
   })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ERRORS } from '@sc/shared/errors.ts'
-import type { TakenEntry } from '@sc/shared/queues.ts'
 import { expect, it, vi } from 'vitest'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 0, ran: 1, reported: 0 }
@@ -12,10 +12,9 @@ it('an error of a worker has the title of the table and a detail with bounds, wh
   const jobId = await at.world.insertJob({ units: 2 })
   await at.engine.stop()
   // The reconciler of a starting master finds what was submitted and not planned.
-  at.start()
+  await at.start()
   for (let n = 0; n < 2; n++) {
-    const taken = await vi.waitFor(async () => (await at.world.take()) ?? expect.fail('no unit waits'), WAIT)
-    await fail(taken as TakenEntry)
+    await fail(await at.world.takeOne())
   }
   await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe('FAILED'), WAIT)
   const job = await at.world.job(jobId)
@@ -32,7 +31,7 @@ it('an error of a worker has the title of the table and a detail with bounds, wh
   }
 })
 
-async function fail(taken: TakenEntry): Promise<void> {
+async function fail(taken: Taken): Promise<void> {
   const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   const error = {
@@ -41,5 +40,4 @@ async function fail(taken: TakenEntry): Promise<void> {
     detail: `it fell over ${'.'.repeat(1_000_000)} here`
   } as const
   await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
-  await at.world.letGo(taken)
 }

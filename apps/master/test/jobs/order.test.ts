@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { countEntries, type TakenEntry } from '@sc/shared/queues.ts'
 import { describe, expect, it, vi } from 'vitest'
 import { inBatches } from '../../src/jobs/in-batches.ts'
+import { countEntries } from '../../src/queues/queues.ts'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const WAIT = { timeout: 8_000, interval: 10 }
@@ -16,13 +17,13 @@ describe('who goes first', () => {
   ): Promise<string> {
     const jobId = await at.world.insertJob(input, who)
     await at.engine.stop()
-    at.start()
+    await at.start()
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
     return jobId
   }
 
   /** What a slot does: takes the first unit once the head of the queue is there, and ends it. */
-  async function workNext(): Promise<TakenEntry> {
+  async function workNext(): Promise<Taken> {
     const open = await at.world.db
       .selectFrom('units')
       .select('id')
@@ -38,21 +39,16 @@ describe('who goes first', () => {
         .executeTakeFirstOrThrow()
       expect(unit.entry).not.toBeNull()
     }, WAIT)
-    const taken = await vi.waitFor(async () => {
-      const one = await at.world.take()
-      if (!one) throw new Error('no unit waits')
-      return one
-    }, WAIT)
+    const taken = await at.world.takeOne()
     await finish(taken)
     return taken
   }
 
-  async function finish(taken: TakenEntry): Promise<void> {
+  async function finish(taken: Taken): Promise<void> {
     const attempt = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
     const timings = { waited: 0, fetched: 0, ran: 1_000, reported: 0 }
     await at.world.say('w-1', { type: 'started', ...attempt, waitedMs: 0 })
     await at.world.say('w-1', { type: 'result', ...attempt, output: null, timings })
-    await at.world.letGo(taken)
     await vi.waitFor(async () => {
       const unit = await at.world.db
         .selectFrom('units')
@@ -113,7 +109,7 @@ describe('who goes first', () => {
   })
 
   it('two masters send each unit once', async () => {
-    const other = at.world.startMaster('two')
+    const other = await at.world.startMaster('two')
     try {
       await submit({ units: 40 })
       const worked: string[] = []

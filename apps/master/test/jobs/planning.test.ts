@@ -30,7 +30,7 @@ beforeAll(async () => {
       })
     ]
   })
-  engine = world.startMaster()
+  engine = await world.startMaster()
 }, 60_000)
 afterAll(async () => {
   await engine?.stop()

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { TakenEntry } from '@sc/shared/queues.ts'
 import { expect, it, vi } from 'vitest'
 import { useEngine } from './use-engine.ts'
 
@@ -11,19 +10,14 @@ async function submit(units: number): Promise<string> {
   const jobId = await at.world.insertJob({ units })
   await at.engine.stop()
   // The reconciler of a starting master finds what was submitted and not planned.
-  at.start()
+  await at.start()
   return jobId
 }
 
-async function takeOne(): Promise<TakenEntry> {
-  return await vi.waitFor(async () => (await at.world.take()) ?? expect.fail('no unit waits'), WAIT)
-}
-
 async function answer(workerId: string, output: string): Promise<void> {
-  const taken = await takeOne()
+  const taken = await at.world.takeOne('cpu', workerId)
   const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say(workerId, { type: 'result', ...about, output, timings: TIMINGS })
-  await at.world.letGo(taken)
 }
 
 const outputs = async (jobId: string) => (await at.world.units(jobId)).map(({ output }) => output)

@@ -23,8 +23,8 @@ afterEach(async () => {
 })
 afterAll(() => world?.release())
 
-const startMaster: ClusterOfOne['startMaster'] = (...how) => {
-  const engine = world.startMaster(...how)
+const startMaster: ClusterOfOne['startMaster'] = async (...how) => {
+  const engine = await world.startMaster(...how)
   engines.push(engine)
   return engine
 }
@@ -61,8 +61,8 @@ const movedOn = (id: string) =>
 describe('schedules', () => {
   it('run once each with two masters side by side, once for all that was missed', async () => {
     const ids = await Promise.all(Array.from({ length: 25 }, () => schedule(LONG_AGO)))
-    startMaster('one')
-    startMaster('two')
+    await startMaster('one')
+    await startMaster('two')
     for (const id of ids) await movedOn(id)
     // Both have looked again.
     const later = await schedule(LONG_AGO)
@@ -77,7 +77,7 @@ describe('schedules', () => {
 
   it('make jobs as a request would', async () => {
     const id = await schedule(LONG_AGO, { priority: 7, attempts: 2, timeoutMs: 1500, waitTimeoutMs: 600_000 })
-    startMaster()
+    await startMaster()
     await movedOn(id)
     const [job] = await jobs()
     expect(job).toMatchObject({ task: 'word-count', single: true, priority: 7, max_attempts: 2, timeout_ms: 1500 })
@@ -90,7 +90,7 @@ describe('schedules', () => {
 
   it('submit once when a master died before it moved the time on', async () => {
     const id = await schedule(LONG_AGO)
-    startMaster()
+    await startMaster()
     await movedOn(id)
     await setDue(id, LONG_AGO)
     await movedOn(id)
@@ -104,7 +104,7 @@ describe('schedules', () => {
     await schedule(null)
     const gone = await schedule(LONG_AGO)
     expect(await deleteSchedule(world.db, gone)).toBe(true)
-    startMaster()
+    await startMaster()
     await movedOn(await schedule(LONG_AGO))
     expect(await jobs()).toHaveLength(1)
   })
@@ -112,7 +112,7 @@ describe('schedules', () => {
   it('go on when their task is not there, or takes no such input any more', async () => {
     const unknown = await schedule(LONG_AGO, { task: 'word-cuont' })
     const unfit = await schedule(LONG_AGO, { input: { txt: 'one' } })
-    startMaster()
+    await startMaster()
     await movedOn(unknown)
     await movedOn(unfit)
     expect((await row(unknown)).last_error).toMatchObject({
@@ -129,11 +129,11 @@ describe('schedules', () => {
 
   it('wait while there is no room for new work', async () => {
     const id = await schedule(LONG_AGO)
-    const full = startMaster('full', await world.openRoom(Number.POSITIVE_INFINITY))
+    const full = await startMaster('full', await world.openRoom(Number.POSITIVE_INFINITY))
     await new Promise(resolve => setTimeout(resolve, 1_500))
     expect((await row(id)).next_at).toEqual(LONG_AGO)
     await full.stop()
-    startMaster()
+    await startMaster()
     await movedOn(id)
     expect(await jobs()).toHaveLength(1)
   })

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorCode } from '@sc/shared/errors.ts'
-import type { TakenEntry } from '@sc/shared/queues.ts'
 import { describe, expect, it, vi } from 'vitest'
 import type { TaskRequest } from '../../src/jobs/submit-task.ts'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
@@ -16,15 +16,10 @@ async function submit(change: Partial<TaskRequest> = {}): Promise<string> {
   return (await at.engine.submitTask({ ...request, ...how, ...change })).jobId
 }
 
-const takeOne = (): Promise<TakenEntry> =>
-  vi.waitFor(async () => {
-    const taken = await at.world.take()
-    if (!taken) throw new Error('no unit waits')
-    return taken
-  }, WAIT)
+const takeOne = (): Promise<Taken> => at.world.takeOne()
 
 /** One attempt of a worker, to its end. */
-async function attempt(taken: TakenEntry, end: { output: unknown } | { code: ErrorCode }): Promise<void> {
+async function attempt(taken: Taken, end: { output: unknown } | { code: ErrorCode }): Promise<void> {
   const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   if ('output' in end) await at.world.say('w-1', { type: 'result', ...about, output: end.output, timings: TIMINGS })
@@ -32,7 +27,6 @@ async function attempt(taken: TakenEntry, end: { output: unknown } | { code: Err
     const error = { code: end.code, title: end.code, detail: 'it fell over' }
     await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
   }
-  await at.world.letGo(taken)
 }
 
 const ended = (jobId: string, status: string) =>
@@ -114,7 +108,7 @@ describe('a retry', () => {
   it('does again what failed of a job of many units, and only that', async () => {
     const jobId = await at.world.insertJob({ units: 3 })
     await at.engine.stop()
-    at.start()
+    await at.start()
     for (let n = 0; n < 3; n++) {
       const taken = await takeOne()
       await attempt(taken, taken.units[0].index === 1 ? { code: 'SC_TASK_FAILED' } : { output: taken.units[0].index })
@@ -170,7 +164,7 @@ describe('a retry', () => {
 })
 
 describe('what a task says', () => {
-  const say = (taken: TakenEntry, message: string, fields?: Record<string, unknown>) =>
+  const say = (taken: Taken, message: string, fields?: Record<string, unknown>) =>
     at.world.say('w-1', {
       type: 'log',
       unitId: taken.units[0].unitId,

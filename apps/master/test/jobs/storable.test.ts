@@ -1,8 +1,8 @@
-import type { OutboxMessage } from '@sc/shared/unit.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { expect, it } from 'vitest'
 import { storable } from '../../src/jobs/storable.ts'
 
-const about = { unitId: 'u', attemptId: 'a', slot: 's' }
+const about = { unitId: 'u', attemptId: 'a', ticket: 't', slot: 's' }
 const timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
 const result = (output: unknown): OutboxMessage => ({ type: 'result', ...about, output, timings })
 
@@ -15,6 +15,13 @@ it.each(['😀', '\\u0000', '\\\\u0000', 'C:\\users\\d800'])('a result with %j s
 })
 
 it('what is only told is mended', () => {
-  const log: OutboxMessage = { type: 'log', unitId: 'u', attemptId: 'a', level: 'info', message: 'x\0\ud83d\\u0000' }
+  const log: OutboxMessage = {
+    type: 'log',
+    unitId: 'u',
+    attemptId: 'a',
+    ticket: 't',
+    level: 'info',
+    message: 'x\0\ud83d\\u0000'
+  }
   expect(storable(log)).toEqual({ ...log, message: 'x\ufffd\ufffd\\u0000' })
 })

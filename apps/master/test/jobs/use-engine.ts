@@ -7,7 +7,7 @@ export interface EngineInTest {
   readonly world: ClusterOfOne
   readonly engine: Engine
   /** As a master that is started again. */
-  start(): void
+  start(): Promise<void>
 }
 
 /** One cluster for a test file, and an engine for each test, which leaves no job behind. */
@@ -15,8 +15,8 @@ export function useEngine(options: () => Promise<{ jobs?: DefinedJob[] }> = asyn
   let world: ClusterOfOne
   let engine: Engine
 
-  const start = (): void => {
-    engine = world.startMaster()
+  const start = async (): Promise<void> => {
+    engine = await world.startMaster()
   }
   beforeAll(async () => {
     world = await startClusterOfOne(await options())
@@ -24,6 +24,7 @@ export function useEngine(options: () => Promise<{ jobs?: DefinedJob[] }> = asyn
   beforeEach(start)
   afterEach(async () => {
     await engine.stop()
+    for (const id of ['w-1', 'w-2']) world.worker(id).die()
     await world.db.deleteFrom('jobs').execute()
     await world.redis.flushall()
   })

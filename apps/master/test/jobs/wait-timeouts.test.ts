@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { countEntries, type TakenEntry } from '@sc/shared/queues.ts'
 import { expect, it, vi } from 'vitest'
 import type { TaskRequest } from '../../src/jobs/submit-task.ts'
 import { startWaitTimeouts } from '../../src/jobs/wait-timeouts.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import { countEntries } from '../../src/queues/queues.ts'
+import type { Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 2, reported: 0 }
@@ -17,15 +18,10 @@ async function submit(waitTimeoutMs: number | null, change: Partial<TaskRequest>
   return (await at.engine.submitTask({ ...request, ...how, waitTimeoutMs, ...change })).jobId
 }
 
-const takeOne = (): Promise<TakenEntry> =>
-  vi.waitFor(async () => {
-    const taken = await at.world.take()
-    if (!taken) throw new Error('no unit waits')
-    return taken
-  }, WAIT)
+const takeOne = (): Promise<Taken> => at.world.takeOne()
 
 /** A worker says that it began. */
-async function begin({ units: [{ unitId }] }: TakenEntry) {
+async function begin({ units: [{ unitId }] }: Taken) {
   const about = { unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
   await vi.waitFor(async () => expect((await unitsOf(unitId.split('.')[0] ?? ''))[0]?.status).toBe('RUNNING'), WAIT)
@@ -55,7 +51,6 @@ it('a unit that has started is left alone; queued again, it has the same time on
   expect((await at.world.job(jobId)).status).toBe('RUNNING')
   const failure = { code: 'SC_TASK_FAILED' as const, title: 'x', detail: 'it fell over' }
   await at.world.say('w-1', { type: 'error', ...about, error: failure, retryable: true, timings: TIMINGS })
-  await at.world.letGo(taken)
   await ended(jobId, 'FAILED')
   const [unit] = await unitsOf(jobId)
   expect(unit).toMatchObject({ attempts: 1, error: { code: 'SC_WAIT_TIMEOUT' } })
@@ -75,7 +70,7 @@ it('the time before it may run does not count', async () => {
 it('a job of many units goes on without the one that waited too long', async () => {
   const jobId = await at.world.insertJob({ units: 2 })
   await at.engine.stop()
-  at.start()
+  await at.start()
   const taken = await takeOne()
   const about = await begin(taken)
   await at.world.db.updateTable('jobs').set({ wait_timeout_ms: 1 }).where('id', '=', jobId).execute()
@@ -87,7 +82,7 @@ it('a job of many units goes on without the one that waited too long', async () 
 })
 
 it('two masters fail each unit once, however many there are', async () => {
-  const other = at.world.startMaster('two')
+  const other = await at.world.startMaster('two')
   try {
     const jobIds = await Promise.all(Array.from({ length: 60 }, () => submit(300)))
     await vi.waitFor(async () => {

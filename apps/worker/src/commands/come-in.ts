@@ -5,7 +5,7 @@ import type { Releasers } from '@sc/shared/releasers.ts'
 import { type Joined, joinCluster } from '../enrol/join.ts'
 import { lockName } from '../enrol/name-lock.ts'
 import { probeGpus } from '../probe/gpus.ts'
-import { classesOf, createSlotPlanner, type SlotPlanner } from '../probe/slot-plan.ts'
+import { createSlotPlanner, type SlotPlanner } from '../probe/slot-plan.ts'
 import type { Settings } from './flags.ts'
 
 export interface ComeInDeps {
@@ -24,8 +24,7 @@ export async function comeIn(deps: ComeInDeps): Promise<Joined & { planner: Slot
   releasers.add('name lock', lockName(dir.worker(name), name))
   const gpus = await probeGpus()
   const planner = createSlotPlanner(gpus, wishes)
-  const classes = [...new Set(planner(gpus).flatMap(classesOf))]
-  const joined = await joinCluster({ config, dir, name, classes, log, signal })
+  const joined = await joinCluster({ config, dir, name, log, signal })
   releasers.add('Redis', () => closeRedis(joined.redis))
   return { ...joined, planner }
 }

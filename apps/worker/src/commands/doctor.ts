@@ -12,8 +12,7 @@ import { checkRights } from '../doctor/rights.ts'
 import { checkModels, checkTasks } from '../doctor/tasks.ts'
 import { findBroker } from '../enrol/find-broker.ts'
 import { readIdentity } from '../enrol/identity.ts'
-import { probeGpus } from '../probe/gpus.ts'
-import { createSlotPlanner, queuesOf } from '../probe/slot-plan.ts'
+import { readKnownMaster } from '../messaging/known-master.ts'
 import { type Flags, readSettings, type Settings } from './flags.ts'
 
 /** `sc-worker doctor`: what a worker needs, one finding each, with the next step. Answers 1 when something failed. */
@@ -29,7 +28,7 @@ export async function doctor(flags: Flags & { json?: boolean }): Promise<number>
   return report.end()
 }
 
-async function checkCluster({ config, name, wishes }: Settings, report: Report): Promise<void> {
+async function checkCluster({ config, name }: Settings, report: Report): Promise<void> {
   const dir = dataDir(config.dataDir)
   const identity = readIdentity(dir.worker(name))
   let url: string
@@ -44,13 +43,13 @@ async function checkCluster({ config, name, wishes }: Settings, report: Report):
   const { redis } = broker
   try {
     await report.run(checkBroker(broker))
-    await report.run(await checkMaster(broker, config))
+    const known = readKnownMaster(dir.worker(name))
+    await report.run(await checkMaster(broker, config, known))
     if (redis.status !== 'ready') return
-    const gpus = await probeGpus()
-    const queues = [...new Set(createSlotPlanner(gpus, wishes)(gpus).flatMap(plan => queuesOf(plan, [])))]
     const isOfThisMachine = url === readMasterFile(dir)?.redisUrl
-    await report.run(checkRights({ redis, workerId: identity?.workerId, queues, isOfThisMachine }))
-    const httpUrl = config.masterUrl ?? (await redis.hget(MASTER_KEY, 'httpUrl').catch(() => null)) ?? undefined
+    await report.run(checkRights({ redis, workerId: identity?.workerId, isOfThisMachine }))
+    const published = await redis.hget(MASTER_KEY, 'httpUrl').catch(() => null)
+    const httpUrl = config.masterUrl ?? published ?? known?.httpUrl
     await report.run(checkBlobs(httpUrl, identity?.key))
   } finally {
     await closeRedis(redis)

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Config, loadConfig } from '@sc/shared/config.ts'
+import { WORKER_NAME, WORKER_NAME_RULE } from '@sc/shared/enrol-request.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { SlotWishes } from '../probe/slot-plan.ts'
 import { parseQuietHours, type QuietHours } from '../slots/quiet-hours.ts'
@@ -30,9 +31,8 @@ export const NO_TASKS_DIR = 'SC_TASKS_DIR is not set: it names the folder with y
 /** Flags and environment together. SC_CONFIG names what is wrong. */
 export function readSettings(flags: Flags): Settings {
   const config = loadConfig({ SC_BROKER: flags.broker, LOG_LEVEL: flags.logLevel, SC_DATA_DIR: flags.dataDir })
-  const name = flags.name ?? hostname().split('.')[0] ?? 'worker'
-  if (!/^[\w][\w.-]{0,62}$/.test(name))
-    throw new ScError('SC_CONFIG', `--name ${name}: expected 1 to 63 letters, digits, '.', '_' or '-'.`)
+  const name = flags.name ?? nameOfMachine()
+  if (!WORKER_NAME.test(name)) throw new ScError('SC_CONFIG', `--name ${name}: expected ${WORKER_NAME_RULE}.`)
   if (config.tasksDir && !statSync(config.tasksDir, { throwIfNoEntry: false })?.isDirectory())
     throw new ScError('SC_CONFIG', `SC_TASKS_DIR: there is no folder ${config.tasksDir}.`)
   const wishes: SlotWishes = {}
@@ -41,6 +41,15 @@ export function readSettings(flags: Flags): Settings {
   if (flags.gpus !== undefined) wishes.gpus = parseList('--gpus', flags.gpus, /^(\d+|GPU-[\w-]+)$/)
   const quietHours = flags.quietHours === undefined ? [] : parseQuietHours(flags.quietHours)
   return { config, name, wishes, quietHours }
+}
+
+/** The machine's name, as far as it can be a worker's. */
+function nameOfMachine(): string {
+  const name = (hostname().split('.')[0] ?? '')
+    .replaceAll(/[^\w-]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 63)
+  return name || 'worker'
 }
 
 function parseConcurrency(text: string): number {

@@ -6,7 +6,6 @@ import { printError } from '@sc/shared/printable.ts'
 import { isRefusal, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { REFUSED_MS, revokedError } from '../enrol/join.ts'
-import { followMaster } from '../enrol/master-version.ts'
 import { pythonCommand } from '../python/command.ts'
 import { quietReason } from '../slots/quiet-hours.ts'
 import { startWorker } from '../worker.ts'
@@ -34,6 +33,7 @@ export async function run(flags: Flags): Promise<number> {
     const { identity, brokerUrl, redis, planner } = await comeIn({ settings, log, releasers, signal: stop.first })
     const revoked = watchForRefusal(redis)
     releasers.add('refusals', revoked.stop)
+    const outdated = new AbortController()
 
     const worker = await startWorker({
       name,
@@ -48,22 +48,21 @@ export async function run(flags: Flags): Promise<number> {
       tasksDir: config.tasksDir ?? null,
       masterUrl: config.masterUrl,
       onRevoked: revoked.now,
+      onOtherProtocol: error => outdated.abort(error),
       doctor: { dataDir: config.dataDir, isOfThisMachine: brokerUrl === readMasterFile(dir)?.redisUrl },
       log
     })
     releasers.add('worker', worker.stop)
     log.info({ workerId: identity.workerId }, `Worker ${name} is enrolled and takes units`)
 
-    const master = followMaster(redis, log)
-    releasers.add('version of the master', master.stop)
-    await aborted(AbortSignal.any([stop.first, revoked.signal, master.signal]))
+    await aborted(AbortSignal.any([stop.first, revoked.signal, outdated.signal]))
     if (revoked.signal.aborted) throw revokedError({ dir, name })
     log.info('Stopping: the units that run may finish; stop again to give them back now')
     worker.takeNoMore()
-    if (master.signal.aborted) {
+    if (outdated.signal.aborted) {
       // Nobody waits for its end: what runs has the time that it needs.
       await Promise.race([worker.idle(Number.POSITIVE_INFINITY), aborted(stop.first)])
-      if (!stop.first.aborted) throw master.signal.reason
+      if (!stop.first.aborted) throw outdated.signal.reason
     }
     await Promise.race([worker.idle(DRAIN_MS), aborted(stop.second)])
   } catch (error) {

@@ -4,6 +4,7 @@ import { checkPath, checkReach, targetOf } from '@sc/shared/doctor/network.ts'
 import { connectRedis, type Redis, waitForRedis } from '@sc/shared/redis.ts'
 import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { HOW_TO_UPDATE, isNewer, olderSide } from '@sc/shared/versions.ts'
+import type { KnownMaster } from '../messaging/known-master.ts'
 import { WORKER_VERSION } from '../probe/version.ts'
 
 /** The way to Redis, and what the master says of itself there. */
@@ -16,7 +17,7 @@ export interface Broker {
 }
 
 export function connectToBroker(url: string): Broker {
-  return { url, redis: connectRedis(url, { name: 'worker-doctor' }) }
+  return { url, redis: connectRedis(url, { name: 'worker-doctor', restricted: true }) }
 }
 
 export function checkBroker({ url, redis }: Broker): Check[] {
@@ -33,13 +34,17 @@ export function checkBroker({ url, redis }: Broker): Check[] {
   ]
 }
 
-/** `masterUrl`: instead of the address that the master publishes. */
+/**
+ * `masterUrl`: instead of the address that the master names. `known`: as it named itself to this worker last, whose own login
+ * may not read what the master publishes.
+ */
 export async function checkMaster(
   { redis }: Broker,
-  { masterUrl, tailscaleSocket }: Pick<Config, 'masterUrl' | 'tailscaleSocket'>
+  { masterUrl, tailscaleSocket }: Pick<Config, 'masterUrl' | 'tailscaleSocket'>,
+  known: KnownMaster | undefined
 ): Promise<Check[]> {
   const published = redis.status === 'ready' ? await redis.hgetall(MASTER_KEY).catch(() => ({})) : {}
-  const { protocol, version, httpUrl } = published as Partial<Record<string, string>>
+  const { protocol, version, httpUrl } = { ...known, ...published } as Partial<Record<string, string>>
   const versions: Check = {
     name: 'master: version',
     look: async () => versionOutcome({ protocol, version }),
@@ -57,7 +62,10 @@ export function versionOutcome(
 ): Outcome {
   const { protocol, version = 'unknown' } = master
   if (!protocol)
-    return failed('no master has published itself in Redis', 'Start the master (`pnpm start:master`), or wait for it.')
+    return failed(
+      'no master has named itself to this worker',
+      'Start the master (`pnpm start:master`), or wait for it.'
+    )
   const found = `the master is ${version} with protocol ${protocol}, this worker ${own.version} with ${own.protocol}`
   if (Number(protocol) !== own.protocol) {
     return failed(found, `Update ${olderSide(Number(protocol), own.protocol)}: ${HOW_TO_UPDATE}.`)

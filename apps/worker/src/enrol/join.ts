@@ -15,7 +15,7 @@ import { type Identity, readIdentity, writeIdentity } from './identity.ts'
  * DESIGN: the way in. `findLogin` says as whom; whoever comes as something else than itself is given a Redis user of its
  * own, and goes on as that:
  *
- *   own login ------------------------------------ enrol --> in, with what it has
+ *   own login --> in, with what it has
  *      | refused for REFUSED_MS: revoked; with a new join code at hand, by that
  *   join code -- enrol --> identity.json --> own login --> in
  *   ordinary login -- enrol --> identity.json --> own login, where the master makes users --> in
@@ -24,8 +24,6 @@ export interface JoinDeps {
   config: Config
   dir: DataDir
   name: string
-  /** Capability classes of its slots. */
-  classes: string[]
   log: Logger
   signal: AbortSignal
 }
@@ -68,38 +66,22 @@ export async function joinCluster(deps: JoinDeps): Promise<Joined> {
 }
 
 async function joinAs(deps: JoinDeps, { url, kind }: Login, known: Identity | undefined): Promise<Joined> {
-  const { log, signal, name, classes, config } = deps
-  // A join code may do one thing only, and is there for one connection.
-  const bare = kind === 'code'
-  const blocking = connectRedis(url, { name: `worker-${name}-enrol`, blocking: true, bare, log })
-  const plain = bare ? blocking : connectRedis(url, { name: `worker-${name}`, log })
-  const close = async (): Promise<void> => {
-    await closeRedis(blocking)
-    if (plain !== blocking) await closeRedis(plain)
-  }
+  const { log, signal, name, config } = deps
+  if (kind === 'own' && known) return await enter(deps, known, url)
+  const redis = connectRedis(url, { name: `worker-${name}-enrol`, restricted: kind === 'code', log })
   try {
-    await waitForRedis(plain, { signal })
-    const who = { name, hostname: hostname(), workerId: known?.workerId, classes }
-    const ownSecret = kind === 'own' ? known?.secret : undefined
+    await waitForRedis(redis, { signal })
+    const who = { name, hostname: hostname(), workerId: known?.workerId }
     const user = decodeURIComponent(new URL(url).username)
-    const password = decodeURIComponent(new URL(url).password)
-    const as = kind === 'ordinary' ? undefined : { user, secret: ownSecret ?? password }
-    const reply = await enrol({ redis: plain, blocking, log, signal }, who, as)
-    const key = reply.key ?? known?.key ?? ''
-    const secret = reply.secret ?? ownSecret
-    const identity: Enrolment = { ...reply, key }
-    const { workerId } = reply
+    const secretOfCode = decodeURIComponent(new URL(url).password)
+    const code = kind === 'code' ? { user, secret: secretOfCode } : undefined
+    const { workerId, key, secret } = await enrol({ redis, log, signal }, who, code)
     const broker = keptBroker(url, config.broker !== undefined || known?.broker !== undefined, secret !== undefined)
     writeIdentity(deps.dir.worker(name), { workerId, key, ...broker, ...(secret && broker.broker ? { secret } : {}) })
-    if (kind === 'own' || !secret) {
-      await closeRedis(blocking)
-      return { identity, brokerUrl: url, redis: plain }
-    }
-    await close()
-    return await enter(deps, identity, withLogin(url, workerId, secret))
-  } catch (error) {
-    await close()
-    throw error
+    const ownUrl = secret ? withLogin(url, workerId, secret) : url
+    return await enter(deps, { workerId, key }, ownUrl)
+  } finally {
+    await closeRedis(redis)
   }
 }
 
@@ -109,8 +91,13 @@ function keptBroker(url: string, isGiven: boolean, isOwn: boolean): Pick<Identit
   return { broker: isOwn ? withoutLogin(url) : url }
 }
 
-async function enter({ name, log, signal }: JoinDeps, identity: Enrolment, brokerUrl: string): Promise<Joined> {
-  const redis = connectRedis(brokerUrl, { name: `worker-${name}`, log })
+async function enter(
+  { name, log, signal }: JoinDeps,
+  { workerId, key }: Enrolment,
+  brokerUrl: string
+): Promise<Joined> {
+  const identity = { workerId, key }
+  const redis = connectRedis(brokerUrl, { name: `worker-${name}`, restricted: true, log })
   try {
     await waitForRedis(redis, { signal, timeoutMs: REFUSED_MS })
     return { identity, brokerUrl, redis }

@@ -11,7 +11,7 @@ export interface UnitFiles {
 const blobsSchema = z.object({ blobs: z.record(z.string(), z.string()).optional() })
 
 /** The blob keys of a unit, by the name under which the task finds the file. */
-function blobKeysOf({ inputRef, params }: UnitPayload): Record<string, string> {
+function blobKeysOf({ inputRef, params }: Pick<UnitPayload, 'inputRef' | 'params'>): Record<string, string> {
   // Its params are what a client sent: nothing in them is a key.
   if (inputRef === null) return {}
   const { blobs } = blobsSchema.safeParse(params).data ?? {}
@@ -19,7 +19,11 @@ function blobKeysOf({ inputRef, params }: UnitPayload): Record<string, string> {
 }
 
 /** Brings every blob of a unit onto this machine. */
-export async function fetchUnitFiles(cache: BlobCache, unit: UnitPayload, signal: AbortSignal): Promise<UnitFiles> {
+export async function fetchUnitFiles(
+  cache: BlobCache,
+  unit: Pick<UnitPayload, 'inputRef' | 'params'>,
+  signal: AbortSignal
+): Promise<UnitFiles> {
   const names = Object.entries(blobKeysOf(unit))
   const fetched = await Promise.allSettled(names.map(([, key]) => cache.use(key, signal)))
   const blobs = fetched.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))

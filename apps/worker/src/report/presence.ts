@@ -24,6 +24,7 @@ export function reportPresence(redis: Redis, workerId: string, row: () => OwnPre
   let asked: NodeJS.Timeout | undefined
   let timer: NodeJS.Timeout | undefined
   let brokerRttMs: number | null = null
+  let last: string | undefined
 
   async function say(): Promise<void> {
     // Old words would pile up in the client and be said late.
@@ -31,8 +32,9 @@ export function reportPresence(redis: Redis, workerId: string, row: () => OwnPre
     const address = 'localAddress' in redis.stream ? (redis.stream.localAddress ?? null) : null
     const presence: Presence = { ...row(), address, brokerRttMs }
     const saidAtMs = performance.now()
+    last = JSON.stringify(presence)
     try {
-      await redis.set(key, JSON.stringify(presence), 'PX', PRESENCE_TTL_MS)
+      await redis.set(key, last, 'PX', PRESENCE_TTL_MS)
       brokerRttMs = Math.round((performance.now() - saidAtMs) * 100) / 100
     } catch (error) {
       log.debug({ err: error }, 'Presence could not be written')
@@ -57,7 +59,8 @@ export function reportPresence(redis: Redis, workerId: string, row: () => OwnPre
       clearInterval(timer)
       timer = undefined
       clearTimeout(asked)
-      if (redis.status === 'ready') await redis.del(key).catch(() => {})
+      // The worker's login may set the key, and nothing else.
+      if (redis.status === 'ready' && last) await redis.set(key, last, 'PX', 1).catch(() => {})
     }
   }
 }

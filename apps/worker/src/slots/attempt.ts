@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { type ErrorCode, ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import type { OutboxMessage, Timings, UnitPayload } from '@sc/shared/unit.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+import type { Timings, UnitPayload } from '@sc/shared/unit.ts'
 import type { UnitFiles } from '../inputs/unit-files.ts'
-import type { Outbox } from '../report/outbox.ts'
-import { createProgress } from '../report/progress.ts'
+import type { GivenUnit } from '../messaging/link.ts'
+import type { Outbox } from '../messaging/outbox.ts'
+import { createProgress } from '../messaging/progress.ts'
 import type { RunTask } from './run-task.ts'
 
 /** An attempt among other short ones that is over by then need not say that it started. */
@@ -34,17 +36,17 @@ export interface AttemptOptions {
 export type Outcome = Extract<OutboxMessage, { type: 'result' | 'error' | 'returned' }>
 
 /**
- * One try at a unit: says that it started, fetches its files, runs its task, and says what came of it. Resolves when that
- * is in the outbox, with `written` false when Redis stayed away until the end. The one place where a throw becomes an
- * outcome.
+ * One try at a unit: reports that it started, fetches its files, runs its task, and reports what came of it. Resolves when
+ * that is on its way; `written` resolves when it is in the outbox, false when Redis stayed away until the end. The one place
+ * where a throw becomes an outcome.
  */
 export async function runAttempt(
   deps: AttemptDeps,
-  unit: UnitPayload,
+  unit: GivenUnit,
   { entry, isOneOfMany, signal, onBegin }: AttemptOptions
-): Promise<{ outcome: Outcome; written: boolean }> {
+): Promise<{ outcome: Outcome; written: Promise<boolean> }> {
   const { slotId, outbox, runTask } = deps
-  const about = { unitId: unit.unitId, attemptId: randomUUID() }
+  const about = { unitId: unit.unitId, attemptId: randomUUID(), ticket: unit.ticket }
   const messages = { isUrgent: !isOneOfMany }
   // `waited` is the master's to fill in: nothing here may compare the clocks of two machines.
   const timings: Timings = { waited: 0, fetched: 0, ran: 0, reported: 0 }
@@ -88,8 +90,7 @@ export async function runAttempt(
   }
   timings.ran = lap()
   timings.reported = start.reportedMs()
-  const written = await outbox.add(outcome, messages)
-  return { outcome, written }
+  return { outcome, written: outbox.add(outcome, messages) }
 }
 
 /** Of several units in one process: it may have been the one before, whose result was still in it, or the next. */

@@ -6,7 +6,7 @@
  * HAND_BACK_MS after the entry was taken go back to the master, which sends each by itself. So do all units of an entry
  * that was with another slot before: one of them may have taken that slot's worker down.
  */
-import type { TakenEntry } from '@sc/shared/queues.ts'
+import type { Entry } from '../messaging/link.ts'
 import { type AttemptDeps, type Outcome, runAttempt, type StopReason } from './attempt.ts'
 
 const HAND_BACK_MS = 300
@@ -16,11 +16,11 @@ export interface EntryRun {
   readonly unitId: string
   /** Stops the attempts at these units; at all of them, if none are named. */
   stop(reason: StopReason, unitIds?: string[]): void
-  /** Resolves when every outcome is in the outbox: `written` false, when Redis stayed away until the end. */
-  readonly ended: Promise<{ outcomes: Outcome[]; written: boolean }>
+  /** Resolves when every outcome is on its way; `written` when all are in the outbox. */
+  readonly ended: Promise<{ outcomes: Outcome[]; written: Promise<boolean> }>
 }
 
-export function runEntry(deps: AttemptDeps, { units, jobId: entry, isAgain }: TakenEntry): EntryRun {
+export function runEntry(deps: AttemptDeps, { units, id: entry, isAgain }: Entry): EntryRun {
   const isOneOfMany = units.length > 1
   let current = units[0].unitId
   const attempts = units.map(unit => {
@@ -40,10 +40,11 @@ export function runEntry(deps: AttemptDeps, { units, jobId: entry, isAgain }: Ta
   }, HAND_BACK_MS)
   if (!isOneOfMany) clearTimeout(handBack)
 
-  async function end(): Promise<{ outcomes: Outcome[]; written: boolean }> {
+  async function end(): Promise<{ outcomes: Outcome[]; written: Promise<boolean> }> {
     const all = await Promise.all(attempts.map(({ ended }) => ended))
     clearTimeout(handBack)
-    return { outcomes: all.map(({ outcome }) => outcome), written: all.every(({ written }) => written) }
+    const written = Promise.all(all.map(one => one.written)).then(each => each.every(Boolean))
+    return { outcomes: all.map(({ outcome }) => outcome), written }
   }
 
   return {

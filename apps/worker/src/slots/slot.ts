@@ -1,7 +1,7 @@
 /**
  * DESIGN: a slot is one GPU or one CPU lane. It owns one Python process and runs one unit at a time.
  *
- *   starting --child ready--> idle --entry taken--> running --outcomes written, entry released--> idle
+ *   starting --child ready--> idle --entry arrives--> running --outcomes on their way--> idle
  *      ^  |                    ^ |                    |
  *      |  3 deaths at start    | free, held           | the child died, or has had too much memory
  *      |  v                    | v                    v
@@ -9,9 +9,9 @@
  *
  * - starting: a child is on its way; START_TRIES deaths in a row put the slot out of service, with the last reason.
  * - out-of-service: tried again every RETRY_START_MS; takes no units.
- * - idle: waits on the markers of its queues, and looks at least every LOOK_AGAIN_MS.
- * - running: the lock is renewed by the lock keeper; `cancel` and `stop` abort attempts. The outcomes are in the outbox
- *   before the entry leaves Redis: a worker that dies in between makes a unit run twice, never none.
+ * - idle: its want stands with the masters. The child may end, grow or have other tasks meanwhile: LOOK_AT_CHILD_MS.
+ * - running: `cancel` and `stop` abort attempts. The next want goes with the outcomes; while it runs an entry of several
+ *   short units, the want for the next one stands already. A worker that dies makes a unit run twice, never none.
  * - draining, reserved: takes nothing while something in `holds.ts` holds. A unit that runs goes on. Then the child is
  *   ended: the machine's memory is its owner's.
  * Which queues it serves follows from its child's tasks: until the first child is ready, those that every worker serves.
@@ -22,7 +22,7 @@ import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { SlotState } from '@sc/shared/presence.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
-import { release, type TakenEntry, type UnitQueue } from '@sc/shared/queues.ts'
+import type { Entry, MasterLink } from '../messaging/link.ts'
 import type { Device } from '../python/command.ts'
 import { runOnChild } from '../tasks/run-on-child.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
@@ -30,25 +30,23 @@ import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
 import type { AttemptDeps, Outcome } from './attempt.ts'
 import { createHolds, type Hold } from './holds.ts'
-import type { LockKeeper } from './lock-keeper.ts'
 import { type EntryRun, runEntry } from './run-entry.ts'
-import { createTake, type TakeDeps } from './take-entry.ts'
 
 const START_TRIES = 3
 const RETRY_START_MS = 30_000
 const AFTER_FAILED_START_MS = 1_000
 const AFTER_ERROR_MS = 1_000
 const STOP_MS = 3_000
+const LOOK_AT_CHILD_MS = 500
 const NEVER = new AbortController().signal
 
-export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'>, TakeDeps {
+export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'> {
+  id: string
   device: Device
+  link: Pick<MasterLink, 'ask' | 'release' | 'giveBack'>
   /** Names of the queues to serve with these tasks, most demanding first. */
   queuesFor(tasks: TaskDescription[]): string[]
-  locks: LockKeeper
   startChild(): SlotTasks
-  /** Goes on beside a unit until the signal aborts; does not reject. */
-  besideUnit(queues: UnitQueue[], signal: AbortSignal): Promise<void>
   /** Between units, a child that is larger is replaced by a new one. */
   maxChildBytes(): number
   wasCancelled(unitId: string): boolean
@@ -65,7 +63,11 @@ export class Slot {
   #stateNow: SlotState['state'] = 'starting'
   #reason: string | null = null
   readonly #holds = createHolds()
-  readonly #take: () => Promise<TakenEntry | undefined>
+  #queues: string[] = []
+  /** The next entry, asked for while this one runs. */
+  #next: Promise<Entry | undefined> | undefined
+  /** Aborts when what was asked for is not wanted any more. */
+  #asking = new AbortController()
   #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
@@ -76,7 +78,11 @@ export class Slot {
 
   constructor(deps: SlotDeps) {
     this.#deps = deps
-    this.#take = createTake(deps, this.#holds)
+  }
+
+  /** The queues that it serves, most demanding first. */
+  get queues(): string[] {
+    return this.#queues
   }
 
   get state(): SlotState {
@@ -106,6 +112,7 @@ export class Slot {
   /** Takes no units, for this reason, until it is freed of it. */
   hold(hold: Hold, reason: string): void {
     this.#holds.add(hold, reason)
+    this.#asking.abort()
     this.#deps.onChange()
   }
 
@@ -126,7 +133,7 @@ export class Slot {
     this.#running?.stop('returned')
     // While Redis is away the loop waits for it.
     await Promise.all([Promise.race([this.#loop, pause(STOP_MS, NEVER)]), this.#child?.stop()])
-    await this.#deps.queues.serve([])
+    await this.#returnNext()
   }
 
   get #state(): SlotState['state'] {
@@ -141,7 +148,6 @@ export class Slot {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping
-    await this.#serve([])
     while (!signal.aborted) {
       try {
         await this.#step()
@@ -154,12 +160,49 @@ export class Slot {
   }
 
   async #step(): Promise<void> {
-    if (!this.#child || this.#child.state === 'dead') return this.#startChild()
-    if (this.#isSpent(this.#child)) return this.#child.stop()
+    const child = this.#child
+    const isGone = !child || child.state === 'dead'
+    const spent = isGone ? null : this.#spent(child)
+    if (isGone || spent || this.#holds.signal.aborted) await this.#returnNext()
+    if (isGone) return this.#startChild()
+    if (spent) return this.#replace(child, spent)
     this.#state = 'idle'
-    if (this.#holds.signal.aborted) return this.#untilFree(this.#child)
-    const taken = await this.#take()
-    if (taken) await this.#runUnits(taken, this.#child)
+    if (this.#holds.signal.aborted) return this.#untilFree(child)
+    const entry = await this.#nextEntry(child)
+    if (!entry) return
+    if (this.#holds.signal.aborted || child.state === 'dead') this.#deps.link.giveBack(this.#deps.id, entry)
+    else await this.#runUnits(entry, child)
+  }
+
+  /** Undefined: there is something else to do first. */
+  async #nextEntry(child: SlotTasks): Promise<Entry | undefined> {
+    this.#next ??= this.#ask()
+    const looking = setInterval(() => {
+      if (child.state === 'dead' || this.#spent(child)) this.#asking.abort()
+    }, LOOK_AT_CHILD_MS)
+    try {
+      return await this.#next
+    } finally {
+      clearInterval(looking)
+      this.#next = undefined
+    }
+  }
+
+  #ask(): Promise<Entry | undefined> {
+    this.#asking = new AbortController()
+    // Held already: there is nothing to ask for.
+    if (this.#holds.signal.aborted) this.#asking.abort()
+    return this.#deps.link.ask(this.#deps.id, this.#queues, this.#asking.signal)
+  }
+
+  /** What came while the slot could take it is for another. */
+  async #returnNext(): Promise<void> {
+    const next = this.#next
+    this.#next = undefined
+    if (!next) return
+    this.#asking.abort()
+    const entry = await next
+    if (entry) this.#deps.link.giveBack(this.#deps.id, entry)
   }
 
   async #startChild(): Promise<void> {
@@ -178,22 +221,21 @@ export class Slot {
     this.#ranOut = false
     // The master is told first: it lets the worker into queues of tasks that it registered.
     this.#deps.onReady(this.#ready)
-    await this.#serve(this.#ready.tasks)
-  }
-
-  async #serve(tasks: TaskDescription[]): Promise<void> {
-    await this.#deps.queues.serve(this.#deps.queuesFor(tasks))
+    this.#queues = this.#deps.queuesFor(this.#ready.tasks)
     this.#deps.onChange()
   }
 
-  /** Whether a new child must take its place. One that is too large before its first unit would be so again. */
-  #isSpent(child: SlotTasks): boolean {
+  /** Why a new child must take its place. One that is too large before its first unit would be so again. */
+  #spent(child: SlotTasks): string | null {
+    if (this.#unitsOfChild > 0 && child.memory.rssBytes > this.#deps.maxChildBytes()) return 'has grown'
+    return this.#ranOut ? 'ran out of memory' : null
+  }
+
+  #replace(child: SlotTasks, why: string): Promise<void> {
     const { maxChildBytes, log, id } = this.#deps
     const { rssBytes } = child.memory
-    const hasGrown = this.#unitsOfChild > 0 && rssBytes > maxChildBytes()
-    if (hasGrown) log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, 'The process has grown: it is replaced')
-    else if (this.#ranOut) log.info({ slot: id }, 'The process ran out of memory: it is replaced, with its models')
-    return hasGrown || this.#ranOut
+    log.info({ slot: id, rssBytes, maxBytes: maxChildBytes() }, `The process ${why}: it is replaced, with its models`)
+    return child.stop()
   }
 
   async #onFailedStart(error: unknown): Promise<void> {
@@ -208,28 +250,21 @@ export class Slot {
     await pause(isOut ? RETRY_START_MS : AFTER_FAILED_START_MS, this.#stopping.signal)
   }
 
-  async #runUnits(taken: TakenEntry, child: SlotTasks): Promise<void> {
-    const { locks, besideUnit, queues, wasCancelled, onOutcome, log, id } = this.#deps
-    const beside = new AbortController()
-    locks.hold(taken)
+  async #runUnits(entry: Entry, child: SlotTasks): Promise<void> {
+    const { link, wasCancelled, onOutcome, id } = this.#deps
     const runTask = runOnChild(child, this.#ready as Ready)
-    const run = runEntry({ ...this.#deps, slotId: id, runTask }, taken)
+    const run = runEntry({ ...this.#deps, slotId: id, runTask }, entry)
     this.#running = run
     this.#state = 'running'
-    this.#unitsOfChild += taken.units.length
-    run.stop('cancelled', taken.units.map(({ unitId }) => unitId).filter(wasCancelled))
-    void besideUnit(queues.open, beside.signal)
+    this.#unitsOfChild += entry.units.length
+    run.stop('cancelled', entry.units.map(({ unitId }) => unitId).filter(wasCancelled))
+    if (entry.units.length > 1) this.#next = this.#ask()
     try {
-      const { outcomes, written } = await run.ended
+      const { outcomes } = await run.ended
       this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')
       for (const outcome of outcomes) onOutcome(outcome)
-      // Not told to the master: the lock runs out and the units run again.
-      if (written) await release(taken)
-    } catch (error) {
-      log.debug({ err: error, entry: taken.jobId }, 'The units could not be released: another slot has them')
     } finally {
-      beside.abort()
-      locks.drop(taken)
+      link.release(entry)
       this.#running = undefined
     }
   }

@@ -1,8 +1,18 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { ENROL_STREAM, enrolAskKey, enrolReplyKey, MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import {
+  type EnrolReply,
+  type EnrolRequest,
+  enrolRequestSchema,
+  isProof,
+  joinUser,
+  newSeal,
+  sealReply,
+  secretHash
+} from '@sc/shared/enrol-request.ts'
+import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
+import { ENROL_ASKERS, enrolAnswerKey, enrolAskKey, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import { type EnrolDeps, enrol } from '../../src/enrol/enrol.ts'
@@ -12,54 +22,93 @@ import { quiet, until } from '../fixtures/children.ts'
 
 const server = await startRedis()
 const redis = connectRedis(server.url, { name: 'test' })
-const blocking = connectRedis(server.url, { name: 'test', blocking: true })
 afterAll(async () => {
-  await closeRedis(blocking)
   await closeRedis(redis)
   await server.stop()
 })
 beforeEach(async () => void (await redis.flushall()))
 
-const deps = (): EnrolDeps => ({ redis, blocking, log: quiet, signal: new AbortController().signal })
-const who = { name: 'desk', hostname: 'desk.local', workerId: 'w-1', classes: ['gpu', 'cpu'] }
+const deps = (): EnrolDeps => ({ redis, log: quiet, signal: new AbortController().signal })
+const who = { name: 'desk', hostname: 'desk.local', workerId: 'w-1' }
 
-async function nextRequest(): Promise<Record<string, string>> {
-  await until(async () => (await redis.xlen(ENROL_STREAM)) > 0)
-  const [[, fields] = ['', []]] = await redis.xrange(ENROL_STREAM, '-', '+')
-  return Object.fromEntries(fields.flatMap((field, at) => (at % 2 === 0 ? [[field, fields[at + 1] as string]] : [])))
+async function requestOf(asker: string): Promise<EnrolRequest> {
+  await until(async () => (await redis.exists(enrolAskKey(asker))) === 1)
+  return enrolRequestSchema.parse(JSON.parse((await redis.get(enrolAskKey(asker))) as string))
 }
 
-test('waits for a master, asks with the id of an earlier time, and takes the answer', async () => {
+/** That of the next who comes with an ordinary login. */
+async function nextRequest(): Promise<EnrolRequest> {
+  await until(async () => (await redis.llen(ENROL_ASKERS)) > 0)
+  return requestOf((await redis.lpop(ENROL_ASKERS)) as string)
+}
+
+const answer = ({ asker, seal }: EnrolRequest, reply: EnrolReply) =>
+  redis.set(enrolAnswerKey(asker), sealReply(seal, reply))
+
+test('an ordinary login: asks with the id of an earlier time, waits for a master, and takes the answer', async () => {
   const enrolling = enrol(deps(), who)
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), httpUrl: 'http://m' })
-  const { replyTo, ...said } = await nextRequest()
-  expect(said).toEqual({ ...who, classes: 'gpu,cpu', protocol: String(PROTOCOL_VERSION), proof: '' })
-  expect(await redis.exists(enrolAskKey(replyTo as string))).toBe(1)
-  await redis.rpush(enrolReplyKey(replyTo as string), JSON.stringify({ workerId: 'w-1', key: 'sc_k' }))
-  expect(await enrolling).toEqual({ workerId: 'w-1', key: 'sc_k' })
+  const request = await nextRequest()
+  expect(request).toMatchObject({ ...who, protocol: PROTOCOL_VERSION, proof: '' })
+  expect(await redis.pttl(enrolAskKey(request.asker))).toBeGreaterThan(0)
+  await answer(request, { workerId: 'w-1', key: 'sc_k', secret: 's' })
+  expect(await enrolling).toEqual({ workerId: 'w-1', key: 'sc_k', secret: 's' })
 })
 
-test('is told that it was drained before', async () => {
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION) })
-  const enrolling = enrol(deps(), who)
-  const { replyTo } = await nextRequest()
-  await redis.rpush(enrolReplyKey(replyTo as string), JSON.stringify({ workerId: 'w-1', key: 'k', draining: true }))
-  expect(await enrolling).toEqual({ workerId: 'w-1', key: 'k', draining: true })
+test('each request has a name and a seal of its own', async () => {
+  const stop = new AbortController()
+  const enrolling = Promise.allSettled([1, 2].map(() => enrol({ ...deps(), signal: stop.signal }, who)))
+  const [one, two] = [await nextRequest(), await nextRequest()]
+  expect(one.asker).not.toBe(two.asker)
+  expect(one.seal).not.toBe(two.seal)
+  const reason = new Error('enough')
+  stop.abort(reason)
+  expect(await enrolling).toEqual([1, 2].map(() => ({ status: 'rejected', reason })))
 })
 
-test('a refusal is told', async () => {
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION) })
-  const refused = expect(enrol(deps(), who)).rejects.toMatchObject({ code: 'SC_FORBIDDEN', message: /was revoked/ })
-  const { replyTo } = await nextRequest()
-  await redis.rpush(enrolReplyKey(replyTo as string), JSON.stringify({ error: 'the worker was revoked' }))
+test('a join code: asks in its own name with a proof of all that it says, and needs no more than its own two keys', async () => {
+  const code = { user: joinUser(new Date(Date.now() + 60_000), '0123456789ab'), secret: 'of the code' }
+  const keys = [`(+set %W~${enrolAskKey(code.user)})`, `(+get %R~${enrolAnswerKey(code.user)})`]
+  const words = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+client|id']
+  await redis.call('ACL', 'SETUSER', code.user, 'reset', 'on', `>${code.secret}`, '-@all', ...words, ...keys)
+  const url = server.url.replace('redis://', `redis://${code.user}:${encodeURIComponent(code.secret)}@`)
+  const login = connectRedis(url, { name: 'test', restricted: true })
+  try {
+    await waitForRedis(login)
+    const enrolling = enrol({ ...deps(), redis: login }, { ...who, workerId: undefined }, code)
+    const request = await requestOf(code.user)
+    expect(request).toMatchObject({ asker: code.user, name: 'desk', hostname: 'desk.local', workerId: '' })
+    expect(isProof(secretHash(code.secret), request)).toBe(true)
+    expect(isProof(secretHash(code.secret), { ...request, name: 'another' })).toBe(false)
+    expect(await redis.exists(ENROL_ASKERS)).toBe(0)
+    await answer(request, { workerId: 'w-2', key: 'k', secret: 's' })
+    expect(await enrolling).toEqual({ workerId: 'w-2', key: 'k', secret: 's' })
+  } finally {
+    await closeRedis(login)
+    await redis.call('ACL', 'DELUSER', code.user)
+  }
+})
+
+test('an answer that is sealed for somebody else, or is none, is left alone', async () => {
+  const enrolling = enrol(deps(), who)
+  const request = await nextRequest()
+  await answer({ ...request, seal: newSeal() }, { workerId: 'w-9', key: 'of another' })
+  // More than one look at each of them.
+  await new Promise(resolve => setTimeout(resolve, 300))
+  await redis.set(enrolAnswerKey(request.asker), 'no answer at all')
+  await new Promise(resolve => setTimeout(resolve, 300))
+  await answer(request, { workerId: 'w-1', key: 'k' })
+  expect(await enrolling).toEqual({ workerId: 'w-1', key: 'k' })
+})
+
+test.each([
+  ['SC_REVOKED', 'SC_REVOKED'],
+  ['SC_NAME_TAKEN', 'SC_NAME_TAKEN'],
+  ['SC_PROTOCOL_VERSION', 'SC_PROTOCOL_VERSION'],
+  ['SC_OF_A_LATER_VERSION', 'SC_FORBIDDEN']
+])('a refusal with %s is an error with %s and the reason', async (code, expected) => {
+  const refused = expect(enrol(deps(), who)).rejects.toMatchObject({ code: expected, message: /the reason/ })
+  await answer(await nextRequest(), { error: { code, detail: 'this is the reason' } })
   await refused
-})
-
-test('says which side to update when the versions differ', async () => {
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION + 1) })
-  await expect(enrol(deps(), who)).rejects.toMatchObject({ code: 'SC_PROTOCOL_VERSION', message: /update this worker/ })
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION - 1) })
-  await expect(enrol(deps(), who)).rejects.toMatchObject({ code: 'SC_PROTOCOL_VERSION', message: /update the master/ })
 })
 
 test('keeps the identity, and only one process may have a name', () => {

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { freePort } from '@sc/shared/free-port.ts'
 import { boundFindings } from '@sc/shared/presence.ts'
-import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { watchFindings } from '../../src/report/findings.ts'
 import { type OpenCluster, openCluster } from '../fixtures/open-cluster.ts'
@@ -11,7 +10,7 @@ let cluster: OpenCluster
 beforeAll(async () => {
   cluster = await openCluster()
 })
-afterEach(() => cluster.stopWorkers())
+afterEach(() => cluster.reset())
 afterAll(() => cluster.close())
 
 const start = (isOfThisMachine: boolean) =>
@@ -19,7 +18,7 @@ const start = (isOfThisMachine: boolean) =>
 
 test('a worker says what is wrong on its machine, until it is right', async () => {
   const port = await freePort()
-  await cluster.redis.hset(MASTER_KEY, { httpUrl: `http://127.0.0.1:${port}`, localUrl: `http://127.0.0.1:${port}` })
+  cluster.master.named.httpUrl = `http://127.0.0.1:${port}`
   await start(true)
   const away = await cluster.seen(({ findings }) => findings?.some(({ check }) => check === 'master: clock'))
   const ofMaster = away.findings.filter(({ check }) => check.startsWith('master: '))
@@ -46,7 +45,6 @@ test('a worker says what is wrong on its machine, until it is right', async () =
 })
 
 test('a login that may do too much is told, unless the broker is of the same machine', async () => {
-  await cluster.redis.del(MASTER_KEY)
   await start(false)
   const { findings } = await cluster.seen(({ findings }) => findings?.some(({ check }) => check === 'broker: rights'))
   expect(findings.find(({ check }) => check === 'broker: rights')).toMatchObject({
@@ -68,7 +66,6 @@ test('a stop waits for no answer of Redis', async () => {
       asked++
       return new Promise(() => {})
     },
-    queueNames: () => [],
     onChange: () => {},
     everyMs: 20
   })

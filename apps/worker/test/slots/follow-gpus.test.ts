@@ -1,21 +1,19 @@
-import { closeQueue, countEntries, openQueue } from '@sc/shared/queues.ts'
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { until } from '../fixtures/children.ts'
 import { createFakeSmi } from '../fixtures/fake-smi.ts'
 import { openCluster, unit } from '../fixtures/open-cluster.ts'
 
-const { redis, start, send, seen, heard, said, tell, stopWorkers, close } = await openCluster()
+const { master, start, send, seen, heard, said, written, tell, reset, close } = await openCluster()
 const A = { index: 0, uuid: 'GPU-a', totalGb: 24 }
 const B = { index: 1, uuid: 'GPU-b', totalGb: 8 }
 let smi = createFakeSmi()
 afterAll(close)
-beforeEach(async () => {
-  await redis.flushall()
+beforeEach(() => {
   smi = createFakeSmi()
   vi.stubEnv('PATH', smi.path)
 })
 afterEach(async () => {
-  await stopWorkers()
+  await reset()
   vi.unstubAllEnvs()
 })
 
@@ -31,13 +29,13 @@ async function moreLooks(count: number): Promise<void> {
 test('each GPU has its own process, which sees no other GPU', async () => {
   smi.setCards([A, B])
   await start()
-  await send('gpu.vram24', [unit('a', 'see')])
+  send('gpu.vram24', [unit('a', 'see')])
   await heard('result', 'a')
   // The card of 24 GB has a unit: the other one takes what both could.
-  await send('gpu.vram24', [unit('busy', 'wait', { ms: 3_000 })])
+  send('gpu.vram24', [unit('busy', 'wait', { ms: 3_000 })])
   await heard('started', 'busy')
-  await send('gpu.vram8', [unit('b', 'see')])
-  await send('cpu', [unit('c', 'see')])
+  send('gpu.vram8', [unit('b', 'see')])
+  send('cpu', [unit('c', 'see')])
   expect(await heard('result', 'a')).toMatchObject({ slot: 'gpu0', output: 'GPU-a' })
   expect(await heard('result', 'b')).toMatchObject({ slot: 'gpu1', output: 'GPU-b' })
   expect(await heard('result', 'c')).toMatchObject({ slot: 'cpu0', output: '' })
@@ -50,21 +48,23 @@ test('a GPU that comes gets a slot and its queues; one that goes gives its unit 
   const grown = await slotIds('cpu0 gpu0')
   expect(grown.gpus.map(gpu => gpu.uuid)).toEqual(['GPU-b'])
   await seen(({ queues }) => queues.join(' ') === 'cpu gpu.vram8 gpu.vram6 gpu')
-  await send('gpu', [unit('u', 'wait')])
+  send('gpu', [unit('u', 'wait')])
   await heard('started', 'u')
   smi.setCards([])
   await heard('returned', 'u')
   expect(await slotIds('cpu0')).toMatchObject({ queues: ['cpu'], gpus: [] })
-  const gpu = openQueue(redis, 'gpu')
-  await until(async () => (await countEntries(gpu)).active === 0)
-  await closeQueue(gpu)
+  await until(() => master.wants().every(({ slot }) => slot === 'cpu0'))
+  await until(async () => {
+    const last = (await written()).findLast(message => message.type === 'state')
+    return last?.holding.length === 0 && last.wants.length === 1
+  })
 })
 
 test('a GPU is known by its UUID: another index is the same slot, and ids stay unique', async () => {
   smi.setCards([A, B])
   await start({ concurrency: 0 })
   await slotIs('gpu1', 'idle')
-  await send('gpu', [unit('u', 'wait'), unit('v', 'wait')])
+  send('gpu', [unit('u', 'wait'), unit('v', 'wait')])
   await slotIs('gpu1', 'running')
   smi.setCards([
     { ...B, index: 0 },
@@ -79,7 +79,7 @@ test('a GPU is known by its UUID: another index is the same slot, and ids stay u
 test('only three failures of nvidia-smi in a row mean that the GPUs are gone', async () => {
   smi.setCards([A])
   await start({ concurrency: 0 })
-  await send('gpu', [unit('u', 'wait')])
+  send('gpu', [unit('u', 'wait')])
   await heard('started', 'u')
   smi.failTimes(2)
   await moreLooks(3)
@@ -87,7 +87,7 @@ test('only three failures of nvidia-smi in a row mean that the GPUs are gone', a
   expect((await said()).map(message => message.type)).toEqual(['started'])
   smi.failTimes(3)
   await heard('returned', 'u')
-  await send('gpu', [unit('u', 'wait')])
+  send('gpu', [unit('u', 'wait')])
   // It answers again, and the unit goes on in a new slot.
   await until(async () => (await said()).filter(message => message.type === 'started').length === 2)
 })
@@ -95,12 +95,12 @@ test('only three failures of nvidia-smi in a row mean that the GPUs are gone', a
 test("owner first: while somebody else's process uses the GPU, it takes no new unit and says why", async () => {
   smi.setCards([A])
   await start()
-  await send('gpu', [unit('before', 'wait', { ms: 500 })])
+  send('gpu', [unit('before', 'wait', { ms: 500 })])
   await heard('started', 'before')
   // Process 1 is nobody's child here.
   smi.setProcesses([{ gpuUuid: 'GPU-a', pid: 1, usedGb: 5.1 }])
-  await send('gpu', [unit('after', 'echo')])
-  await send('cpu', [unit('beside', 'echo')])
+  send('gpu', [unit('after', 'echo')])
+  send('cpu', [unit('beside', 'echo')])
   await heard('result', 'before')
   const { slots, status } = await slotIs('gpu0', 'reserved')
   expect(slots[0]?.reason).toMatch(/^GPU 0 is used by process 1 \(.+\), 5\.1 GB$/)
@@ -117,7 +117,7 @@ test('our own processes reserve no GPU, whatever they hold', async () => {
   const { libraries } = await slotIs('gpu0', 'idle')
   smi.setProcesses([{ gpuUuid: 'GPU-a', pid: Number(libraries.pid), usedGb: 20 }])
   await moreLooks(2)
-  await send('gpu', [unit('u', 'echo')])
+  send('gpu', [unit('u', 'echo')])
   await heard('result', 'u')
 })
 
@@ -128,7 +128,7 @@ test('a child that was replaced while nvidia-smi looked was ours all the same', 
   const { libraries } = await slotIs('gpu0', 'idle')
   smi.setProcesses([{ gpuUuid: 'GPU-a', pid: Number(libraries.pid), usedGb: 20 }])
   await smi.hold()
-  await send('gpu', [unit('u', 'crash')])
+  send('gpu', [unit('u', 'crash')])
   await heard('error', 'u')
   await seen(presence => presence.libraries.pid !== libraries.pid && presence.slots[0]?.state === 'idle')
   smi.setProcesses([])
@@ -148,7 +148,7 @@ test('a reserved slot that is drained too stays so until both are over', async (
   await slotIs('gpu0', 'draining')
   smi.setProcesses([])
   await moreLooks(3)
-  await send('gpu', [unit('u', 'echo')])
+  send('gpu', [unit('u', 'echo')])
   await slotIs('gpu0', 'draining')
   await tell({ type: 'resume' })
   await heard('result', 'u')

@@ -1,5 +1,4 @@
-import { addEntries, closeQueue, countEntries, openQueue, takeNext } from '@sc/shared/queues.ts'
-import { entryOf, type UnitPayload } from '@sc/shared/unit.ts'
+import type { UnitPayload } from '@sc/shared/unit.ts'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { until } from '../fixtures/children.ts'
 import { openCluster } from '../fixtures/open-cluster.ts'
@@ -26,18 +25,19 @@ const tasksDir = writeTasks({
 })
 
 const cluster = await openCluster()
-const { heard, said, tell, stopWorkers } = cluster
-const queue = openQueue(cluster.redis, QUEUE)
-const start = () => cluster.start({}, { tasksDir })
+const { master, heard, written, tell, reset, close } = cluster
+const WARM = 'warm'
+/** A worker whose process has run a unit: the first one takes longer than a short one may. */
+async function start() {
+  const worker = await cluster.start({}, { tasksDir })
+  master.queue(QUEUE, WARM, [{ ...unit(0, 'a'), unitId: WARM }])
+  await heard('result', WARM)
+  return worker
+}
+const said = async () => (await cluster.said()).filter(({ unitId }) => unitId !== WARM)
 
-afterEach(async () => {
-  await stopWorkers()
-  await cluster.redis.flushall()
-})
-afterAll(async () => {
-  await closeQueue(queue)
-  await cluster.close()
-})
+afterEach(reset)
+afterAll(close)
 
 function unit(index: number, text: string): UnitPayload {
   const params = { text }
@@ -45,24 +45,26 @@ function unit(index: number, text: string): UnitPayload {
 }
 
 /** Puts units of these texts into the queue, as one entry. */
-async function send(...texts: string[]): Promise<void> {
+function send(...texts: string[]): void {
   const [first, ...rest] = texts.map((text, index) => unit(index, text))
-  await addEntries(queue, [entryOf([first as UnitPayload, ...rest])], { jobIds: ['e-0'] })
+  master.queue(QUEUE, 'e-0', [first as UnitPayload, ...rest])
 }
 
 const quick = (count: number): string[] => Array.from({ length: count }, (_, n) => `text ${n}`)
 /** What was said, as `type unit`. */
 const words = async (): Promise<string[]> => (await said()).map(({ type, unitId }) => `${type} ${unitId}`)
-/** Until a slot has taken the entry and let go of it. */
+/** Until a slot has had the entry and holds it no more. */
 const released = () =>
   until(async () => {
-    const { waiting, active } = await countEntries(queue)
-    return waiting + active === 0
+    const all = await written()
+    const last = all.findLast(message => message.type === 'state')
+    const ends = (await said()).some(({ type }) => type === 'result' || type === 'returned' || type === 'error')
+    return master.waiting(QUEUE) === 0 && ends && last?.holding.length === 0 && all.at(-1) === last
   })
 
 test('units of one entry run one after the other, each with a result of its own', async () => {
   await start()
-  await send(...quick(50))
+  send(...quick(50))
   await heard('result', 'u49')
   const results = (await said()).filter(({ type }) => type === 'result')
   expect(results.map(({ unitId }) => unitId)).toEqual(Array.from({ length: 50 }, (_, n) => `u${n}`))
@@ -72,7 +74,7 @@ test('units of one entry run one after the other, each with a result of its own'
 
 test('only one that takes longer says that it started', async () => {
   await start()
-  await send('a', 'wait 100', 'b')
+  send('a', 'wait 100', 'b')
   await heard('result', 'u2')
   const starts = (await words()).filter(word => word.startsWith('started'))
   expect(starts).toContain('started u1')
@@ -81,7 +83,7 @@ test('only one that takes longer says that it started', async () => {
 
 test('what has not begun when one takes long goes back to the master', async () => {
   await start()
-  await send('a', 'wait 1500', 'b', 'c')
+  send('a', 'wait 1500', 'b', 'c')
   await released()
   const ends = (await words()).filter(word => word.startsWith('r'))
   // Long before the one that goes on.
@@ -91,7 +93,7 @@ test('what has not begun when one takes long goes back to the master', async () 
 
 test('an error is that of its unit alone', async () => {
   await start()
-  await send('a', 'fail', 'b')
+  send('a', 'fail', 'b')
   await heard('result', 'u2')
   expect(await heard('error', 'u1')).toMatchObject({ error: { code: 'SC_TASK_FAILED' } })
   const order = await words()
@@ -101,29 +103,29 @@ test('an error is that of its unit alone', async () => {
 
 test('what was given back does not run, though the one before it let nothing be read', async () => {
   await start()
-  await send('block 1000', 'tell')
+  send('block 1000', 'tell')
   await released()
   expect((await words()).toSorted()).toEqual(['result u0', 'returned u1', 'started u0'])
-  await addEntries(queue, [unit(9, 'told?')], { jobIds: ['e-1'] })
+  master.queue(QUEUE, 'e-1', [unit(9, 'told?')])
   expect(await heard('result', 'u9')).toMatchObject({ output: { text: 'no' } })
 })
 
 test('a unit at which the process ends is given back with those behind it, to be judged by itself', async () => {
   await start()
-  await send('a', 'die', 'b', 'c')
+  send('a', 'die', 'b', 'c')
   await released()
   expect(await heard('returned', 'u1')).toMatchObject({ hasBegun: true })
   expect(await heard('returned', 'u2')).toMatchObject({ hasBegun: false })
   // By itself it is what it is, and the slot goes on with another process.
-  await addEntries(queue, [unit(1, 'die')], { jobIds: ['u1-1'] })
+  master.queue(QUEUE, 'u1-1', [unit(1, 'die')])
   expect(await heard('error', 'u1')).toMatchObject({ error: { code: 'SC_CHILD_DIED' } })
-  await addEntries(queue, [unit(9, 'after')], { jobIds: ['e-1'] })
+  master.queue(QUEUE, 'e-1', [unit(9, 'after')])
   await heard('result', 'u9')
 })
 
 test('a cancel ends the unit that it names', async () => {
   await start()
-  await send('wait 60000', 'a')
+  send('wait 60000', 'a')
   await heard('started', 'u0')
   await tell({ type: 'cancel', unitIds: ['u0'] })
   expect(await heard('error', 'u0')).toMatchObject({ error: { code: 'SC_CANCELLED' } })
@@ -132,25 +134,38 @@ test('a cancel ends the unit that it names', async () => {
 
 test('a stop gives back all that has not ended', async () => {
   const worker = await start()
-  await send('wait 60000', 'a', 'b')
+  send('wait 60000', 'a', 'b')
   await heard('started', 'u0')
   await worker.stop()
   expect((await words()).toSorted()).toEqual(['returned u0', 'returned u1', 'returned u2', 'started u0'])
-  expect(await countEntries(queue)).toEqual({ waiting: 0, active: 0 })
+  expect(master.waiting(QUEUE)).toBe(0)
 })
 
 test('an entry that was with a lost slot is dissolved, and none of its units run', async () => {
-  await send('die', 'a')
-  await takeNext([queue], 'lost')
-  await cluster.redis.del(`${queue.taker.toKey('e-0')}:lock`)
-  // Marks what is active, then moves what has no lock.
-  for (let look = 0; look < 2; look++) {
-    await cluster.redis.del(queue.taker.toKey('stalled-check'))
-    await queue.taker.getBackend().moveStalledJobsToWait()
-  }
-  expect(await countEntries(queue)).toEqual({ waiting: 1, active: 0 })
-  await start()
+  master.queue(QUEUE, 'e-0', [unit(0, 'die'), unit(1, 'a')], true)
+  await cluster.start({}, { tasksDir })
   await heard('returned', 'u1')
   await released()
   expect((await words()).toSorted()).toEqual(['returned u0', 'returned u1'])
+})
+
+test('a single unit that was with a lost slot runs', async () => {
+  master.queue(QUEUE, 'u0-1', [unit(0, 'a')], true)
+  await cluster.start({}, { tasksDir })
+  await heard('result', 'u0')
+})
+
+test('while several short units run the slot asks for the next entry already, and what came then goes back on a stop', async () => {
+  const worker = await start()
+  send('wait 60000', 'a')
+  await heard('started', 'u0')
+  await until(() => master.wants().some(({ slot, want }) => slot === 'cpu0' && want === 3))
+  master.queue(QUEUE, 'u9-1', [unit(9, 'next')])
+  await until(async () => {
+    const last = (await written()).findLast(message => message.type === 'state')
+    return last?.holding.map(({ entry }) => entry).join(' ') === 'e-0 u9-1'
+  })
+  await worker.stop()
+  expect((await words()).toSorted()).toEqual(['returned u0', 'returned u1', 'returned u9', 'started u0'])
+  expect(await heard('returned', 'u9')).toMatchObject({ entry: 'u9-1', hasBegun: false, ticket: 'ticket of u9' })
 })

@@ -1,6 +1,6 @@
 import { DelayedError, Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './redis-keys.ts'
+import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './keys.ts'
 
 /**
  * A queue of the masters' own: `merge`, `webhook`, each entry a job's id. Any master may run an entry, and one

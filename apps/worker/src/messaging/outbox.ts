@@ -1,21 +1,22 @@
 /**
- * DESIGN: what this worker says of its attempts, written to its own stream in order, at least once.
+ * DESIGN: what this worker reports, written to its own stream in order, at least once.
  *
  * Messages wait in a buffer; one batch at a time is on its way, as one entry of the stream, so that it is there whole and
- * in order or not at all. What is not urgent waits LATER_MS for company. `redis` is without BullMQ's scripts: ioredis
- * hangs each of them on every pipeline it makes. While Redis is away the buffer grows: beyond MAX_WAITING progress is
- * dropped, then logs; what ends an attempt never is (there are at most as many of those as slots have units at once, since
- * each slot waits for its own). A batch whose answer was lost is sent again: the reader knows a message by its attemptId.
+ * in order or not at all. A message of more than LARGEST_ENTRY characters goes alone, in parts. What is urgent goes with all
+ * else of the same turn of the event loop; what is not waits LATER_MS for company. While Redis is away the buffer grows:
+ * beyond MAX_WAITING progress is dropped, then logs; what ends an attempt never is (there are at most as many of those as
+ * slots have units at once). A batch whose answer was lost is sent again: the reader knows a message by its attemptId.
  */
+import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
+import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
-import type { OutboxMessage } from '@sc/shared/unit.ts'
 
 const MAX_WAITING = 2_000
 const MAX_BATCH = 200
-/** A larger message is a batch of its own. */
-const MAX_BATCH_LENGTH = 1024 ** 2
+/** Characters of a batch beside its messages. */
+const MOST_AROUND = MAX_BATCH + 2
 const LATER_MS = 5
 const RETRY_MS = 250
 
@@ -37,6 +38,7 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   let waiting: Waiting[] = []
   let writing: Promise<void> | undefined
   let later: NodeJS.Timeout | undefined
+  let soon: NodeJS.Immediate | undefined
   let closed = false
 
   async function writeAll(): Promise<void> {
@@ -55,7 +57,11 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     // A command given now would wait inside the client, out of reach of the bound.
     if (redis.status !== 'ready') return false
     try {
-      return (await redis.xadd(key, '*', 'm', `[${batch.map(({ json }) => json).join(',')}]`)) !== null
+      const text = `[${batch.map(({ json }) => json).join(',')}]`
+      if (text.length <= LARGEST_ENTRY + MOST_AROUND) return (await redis.xadd(key, '*', 'm', text)) !== null
+      const parts = partsOf(text)
+      for (const [at, part] of parts.entries()) await redis.xadd(key, '*', 'm', part, 'p', `${at}/${parts.length}`)
+      return true
     } catch (error) {
       log.warn({ err: error, messages: batch.length }, 'The outbox could not be written; it is tried again')
       return false
@@ -84,9 +90,13 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     if (closed) return Promise.resolve(false)
     makeRoom()
     const { promise, resolve } = Promise.withResolvers<boolean>()
-    waiting.push({ type: message.type, json: JSON.stringify(message), settle: resolve })
-    if (isUrgent || waiting.length >= MAX_BATCH) start()
-    else later ??= setTimeout(start, LATER_MS)
+    waiting.push({ type: message.type, json: toJson(message), settle: resolve })
+    if (isUrgent || waiting.length >= MAX_BATCH) {
+      soon ??= setImmediate(() => {
+        soon = undefined
+        start()
+      })
+    } else later ??= setTimeout(start, LATER_MS)
     return promise
   }
 
@@ -105,12 +115,37 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   return { add, close }
 }
 
+/** A result that is too large is an error of its task. */
+function toJson(message: OutboxMessage): string {
+  const json = JSON.stringify(message)
+  if (json.length <= LARGEST_MESSAGE || message.type !== 'result') return json
+  const { output: _, ...about } = message
+  const size = `${(json.length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
+  const error = new ScError(
+    'SC_TASK_FAILED',
+    `The output has ${size}. Write what is larger to a file of your own, and answer where it is.`
+  )
+  return JSON.stringify({ ...about, type: 'error', error: error.toReport(), retryable: false })
+}
+
+/** Pieces of at most LARGEST_ENTRY characters, none of which ends within a pair of surrogates. */
+function partsOf(text: string): string[] {
+  const parts: string[] = []
+  for (let at = 0; at < text.length; ) {
+    const end = at + LARGEST_ENTRY
+    const isWithin = end < text.length && (text.slice(end - 1, end + 1).codePointAt(0) as number) > 0xffff
+    parts.push(text.slice(at, isWithin ? end - 1 : end))
+    at = isWithin ? end - 1 : end
+  }
+  return parts
+}
+
 /** The first messages, as many as make one entry. */
 function nextBatch(waiting: Waiting[]): Waiting[] {
   let length = 0
   const end = waiting.findIndex(({ json }, at) => {
     length += json.length
-    return at === MAX_BATCH || (at > 0 && length > MAX_BATCH_LENGTH)
+    return at === MAX_BATCH || (at > 0 && length > LARGEST_ENTRY)
   })
   return waiting.slice(0, end === -1 ? waiting.length : end)
 }

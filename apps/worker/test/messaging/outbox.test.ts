@@ -1,8 +1,8 @@
+import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage, outboxMessageSchema } from '@sc/shared/outbox-message.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import type { OutboxMessage } from '@sc/shared/unit.ts'
 import { afterAll, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
-import { openOutbox } from '../../src/report/outbox.ts'
+import { openOutbox } from '../../src/messaging/outbox.ts'
 import { quiet, until } from '../fixtures/children.ts'
 
 const server = await startRedis()
@@ -12,7 +12,14 @@ afterAll(async () => {
   await server.stop()
 })
 
-const started = (unitId: string): OutboxMessage => ({ type: 'started', unitId, attemptId: 'a', slot: 's', waitedMs: 0 })
+const started = (unitId: string): OutboxMessage => ({
+  type: 'started',
+  unitId,
+  attemptId: 'a',
+  ticket: 't',
+  slot: 's',
+  waitedMs: 0
+})
 
 async function unitIdsIn(workerId: string): Promise<string[]> {
   const entries = await redis.xrange(`sc:out:${workerId}`, '-', '+')
@@ -45,7 +52,7 @@ test('while Redis is away progress is dropped beyond the bound, results never', 
   const outbox = openOutbox(redis, 'w3', quiet)
   await server.kill()
   await until(() => redis.status !== 'ready')
-  const progress: OutboxMessage = { type: 'progress', unitId: 'p', attemptId: 'a', fraction: 0 }
+  const progress: OutboxMessage = { type: 'progress', unitId: 'p', attemptId: 'a', ticket: 't', fraction: 0 }
   const dropped = Array.from({ length: 3_000 }, () => outbox.add(progress))
   const kept = Array.from({ length: 10 }, (_, at) => outbox.add(started(`u${at}`)))
   await server.start()
@@ -62,4 +69,50 @@ test('close gives up when Redis stays away, and says so', async () => {
   await outbox.close(50)
   expect(await added).toBe(false)
   await closeRedis(lost)
+})
+
+const result = (unitId: string, output: string): OutboxMessage => ({
+  type: 'result',
+  unitId,
+  attemptId: 'a',
+  ticket: 't',
+  slot: 's',
+  output,
+  timings: { waited: 0, fetched: 0, ran: 0, reported: 0 }
+})
+
+test('a message too long for one entry goes in parts, in its place, and none of them cuts a character', async () => {
+  const outbox = openOutbox(redis, 'w5', quiet)
+  // Pairs of surrogates all along: one of two cuts would go through one.
+  const output = `x${'\u{1d11e}'.repeat(LARGEST_ENTRY)}`
+  const all = ['before', 'after'].map(started)
+  await Promise.all([all[0], result('long', output), all[1]].map(message => outbox.add(message as OutboxMessage)))
+  const entries = await redis.xrange('sc:out:w5', '-', '+')
+  const places = entries.map(([, fields]) => fields[3])
+  expect(places).toEqual([undefined, '0/3', '1/3', '2/3', undefined])
+  const parts = entries.slice(1, -1).map(([, fields]) => fields[1] as string)
+  for (const part of parts) {
+    expect(part.length).toBeLessThanOrEqual(LARGEST_ENTRY)
+    expect(part.isWellFormed()).toBe(true)
+  }
+  expect(JSON.parse(parts.join(''))).toEqual([result('long', output)])
+  await outbox.close(0)
+})
+
+test('an output beyond the most is an error of its task', async () => {
+  const outbox = openOutbox(redis, 'w6', quiet)
+  expect(await outbox.add(result('huge', 'x'.repeat(LARGEST_MESSAGE)))).toBe(true)
+  const [[, fields] = ['', []]] = await redis.xrange('sc:out:w6', '-', '+')
+  const [message] = outboxMessageSchema.array().parse(JSON.parse(fields[1] as string))
+  expect(message).toMatchObject({
+    type: 'error',
+    unitId: 'huge',
+    attemptId: 'a',
+    ticket: 't',
+    slot: 's',
+    error: { code: 'SC_TASK_FAILED', detail: /16\.0 MB; 16 MB are the most/ },
+    retryable: false
+  })
+  expect(message).not.toHaveProperty('output')
+  await outbox.close(0)
 })

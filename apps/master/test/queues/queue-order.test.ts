@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { bandOf, queuePriority } from '../src/queue-order.ts'
+import { bandOf, queuePriority } from '../../src/queues/queue-order.ts'
 
 const priority = fc.integer({ min: 0, max: 100 })
 const rank = fc.double({ min: 0, max: 1e12, noNaN: true })

@@ -1,17 +1,19 @@
 /**
  * One queue for each capability class, carrying references to units: an entry is one unit, or several short ones.
  *
- * The master adds entries and moves stalled ones back; a slot takes one at a time over its queues (the best priority, then
- * the most demanding queue), renews its lock, and releases it after the outcomes are in the outbox. BullMQ's own results,
- * retries and events are not used: what came of a unit travels by the outbox.
+ * Only masters see BullMQ. The dispatcher adds entries and moves stalled ones back; the matcher takes one for each slot that
+ * asks, renews its lock while the slot's worker holds it, and releases it after its outcomes are in PostgreSQL. BullMQ's own
+ * results, retries and events are not used: what came of a unit travels by the outbox.
  */
+
+import { ScError } from '@sc/shared/errors.ts'
+import { pause } from '@sc/shared/pause.ts'
+import type { UnitPayload } from '@sc/shared/unit.ts'
 import { createRedisBackend, type Job, Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { ScError } from './errors.ts'
-import { pause } from './pause.ts'
+import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './keys.ts'
+import { type QueueEntry, queueEntrySchema, unitsOf } from './queue-entry.ts'
 import { bandOf } from './queue-order.ts'
-import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './redis-keys.ts'
-import { type QueueEntry, queueEntrySchema, type UnitPayload, unitsOf } from './unit.ts'
 
 /** Never reached: crashes are counted by the master, from the outboxes. */
 const MAX_STALLED_COUNT = 1_000_000
@@ -19,20 +21,20 @@ const MAX_STALLED_COUNT = 1_000_000
 const RECONNECT_GRACE_MS = 2_000
 /** A member of `prioritized` has the score: priority times this, plus a counter. */
 const SCORES_PER_PRIORITY = 2 ** 32
+/** Of a list of entries without a priority. */
+const MOST_LOOKED_AT = 10_000
 /** BullMQ writes events that nothing here reads: keep the stream short. */
 const MAX_EVENTS = 100
 
 export interface UnitQueue {
   readonly name: string
-  /** Sorted set that has a member while units may be waiting. */
-  readonly markerKey: string
   readonly redis: Redis
   readonly plain: Redis
   readonly queue: Queue<QueueEntry>
   readonly taker: Worker<QueueEntry>
 }
 
-/** An entry that a slot has locked. */
+/** An entry that was taken for a slot, and is locked. */
 export interface TakenEntry {
   /** In the order in which they run. */
   readonly units: [UnitPayload, ...UnitPayload[]]
@@ -69,12 +71,12 @@ export function openQueue(
     name,
     null,
     { ...shared, lockDuration: LOCK_MS, stalledInterval: STALLED_CHECK_MS, maxStalledCount: MAX_STALLED_COUNT },
-    // Without BullMQ's blocking connection: a slot waits for all its queues on one of its own.
+    // Without BullMQ's blocking connection: nobody waits on a queue, whoever adds to one says so.
     (queueName, options) => createRedisBackend(queueName, options, {})
   )
   queue.on('error', onError)
   taker.on('error', onError)
-  return { name, markerKey: taker.toKey('marker'), redis, plain, queue, taker }
+  return { name, redis, plain, queue, taker }
 }
 
 export async function closeQueue({ queue, taker }: UnitQueue): Promise<void> {
@@ -97,9 +99,9 @@ export async function addEntries({ queue }: UnitQueue, entries: QueueEntry[], op
   )
 }
 
-/** Removes entries; one that a slot has taken stays. */
+/** Removes entries; one that is taken stays. Nothing that BullMQ's own keys name beside is followed. */
 export async function removeEntries({ queue }: UnitQueue, jobIds: string[]): Promise<void> {
-  await Promise.all(jobIds.map(jobId => queue.remove(jobId)))
+  await Promise.all(jobIds.map(jobId => queue.remove(jobId, { removeChildren: false })))
 }
 
 export async function countEntries({ queue }: UnitQueue): Promise<{ waiting: number; active: number }> {
@@ -107,75 +109,65 @@ export async function countEntries({ queue }: UnitQueue): Promise<{ waiting: num
   return { waiting: (counts.wait ?? 0) + (counts.prioritized ?? 0), active: counts.active ?? 0 }
 }
 
-/** The first unit of the entry that `takeNext` would take, without taking it. */
-export async function peekNext(queues: UnitQueue[]): Promise<UnitPayload | undefined> {
-  for (const { queue } of await byHead(queues)) {
-    const [waiting] = await queue.getJobs(['wait'], 0, 0, true)
-    const [job] = waiting ? [waiting] : await queue.getJobs(['prioritized'], 0, 0, true)
-    const entry = queueEntrySchema.safeParse(job?.data).data
-    if (entry) return entry
-  }
-  return undefined
+/** The first unit of each of the first `most` entries, in the order in which they are taken. */
+export async function peekEntries({ queue }: UnitQueue, most: number): Promise<UnitPayload[]> {
+  const waiting = await queue.getJobs(['wait'], 0, most - 1, true)
+  const left = most - waiting.length
+  const ranked = left > 0 ? await queue.getJobs(['prioritized'], 0, left - 1, true) : []
+  return [...waiting, ...ranked].flatMap(job => queueEntrySchema.safeParse(job?.data).data ?? [])
+}
+
+/** Takes the first entry of the queue and locks it for LOCK_MS; null: there is none. */
+export async function takeEntry(queue: UnitQueue, token: string): Promise<TakenEntry | null> {
+  const job = await queue.taker.getNextJob(token, { block: false })
+  if (!job) return null
+  const jobId = job.id as string
+  const entry = queueEntrySchema.safeParse(job.data)
+  if (entry.success) return { units: unitsOf(entry.data), queue, jobId, token, job, isAgain: job.attemptsStarted > 1 }
+  await job.moveToCompleted(null, token, false)
+  throw new ScError('SC_INTERNAL', `Dropped job ${jobId} of queue ${queue.name}: ${entry.error.message}`)
+}
+
+/** An entry that was taken before this process knew of it; undefined: it is not in Redis. */
+export async function findTaken(queue: UnitQueue, jobId: string, token: string): Promise<TakenEntry | undefined> {
+  const job = await queue.queue.getJob(jobId)
+  const entry = queueEntrySchema.safeParse(job?.data)
+  if (!job || !entry.success) return undefined
+  return { units: unitsOf(entry.data), queue, jobId, token, job, isAgain: true }
 }
 
 /**
- * Takes the first entry of the queue whose head has the best priority, of equal ones the queue that comes first in
- * `queues`, and locks it for LOCK_MS with a token not used before.
+ * The bands of the first `most` entries of each queue that has some, in the order in which they are taken. One round trip,
+ * where a script for each queue would be six.
  */
-export async function takeNext(queues: UnitQueue[], token: string): Promise<TakenEntry | null> {
-  for (const queue of await byHead(queues)) {
-    const job = await queue.taker.getNextJob(token, { block: false })
-    if (!job) continue
-    const jobId = job.id as string
-    const entry = queueEntrySchema.safeParse(job.data)
-    if (entry.success) return { units: unitsOf(entry.data), queue, jobId, token, job, isAgain: job.attemptsStarted > 1 }
-    await job.moveToCompleted(null, token, false)
-    throw new ScError('SC_INTERNAL', `Dropped job ${jobId} of queue ${queue.name}: ${entry.error.message}`)
-  }
-  return null
-}
-
-/** The queues that have an entry, the best band first: one round trip, where a script for each queue would be six. */
-async function byHead(queues: UnitQueue[]): Promise<UnitQueue[]> {
+export async function headBands(queues: UnitQueue[], most: number): Promise<Map<UnitQueue, number[]>> {
   const [first] = queues
-  if (!first || queues.length === 1) return queues
+  if (!first) return new Map()
   const pipeline = first.plain.pipeline()
   for (const { taker } of queues)
-    pipeline.exists(taker.toKey('wait')).zrange(taker.toKey('prioritized'), 0, '0', 'WITHSCORES')
+    pipeline.llen(taker.toKey('wait')).zrange(taker.toKey('prioritized'), 0, `${most - 1}`, 'WITHSCORES')
   const answers = (await pipeline.exec()) ?? []
   const heads = queues.flatMap((queue, at) => {
-    const band = bandOfHead(answers[2 * at]?.[1], answers[2 * at + 1]?.[1])
-    return band === null ? [] : [{ queue, band }]
+    const bands = [...bandsOfWaiting(answers[2 * at]?.[1]), ...bandsOfRanked(answers[2 * at + 1]?.[1])].slice(0, most)
+    return bands.length > 0 ? [[queue, bands] as const] : []
   })
-  // A stable sort: of one band, the order of `queues` stays.
-  return heads.sort((a, b) => a.band - b.band).map(({ queue }) => queue)
+  return new Map(heads)
 }
 
 /** BullMQ takes from `wait`, where units without a priority are, before it looks into `prioritized`. */
-function bandOfHead(waits: unknown, prioritized: unknown): number | null {
-  if (waits === 1) return 0
-  // Pairs of member and score, or one list of both, by the version of Redis's protocol.
-  const score = Array.isArray(prioritized) ? prioritized.flat()[1] : undefined
-  return score === undefined ? null : bandOf(Math.floor(Number(score) / SCORES_PER_PRIORITY))
+function bandsOfWaiting(count: unknown): number[] {
+  return typeof count === 'number' ? Array.from({ length: Math.min(count, MOST_LOOKED_AT) }, () => 0) : []
+}
+
+/** Pairs of member and score, or one list of both, by the version of Redis's protocol. */
+function bandsOfRanked(members: unknown): number[] {
+  if (!Array.isArray(members)) return []
+  const scores = members.flat().filter((_, at) => at % 2 === 1)
+  return scores.map(score => bandOf(Math.floor(Number(score) / SCORES_PER_PRIORITY)))
 }
 
 /**
- * Waits on the markers of all queues at once, at most `timeoutMs`; answers the queue whose marker it took, if any.
- * `blocking` is a connection of the caller's own. A marker is for one waiter: whoever then takes nothing from that queue
- * must `wakeNext` it. BullMQ sets the marker again whenever a unit is taken, so one marker wakes all waiters in turn.
- */
-export async function waitForUnits(blocking: Redis, queues: UnitQueue[], timeoutMs: number): Promise<UnitQueue | null> {
-  const popped = await blocking.bzpopmin(...queues.map(queue => queue.markerKey), timeoutMs / 1000)
-  return queues.find(queue => queue.markerKey === popped?.[0]) ?? null
-}
-
-/** Puts a queue's marker back: the next waiter looks into the queue. */
-export async function wakeNext({ redis, markerKey }: UnitQueue): Promise<void> {
-  await redis.zadd(markerKey, 0, '0')
-}
-
-/**
- * Renews the locks of taken entries; answers those that are lost to another slot. A lock that ran out while Redis or this
+ * Renews the locks of taken entries; answers those that are lost to another. A lock that ran out while Redis or this
  * process was away, with nobody else having taken the entry, is taken again.
  */
 export async function extendLocks(taken: TakenEntry[]): Promise<TakenEntry[]> {
@@ -197,11 +189,9 @@ export async function release({ job, token }: TakenEntry): Promise<void> {
   await job.moveToCompleted(null, token, false)
 }
 
-/** Gives an entry back to the head of its queue, of those of its priority. */
-export async function giveBack({ job, token, queue }: TakenEntry): Promise<void> {
+/** Gives an entry back to the head of its queue, of those of its priority. Throws when the lock is lost. */
+export async function giveBack({ job, token }: TakenEntry): Promise<void> {
   await job.moveToWait(token)
-  // BullMQ sets no marker for an entry with a priority.
-  await wakeNext(queue)
 }
 
 /**

@@ -1,0 +1,165 @@
+/**
+ * DESIGN: what the master that serves a worker knows of it: which wants stand, and which entries it holds. Pure: no Redis,
+ * no clock. `links.ts` keeps one for each worker, `match.ts` gives, `outboxes.ts` reads.
+ *
+ *   want:   standing --give--> given --entry released or lost--> (the slot's next want; the same one again if it was lost)
+ *   entry:  given --state names it--> alive --every outcome read--> reported --outcomes in PostgreSQL--> released
+ *              \________no sign for LOST_MS________/--> lost: back into its queue
+ *
+ * Invariants, explored state by state in `test/transport/model.test.ts`:
+ *   T1 a want is given one entry, and another only after that one was lost.
+ *   T2 an entry is lost only while no outcome of all its units was read.
+ *   T3 what a worker process held is lost with it: a `hello`, or a state of another instance.
+ *   T4 what only the worker knows (this master took over, Redis was emptied) comes back with its next state.
+ * A worker may have one entry too many (two masters, a late message): the slot returns it, since its want has another.
+ */
+import type { Holding, OutboxMessage, SlotWant } from '@sc/shared/outbox-message.ts'
+
+/** A worker that holds something gives a sign of life every second. */
+export const LOST_MS = 3_500
+
+type State = Pick<Extract<OutboxMessage, { type: 'state' }>, 'instance' | 'holding' | 'wants'>
+
+/** An entry that the worker holds, as far as this master knows. `T` is what the caller needs to release it. */
+export interface Held<T> {
+  readonly entry: string
+  readonly slot: string
+  readonly taken: T
+  /** Units whose outcome was not read yet. */
+  readonly unread: Set<string>
+  /** Units whose outcome is not in PostgreSQL yet. */
+  readonly open: Set<string>
+  readonly sinceMs: number
+  /** The longest that its units may take, together. */
+  readonly deadlineMs: number
+  signMs: number
+}
+
+export interface Link<T> {
+  /** A new process of the worker: answers what those before it held. */
+  hello(instance: string): Held<T>[]
+  want(want: SlotWant): void
+  /** Answers what the worker holds without this master knowing, and what is lost with an earlier process. */
+  state(state: State, nowMs: number): { unknown: Holding[]; lost: Held<T>[] }
+  /** Wants that no entry was given to, the oldest first. */
+  standing(): SlotWant[]
+  isStanding(want: SlotWant): boolean
+  /** An entry goes to this want, or is known to be with this slot (`want` null). */
+  give(slot: string, want: number | null, held: NewHeld<T>, nowMs: number): void
+  has(entry: string): boolean
+  /** Whether the unit is in an entry that the worker holds. */
+  knows(unitId: string): boolean
+  held(): Held<T>[]
+  /** The outcome of a unit was read. */
+  reported(unitId: string): void
+  /** Outcomes of these units are in PostgreSQL: answers the entries that are over. */
+  settled(unitIds: Iterable<string>): Held<T>[]
+  /** Entries of which no sign came for LOST_MS; the worker holds them no more. */
+  lost(nowMs: number): Held<T>[]
+  /** Forgets an entry. */
+  drop(entry: string): void
+  /** Nothing could be read for a while: no silence counts from before `nowMs`. */
+  forgive(nowMs: number): void
+}
+
+export type NewHeld<T> = Pick<Held<T>, 'entry' | 'taken' | 'deadlineMs'> & { unitIds: string[] }
+
+export function createLink<T>(): Link<T> {
+  let instance: string | null = null
+  let standing = new Map<string, SlotWant>()
+  /** Of each slot the last want that was given an entry. */
+  let given = new Map<string, { want: number; entry: string }>()
+  /** Of each slot the highest want. */
+  let highest = new Map<string, number>()
+  const entries = new Map<string, Held<T>>()
+  const entryOfUnit = new Map<string, string>()
+
+  function drop(entry: string): void {
+    const held = entries.get(entry)
+    if (!held) return
+    entries.delete(entry)
+    for (const unitId of held.open) if (entryOfUnit.get(unitId) === entry) entryOfUnit.delete(unitId)
+    for (const unitId of held.unread) if (entryOfUnit.get(unitId) === entry) entryOfUnit.delete(unitId)
+    if (given.get(held.slot)?.entry === entry) given.delete(held.slot)
+  }
+
+  function take(isLost: (held: Held<T>) => boolean): Held<T>[] {
+    const lost = [...entries.values()].filter(held => held.unread.size > 0 && isLost(held))
+    for (const { entry } of lost) drop(entry)
+    return lost
+  }
+
+  /** Another process of the worker: nothing of what is known is of it. */
+  function begin(next: string): Held<T>[] {
+    instance = next
+    standing = new Map()
+    given = new Map()
+    highest = new Map()
+    return take(() => true)
+  }
+
+  function stand(want: SlotWant): void {
+    const before = highest.get(want.slot) ?? 0
+    const isGiven = given.get(want.slot)?.want === want.want
+    if (want.want < before || isGiven || standing.get(want.slot)?.want === want.want) return
+    highest.set(want.slot, want.want)
+    // Behind the others: who waits longest goes first.
+    standing.delete(want.slot)
+    standing.set(want.slot, want)
+  }
+
+  return {
+    // It is repeated until it is answered.
+    hello: next => (next === instance ? [] : begin(next)),
+    want: stand,
+    state: ({ instance: next, holding, wants }, nowMs) => {
+      // The first that is heard of it may be of a process that another master welcomed.
+      const lost = instance !== null && next !== instance ? begin(next) : []
+      instance = next
+      for (const { entry } of holding) {
+        const held = entries.get(entry)
+        if (held) held.signMs = nowMs
+      }
+      const named = new Map(wants.map(want => [want.slot, want.want]))
+      for (const { slot, want } of standing.values()) if (named.get(slot) !== want) standing.delete(slot)
+      for (const want of wants) {
+        highest.set(want.slot, want.want)
+        stand(want)
+      }
+      return { unknown: holding.filter(({ entry }) => !entries.has(entry)), lost }
+    },
+    standing: () => [...standing.values()],
+    isStanding: ({ slot, want }) => standing.get(slot)?.want === want,
+    give: (slot, want, { entry, taken, deadlineMs, unitIds }, nowMs) => {
+      if (want !== null) {
+        standing.delete(slot)
+        given.set(slot, { want, entry })
+      }
+      const [unread, open] = [new Set(unitIds), new Set(unitIds)]
+      entries.set(entry, { entry, slot, taken, unread, open, sinceMs: nowMs, deadlineMs, signMs: nowMs })
+      for (const unitId of unitIds) entryOfUnit.set(unitId, entry)
+    },
+    has: entry => entries.has(entry),
+    knows: unitId => entryOfUnit.has(unitId),
+    held: () => [...entries.values()],
+    reported: unitId => {
+      entries.get(entryOfUnit.get(unitId) ?? '')?.unread.delete(unitId)
+    },
+    settled: unitIds => {
+      const over: Held<T>[] = []
+      for (const unitId of unitIds) {
+        const held = entries.get(entryOfUnit.get(unitId) ?? '')
+        held?.unread.delete(unitId)
+        if (held?.open.delete(unitId) && held.open.size === 0) over.push(held)
+        entryOfUnit.delete(unitId)
+      }
+      for (const { entry } of over) drop(entry)
+      return over
+    },
+    lost: nowMs => take(({ signMs }) => nowMs - signMs > LOST_MS),
+    drop,
+    forgive: nowMs => {
+      for (const held of entries.values()) held.signMs = nowMs
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import type { SlotWant } from '@sc/shared/outbox-message.ts'
+import type { TakenEntry } from '../queues/queues.ts'
+import { createLink, type Held, type Link } from './link.ts'
+
+/** A worker that this master serves. */
+export interface ServedLink extends Link<TakenEntry> {
+  readonly workerId: string
+  /** Whether one may give it entries of this queue; undefined: not known yet. */
+  allowed: ReadonlySet<string> | 'any' | undefined
+  take(want: SlotWant, taken: TakenEntry): void
+}
+
+export interface Links {
+  of(workerId: string): ServedLink | undefined
+  all(): ServedLink[]
+  add(workerId: string): ServedLink
+  remove(workerId: string): void
+  /** Whether it is still this one. */
+  isServed(link: ServedLink): boolean
+  /** Every want that stands, with the queues that its worker is allowed. */
+  standing(): Array<{ link: ServedLink; want: SlotWant }>
+}
+
+export type HeldEntry = Held<TakenEntry>
+
+/** After its units' own deadlines: what a slot needs beside them, fetching included. */
+const GRACE_MS = 60_000
+
+export function createLinks(): Links {
+  const links = new Map<string, ServedLink>()
+  return {
+    of: workerId => links.get(workerId),
+    all: () => [...links.values()],
+    add: workerId => {
+      const core = createLink<TakenEntry>()
+      const link: ServedLink = {
+        ...core,
+        workerId,
+        allowed: undefined,
+        take: ({ slot, want }, taken) => core.give(slot, want, newHeld(taken), performance.now())
+      }
+      links.set(workerId, link)
+      return link
+    },
+    remove: workerId => void links.delete(workerId),
+    isServed: link => links.get(link.workerId) === link,
+    standing: () =>
+      [...links.values()].flatMap(link =>
+        link.standing().flatMap(want => {
+          const queues = want.queues.filter(name => isAllowed(link, name))
+          return queues.length > 0 ? [{ link, want: { ...want, queues } }] : []
+        })
+      )
+  }
+}
+
+function isAllowed({ allowed }: ServedLink, queue: string): boolean {
+  return allowed === 'any' || (allowed?.has(queue) ?? false)
+}
+
+/** What is known of an entry with its worker. */
+export function newHeld(taken: TakenEntry) {
+  const deadlines = taken.units.map(({ deadline }) => deadline)
+  return {
+    entry: taken.jobId,
+    taken,
+    unitIds: taken.units.map(({ unitId }) => unitId),
+    deadlineMs: deadlines.reduce((sum, ms) => sum + ms, GRACE_MS)
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * DESIGN: free slots meet waiting entries. A round is held whenever either may have come: a want, new entries of a queue (of
+ * this master's dispatcher at once, of another's by QUEUED_CHANNEL), entries that were given back; and every LOOK_MS, should
+ * a message be lost. Rounds follow each other; whatever comes during one brings another.
+ *
+ *   wants that stand  +  heads of their queues  -->  who gets which  -->  take, sign, inbox
+ *
+ * The best priority goes first, of equal ones the most demanding queue of the slot; of several slots the one that waits
+ * longest. What is taken for a want that does not stand any more goes back.
+ */
+import type { UnitsMessage } from '@sc/shared/inbox-message.ts'
+import type { SlotWant } from '@sc/shared/outbox-message.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import { QUEUED_CHANNEL } from '../queues/keys.ts'
+import type { OpenQueues } from '../queues/open-queues.ts'
+import { giveBack, headBands, type TakenEntry, takeEntry, type UnitQueue } from '../queues/queues.ts'
+import { sendInbox } from './inbox.ts'
+import type { Links, ServedLink } from './links.ts'
+import type { Tickets } from './tickets.ts'
+
+const LOOK_MS = 500
+
+export interface Matcher {
+  /** Wants or entries may have come. */
+  wake(): void
+  /** Entries came into this queue: wakes every master. */
+  queued(name: string): void
+  stop(): Promise<void>
+}
+
+export interface MatchDeps {
+  redis: Redis
+  /** A connection of its own, to listen on. */
+  subscriber: Redis
+  queues: OpenQueues
+  links: Links
+  tickets: Tickets
+  log: Logger
+}
+
+interface Chosen {
+  link: ServedLink
+  want: SlotWant
+  queue: UnitQueue
+}
+
+export async function startMatching(deps: MatchDeps): Promise<Matcher> {
+  const { redis, subscriber, queues, links, log } = deps
+  let isWoken = false
+  let stopping = false
+  let wakeUp = (): void => {}
+
+  async function round(): Promise<void> {
+    const wants = links.standing()
+    if (wants.length === 0) return
+    const names = [...new Set(wants.flatMap(({ want }) => want.queues))]
+    const bands = await headBands(names.map(queues.get), wants.length)
+    if (bands.size === 0) return
+    const chosen = choose(wants, bands)
+    const taken = await Promise.all(chosen.map(one => give(deps, one)))
+    // Another master took some of them, or slots are left over while queues have more.
+    if (taken.includes(false)) isWoken = true
+  }
+
+  const running = (async () => {
+    while (!stopping) {
+      isWoken = false
+      await round().catch(error => log.debug({ err: error }, 'matching slots and units failed; trying again'))
+      if (isWoken || stopping) continue
+      const { promise, resolve } = Promise.withResolvers<void>()
+      wakeUp = resolve
+      const timer = setTimeout(resolve, LOOK_MS)
+      await promise
+      clearTimeout(timer)
+    }
+  })()
+
+  function wake(): void {
+    isWoken = true
+    wakeUp()
+  }
+
+  subscriber.on('message', wake)
+  await subscriber.subscribe(QUEUED_CHANNEL)
+
+  return {
+    wake,
+    queued: name => {
+      wake()
+      redis.publish(QUEUED_CHANNEL, name).catch(() => {})
+    },
+    stop: async () => {
+      stopping = true
+      wakeUp()
+      await running
+    }
+  }
+}
+
+/** Which want gets an entry of which queue: each entry once. `bands`: of each queue those of its first entries, in order. */
+export function choose(
+  wants: Array<{ link: ServedLink; want: SlotWant }>,
+  bands: ReadonlyMap<UnitQueue, number[]>
+): Chosen[] {
+  const byName = new Map([...bands].map(([queue, left]) => [queue.name, { queue, left: [...left] }]))
+  return wants.flatMap(({ link, want }) => {
+    const heads = want.queues.flatMap(name => {
+      const head = byName.get(name)
+      return head && head.left.length > 0 ? [head] : []
+    })
+    const [best] = heads.sort((a, b) => (a.left[0] as number) - (b.left[0] as number))
+    if (!best) return []
+    best.left.shift()
+    return [{ link, want, queue: best.queue }]
+  })
+}
+
+/** False: there was nothing to take, or nobody to take it any more. */
+async function give({ redis, links, tickets, log }: MatchDeps, { link, want, queue }: Chosen): Promise<boolean> {
+  const { workerId } = link
+  const taken = await takeEntry(queue, workerId)
+  if (!taken) return false
+  if (!links.isServed(link) || !link.isStanding(want)) {
+    await giveBack(taken)
+    return false
+  }
+  link.take(want, taken)
+  await sendInbox(redis, workerId, toMessage(tickets, workerId, want, taken)).catch(error =>
+    log.debug({ err: error, workerId }, 'an entry did not reach its worker; it is given back when no sign of it comes')
+  )
+  return true
+}
+
+function toMessage(tickets: Tickets, workerId: string, { slot, want }: SlotWant, taken: TakenEntry): UnitsMessage {
+  const { units, queue, jobId: entry, isAgain } = taken
+  const [first, ...more] = units
+  return {
+    type: 'units',
+    slot,
+    want,
+    entry,
+    queue: queue.name,
+    ticket: tickets.entry(workerId, queue.name, entry),
+    isAgain,
+    first,
+    more: more.map(({ unitId, index, params }) => ({ unitId, index, params })),
+    tickets: units.map(({ unitId }) => tickets.unit(workerId, unitId))
+  }
+}

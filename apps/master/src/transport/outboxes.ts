@@ -1,0 +1,245 @@
+/**
+ * DESIGN: the outboxes of the workers that this master serves. Reading goes on while what was read is applied, so that a
+ * slot's next want does not wait for the result before it to be in PostgreSQL:
+ *
+ *   read --wants, states, outcomes--> links          (at once, in memory)
+ *     \---everything of rows-------> pending --apply--> PostgreSQL --> delete from the stream --> release entries
+ *
+ * An entry of the stream is deleted only once it is applied, so a master that is killed in between leaves it to be read
+ * again from the start, which changes nothing: every message is guarded. PostgreSQL away: what was read waits, reading goes
+ * on up to MOST_PENDING entries, and locks are renewed all the while. What no ticket proves is dropped.
+ */
+import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { pause } from '@sc/shared/pause.ts'
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Said } from '../jobs/accept-batch.ts'
+import type { HeldEntry, Links, ServedLink } from './links.ts'
+import { createOutboxParser, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
+import { MOST_READ, readOutboxes } from './read-outboxes.ts'
+import type { Tickets } from './tickets.ts'
+
+export interface Outboxes {
+  /** From the start of its outbox. */
+  follow(workerId: string): void
+  leave(workerId: string): void
+  /** False while messages wait to be read or applied: what PostgreSQL says of a unit may be old. */
+  isCaughtUp(): boolean
+  stop(): Promise<void>
+}
+
+export interface OutboxesDeps {
+  redis: Redis
+  /** A connection of its own: reads block. */
+  blocking: Redis
+  links: Links
+  tickets: Tickets
+  log: Logger
+  /** Applies what workers reported, in PostgreSQL. */
+  apply(said: Said[]): Promise<void>
+  /** A process of a worker says that it is there. */
+  onHello(workerId: string, hello: Extract<OutboxMessage, { type: 'hello' }>): void
+  /** Slots ask. */
+  onWants(): void
+  /** A worker holds entries that this master did not give it. */
+  onUnknown(link: ServedLink, holding: Parameters<ServedLink['state']>[0]['holding']): void
+  /** Entries that nobody holds any more. */
+  onLost(link: ServedLink, lost: HeldEntry[]): void
+  /** Entries of which every outcome is in PostgreSQL. */
+  onOver(over: HeldEntry[]): void
+  /** Something that no worker of ours writes. */
+  onRefused(workerId: string, reason: string): void
+}
+
+const BLOCK_MS = 250
+/** Entries that wait to be applied. */
+const MOST_PENDING = 200
+const PAUSE_AFTER_ERROR_MS = 500
+/** A stream's ids are of Redis's clock, which may go back a little; beyond what they were when this program began. */
+const MOST_AHEAD_MS = 3600_000
+
+interface Followed {
+  after: string
+  parser: OutboxParser
+}
+
+interface Pending extends Parsed {
+  workerId: string
+}
+
+export function startOutboxes(deps: OutboxesDeps): Outboxes {
+  const { redis, links, log, tickets } = deps
+  const stopping = new AbortController()
+  const followed = new Map<string, Followed>()
+  let pending: Pending[] = []
+  let isRead = false
+  let changed = Promise.withResolvers<void>()
+  /** Redis's clock, by this machine's steady one. */
+  let redisAheadMs: number | undefined
+
+  async function lookAtClock(): Promise<void> {
+    const [seconds] = await redis.time()
+    redisAheadMs = Number(seconds) * 1000 - performance.now()
+  }
+
+  function isFarAhead(id: string): boolean {
+    return redisAheadMs !== undefined && Number(id.split('-')[0]) > performance.now() + redisAheadMs + MOST_AHEAD_MS
+  }
+
+  /** Another Redis, or one with an older copy of its data, may have begun its streams anew. */
+  function onReady(): void {
+    for (const workerId of followed.keys()) restart(workerId)
+    void lookAtClock().catch(() => {})
+  }
+
+  function signal(): void {
+    changed.resolve()
+    changed = Promise.withResolvers()
+  }
+
+  async function round(): Promise<void> {
+    const positions = [...followed].map(([workerId, { after }]) => ({ workerId, after }))
+    if (positions.length === 0) {
+      isRead = true
+      return await pause(BLOCK_MS, stopping.signal)
+    }
+    const { read, broken } = await readOutboxes(deps, positions, BLOCK_MS)
+    for (const workerId of broken) {
+      deps.onRefused(workerId, 'its outbox is no stream: made anew')
+      restart(workerId)
+    }
+    for (const { workerId, entries } of read) take(workerId, entries)
+    isRead = read.every(({ entries }) => entries.length < MOST_READ)
+    // What was read has been taken note of: silence is silence.
+    if (isRead) judge()
+    if (read.length > 0) signal()
+    while (pending.length >= MOST_PENDING && !stopping.signal.aborted) {
+      isRead = false
+      await changed.promise
+    }
+  }
+
+  function restart(workerId: string): void {
+    if (followed.has(workerId)) followed.set(workerId, newFollowed(workerId))
+  }
+
+  function newFollowed(workerId: string): Followed {
+    return { after: '0-0', parser: createOutboxParser(reason => deps.onRefused(workerId, reason)) }
+  }
+
+  function take(workerId: string, entries: OutboxEntry[]): void {
+    const one = followed.get(workerId)
+    const link = links.of(workerId)
+    if (!one || !link) return
+    for (const entry of entries) {
+      one.after = entry.id
+      const parsed = one.parser.parse(entry)
+      if (parsed) pending.push({ workerId, ids: parsed.ids, messages: parsed.messages.filter(m => note(link, m)) })
+    }
+    if (isFarAhead(one.after)) void remake(workerId)
+  }
+
+  /** Takes note of a message; whether it is to be applied, too. */
+  function note(link: ServedLink, message: OutboxMessage): boolean {
+    const { workerId } = link
+    if (message.type === 'hello') {
+      lose(link, link.hello(message.instance))
+      deps.onHello(workerId, message)
+      return false
+    }
+    if (message.type === 'want') {
+      link.want(message)
+      deps.onWants()
+      return false
+    }
+    if (message.type === 'state') {
+      const { unknown, lost } = link.state(message, performance.now())
+      lose(link, lost)
+      if (unknown.length > 0) deps.onUnknown(link, unknown)
+      if (message.wants.length > 0) deps.onWants()
+      return false
+    }
+    if (!isOfAttempt(message)) return true
+    if (!link.knows(message.unitId) && !tickets.isUnit(message.ticket, workerId, message.unitId)) {
+      deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`)
+      return false
+    }
+    if (message.type === 'result' || message.type === 'error' || message.type === 'returned')
+      link.reported(message.unitId)
+    return true
+  }
+
+  function lose(link: ServedLink, lost: HeldEntry[]): void {
+    if (lost.length > 0) deps.onLost(link, lost)
+  }
+
+  function judge(): void {
+    const nowMs = performance.now()
+    for (const link of links.all()) lose(link, link.lost(nowMs))
+  }
+
+  /** Nobody can add to a stream whose last id is the largest, and one of tomorrow is on its way there. */
+  async function remake(workerId: string): Promise<void> {
+    deps.onRefused(workerId, 'the ids of its outbox are far ahead: made anew')
+    await redis.del(outboxKey(workerId)).catch(() => {})
+    restart(workerId)
+  }
+
+  async function applyPending(): Promise<void> {
+    const batch = pending.slice(0, MOST_READ)
+    const said = batch.flatMap(({ workerId, messages }) => messages.map(message => ({ workerId, message })))
+    if (said.length > 0) await deps.apply(said)
+    const pipeline = redis.pipeline()
+    for (const [workerId, parts] of Map.groupBy(batch, one => one.workerId))
+      pipeline.xdel(outboxKey(workerId), ...parts.flatMap(({ ids }) => ids))
+    await pipeline.exec()
+    pending = pending.slice(batch.length)
+    const over = [...Map.groupBy(said, one => one.workerId)].flatMap(
+      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => unitSettledBy(message))) ?? []
+    )
+    if (over.length > 0) deps.onOver(over)
+    signal()
+  }
+
+  async function loop(step: () => Promise<void>, what: string): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        await step()
+      } catch (error) {
+        if (stopping.signal.aborted) break
+        isRead = false
+        log.warn({ err: error }, `${what} failed; trying again`)
+        await pause(PAUSE_AFTER_ERROR_MS, stopping.signal)
+        const nowMs = performance.now()
+        for (const link of links.all()) link.forgive(nowMs)
+      }
+    }
+  }
+
+  deps.blocking.on('ready', onReady)
+  void lookAtClock().catch(() => {})
+  const reading = loop(round, 'reading the outboxes')
+  const applying = loop(async () => {
+    if (pending.length === 0) await changed.promise
+    else await applyPending()
+  }, 'applying what workers reported')
+
+  return {
+    follow: workerId => void followed.set(workerId, newFollowed(workerId)),
+    leave: workerId => void followed.delete(workerId),
+    isCaughtUp: () => isRead && pending.length === 0,
+    stop: async () => {
+      stopping.abort()
+      deps.blocking.off('ready', onReady)
+      signal()
+      // Ends a read that blocks.
+      deps.blocking.disconnect()
+      await Promise.all([reading, applying])
+    }
+  }
+}
+
+function unitSettledBy(message: OutboxMessage): string[] {
+  return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
+}

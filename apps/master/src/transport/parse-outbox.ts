@@ -1,0 +1,99 @@
+import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage, outboxMessageSchema } from '@sc/shared/outbox-message.ts'
+import { storable } from '../jobs/storable.ts'
+
+/** An entry of an outbox stream, as it was read. */
+export interface OutboxEntry {
+  id: string
+  fields: string[] | null
+}
+
+export interface Parsed {
+  /** Entries that these messages came in: to be deleted once they are applied. */
+  ids: string[]
+  messages: OutboxMessage[]
+}
+
+/**
+ * Reads the entries of one worker's outbox, in order. A message that is too long for one entry comes in parts (`p`: place and
+ * count, as `0/3`), in entries that follow each other. Whatever is not a message is dropped unread and counted.
+ */
+export interface OutboxParser {
+  /** Undefined: it is a part, and the others are still to come. */
+  parse(entry: OutboxEntry): Parsed | undefined
+}
+
+/** Some room for the JSON around a message of LARGEST_ENTRY characters, whose last may take several bytes. */
+const LARGEST_READ = 2 * LARGEST_ENTRY
+
+export function createOutboxParser(onRefused: (reason: string) => void): OutboxParser {
+  let parts: { count: number; ids: string[]; texts: string[]; length: number } | undefined
+
+  function refuse(reason: string): OutboxMessage[] {
+    onRefused(reason)
+    return []
+  }
+
+  function toMessages(text: string): OutboxMessage[] {
+    let list: unknown
+    try {
+      list = JSON.parse(text)
+    } catch {
+      return refuse('it is not JSON')
+    }
+    return (Array.isArray(list) ? list : [list]).flatMap(one => {
+      const message = outboxMessageSchema.safeParse(one)
+      return message.success
+        ? [toStorable(message.data)]
+        : refuse(message.error.issues[0]?.message ?? 'it is no message')
+    })
+  }
+
+  function addPart(id: string, place: string, text: string): Parsed | undefined {
+    const [at, count] = place.split('/').map(Number)
+    const isFirst = at === 0 && count !== undefined && count > 1 && count * LARGEST_ENTRY <= 2 * LARGEST_MESSAGE
+    // Begun again after an outage: what came before is to be deleted with the rest.
+    if (isFirst) parts = { count, ids: parts?.ids ?? [], texts: [], length: 0 }
+    if (!parts || parts.texts.length !== at || parts.count !== count) {
+      const ids = [...(parts?.ids ?? []), id]
+      parts = undefined
+      return { ids, messages: refuse('its parts do not follow each other') }
+    }
+    parts.ids.push(id)
+    parts.texts.push(text)
+    parts.length += text.length
+    const { ids, texts, length } = parts
+    if (length > LARGEST_MESSAGE) {
+      parts = undefined
+      return { ids, messages: refuse(`it is longer than ${LARGEST_MESSAGE} characters`) }
+    }
+    if (texts.length < count) return undefined
+    parts = undefined
+    return { ids, messages: toMessages(texts.join('')) }
+  }
+
+  return {
+    parse: ({ id, fields }) => {
+      const text = fieldOf(fields, 'm')
+      const place = fieldOf(fields, 'p')
+      if (text === undefined) return { ids: [id], messages: refuse('it has no field m') }
+      if (text.length > LARGEST_READ)
+        return { ids: [id], messages: refuse(`an entry has ${text.length} characters; ${LARGEST_ENTRY} are the most`) }
+      if (place !== undefined) return addPart(id, place, text)
+      const left = parts?.ids ?? []
+      if (parts) refuse('a part is missing')
+      parts = undefined
+      return { ids: [...left, id], messages: toMessages(text) }
+    }
+  }
+}
+
+/** Wants and states are never stored, and come often. */
+function toStorable(message: OutboxMessage): OutboxMessage {
+  return message.type === 'want' || message.type === 'state' ? message : storable(message)
+}
+
+function fieldOf(fields: string[] | null, name: string): string | undefined {
+  if (!fields) return undefined
+  for (let at = 0; at + 1 < fields.length; at += 2) if (fields[at] === name) return fields[at + 1]
+  return undefined
+}

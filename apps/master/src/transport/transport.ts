@@ -1,0 +1,230 @@
+/**
+ * The way of a unit between its queue and a slot, and back. Workers see none of BullMQ: masters take entries for them.
+ *
+ *   leases -> which workers are ours -> outboxes (read) -> link: wants and holdings -> match -> inbox
+ *                                          \-> apply, in PostgreSQL -> release
+ *   locks of what is held are renewed here; what is lost goes back into its queue; what is overdue is ended.
+ */
+import type { Holding, OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { pause } from '@sc/shared/pause.ts'
+import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Database } from '../database/schema.ts'
+import type { Said } from '../jobs/accept-batch.ts'
+import type { OpenQueues } from '../queues/open-queues.ts'
+import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
+import { sendInbox } from './inbox.ts'
+import { startLeases } from './leases.ts'
+import { createLinks, type HeldEntry, newHeld, type ServedLink } from './links.ts'
+import { type Matcher, startMatching } from './match.ts'
+import { type Outboxes, startOutboxes } from './outboxes.ts'
+import { overdueMessages } from './overdue.ts'
+import { startPrefetch } from './prefetch.ts'
+import type { Tickets } from './tickets.ts'
+
+export interface Transport {
+  /** New entries of this queue are in Redis. */
+  queued(name: string): void
+  /** These workers may serve other queues than before. */
+  registered(workerIds: string[]): void
+  /** The workers are others than before. */
+  wake(): void
+  isCaughtUp(): boolean
+  stop(): Promise<void>
+}
+
+export interface TransportDeps {
+  db: Database
+  redis: Redis
+  /** Connections of its own: one for reads that block, one to listen on. */
+  blockingRedis: Redis
+  subscriber: Redis
+  queues: OpenQueues
+  tickets: Tickets
+  log: Logger
+  /** This master, also after its restart. */
+  owner: string
+  /** Every worker that may take part. */
+  workerIds(): Promise<string[]>
+  /** Where this master is and what it is; undefined: it does not listen yet. */
+  address(): { httpUrl: string; localUrl: string; version: string } | undefined
+  apply(said: Said[]): Promise<void>
+  onRefused(workerId: string, reason: string): void
+}
+
+/** Three renewals fit into LOCK_MS. */
+const RENEW_EVERY_MS = 2_000
+/** A worker that hears nothing for longer may be without a master. */
+const WELCOME_EVERY_MS = 15_000
+
+export async function startTransport(deps: TransportDeps): Promise<Transport> {
+  const { db, redis, queues, tickets, log } = deps
+  const links = createLinks()
+  const stopping = new AbortController()
+  const adopting = new Set<string>()
+  const matcher: Matcher = await startMatching({ ...deps, links })
+
+  const outboxes: Outboxes = startOutboxes({
+    redis,
+    blocking: deps.blockingRedis,
+    links,
+    tickets,
+    log,
+    apply: deps.apply,
+    onHello: (workerId, hello) => void onHello(workerId, hello).catch(logged('welcoming a worker failed')),
+    onWants: matcher.wake,
+    onUnknown: (link, holding) => void adopt(link, holding).catch(logged('taking over units failed')),
+    onLost: (link, lost) => {
+      log.warn(
+        { workerId: link.workerId, entries: lost.map(({ entry }) => entry) },
+        'units lost their worker and wait again'
+      )
+      void backToQueues(lost)
+    },
+    onOver: over => void releaseAll(over),
+    onRefused: deps.onRefused
+  })
+
+  const leases = startLeases({
+    ...deps,
+    onGained: workerId => {
+      links.add(workerId)
+      outboxes.follow(workerId)
+      void look(workerId).catch(logged('looking up a worker failed'))
+    },
+    onLost: workerId => {
+      const held = links.of(workerId)?.held() ?? []
+      links.remove(workerId)
+      outboxes.leave(workerId)
+      void onLeft(workerId, held).catch(logged('leaving a worker failed'))
+    }
+  })
+
+  function logged(what: string) {
+    return (error: unknown): void => log.debug({ err: error }, what)
+  }
+
+  /** Which queues it may serve; welcomes it, should another master have been there before. */
+  async function look(workerId: string): Promise<void> {
+    await refresh([workerId])
+    await welcome(workerId, null)
+  }
+
+  async function refresh(workerIds: string[]): Promise<void> {
+    const rows = await db.selectFrom('workers').select(['id', 'queues']).where('id', 'in', workerIds).execute()
+    for (const { id, queues: names } of rows) {
+      const link = links.of(id)
+      if (link) link.allowed = names ? new Set(names) : 'any'
+    }
+    matcher.wake()
+  }
+
+  async function onHello(
+    workerId: string,
+    { instance, protocol }: Extract<OutboxMessage, { type: 'hello' }>
+  ): Promise<void> {
+    log.info({ workerId, instance, protocol }, 'a worker is there')
+    await welcome(workerId, instance)
+  }
+
+  async function welcome(workerId: string, instance: string | null): Promise<void> {
+    const address = deps.address()
+    if (!address) return
+    const row = await db.selectFrom('workers').select('draining').where('id', '=', workerId).executeTakeFirst()
+    const { draining = false } = row ?? {}
+    await sendInbox(redis, workerId, { type: 'welcome', instance, protocol: PROTOCOL_VERSION, draining, ...address })
+  }
+
+  /** Entries that another master gave, or this one before its restart: as the worker proves. */
+  async function adopt(link: ServedLink, holding: Holding[]): Promise<void> {
+    for (const { entry, queue, slot, ticket } of holding) {
+      const id = `${link.workerId} ${entry}`
+      if (adopting.has(id) || !tickets.isEntry(ticket, link.workerId, queue, entry)) continue
+      adopting.add(id)
+      try {
+        const taken = await findTaken(queues.get(queue), entry, link.workerId)
+        if (!taken || (await extendLocks([taken])).length > 0 || link.has(entry)) continue
+        link.give(slot, null, newHeld(taken), performance.now())
+      } finally {
+        adopting.delete(id)
+      }
+    }
+  }
+
+  async function backToQueues(lost: HeldEntry[]): Promise<void> {
+    for (const { taken } of lost) {
+      // Its lock is another's by now, or Redis is away: the stalled check puts it back.
+      await giveBack(taken).catch(logged('units could not be given back'))
+      matcher.queued(taken.queue.name)
+    }
+  }
+
+  async function releaseAll(over: HeldEntry[]): Promise<void> {
+    await Promise.all(
+      over.map(({ taken }) => release(taken).catch(logged('units could not be released: another has them')))
+    )
+  }
+
+  /** A worker that another master serves keeps what it holds; one that is revoked does not. */
+  async function onLeft(workerId: string, held: HeldEntry[]): Promise<void> {
+    const isKnown = (await deps.workerIds()).includes(workerId)
+    if (!isKnown) await backToQueues(held)
+  }
+
+  async function renewLocks(): Promise<void> {
+    const held = links.all().flatMap(link => link.held())
+    if (held.length === 0) return
+    for (const { jobId } of await extendLocks(held.map(({ taken }) => taken)))
+      log.debug({ entry: jobId }, 'the lock of units is lost; they run on')
+  }
+
+  async function endOverdue(): Promise<void> {
+    const nowMs = performance.now()
+    for (const link of links.all())
+      for (const held of link.held().filter(one => one.unread.size > 0 && nowMs - one.sinceMs > one.deadlineMs)) {
+        const { workerId } = link
+        log.warn(
+          { workerId, entry: held.entry },
+          'units are past their deadline and still with their worker: ended here'
+        )
+        await sendInbox(redis, workerId, { type: 'cancel', unitIds: [...held.unread] })
+        await deps.apply(await overdueMessages(db, workerId, held))
+        link.drop(held.entry)
+        await releaseAll([held])
+      }
+  }
+
+  async function every(ms: number, step: () => Promise<void>, what: string): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await pause(ms, stopping.signal)
+      if (!stopping.signal.aborted && redis.status === 'ready') await step().catch(logged(what))
+    }
+  }
+
+  const prefetch = startPrefetch({ ...deps, links })
+  const loops = [
+    every(RENEW_EVERY_MS, renewLocks, 'locks could not be renewed'),
+    every(RENEW_EVERY_MS, endOverdue, 'ending overdue units failed'),
+    every(
+      WELCOME_EVERY_MS,
+      async () => {
+        for (const { workerId } of links.all()) await welcome(workerId, null)
+      },
+      'greeting workers failed'
+    )
+  ]
+
+  return {
+    queued: matcher.queued,
+    registered: workerIds => void refresh(workerIds).catch(logged('looking up workers failed')),
+    wake: leases.wake,
+    isCaughtUp: outboxes.isCaughtUp,
+    stop: async () => {
+      stopping.abort()
+      await Promise.all([...loops, prefetch.stop(), matcher.stop()])
+      await leases.stop()
+      await outboxes.stop()
+    }
+  }
+}

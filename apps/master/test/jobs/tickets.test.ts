@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto'
+import { ScError } from '@sc/shared/errors.ts'
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import { describe, expect, it, vi } from 'vitest'
+import type { Said, Taken } from './test-worker.ts'
+import { useEngine } from './use-engine.ts'
+
+const TIMINGS = { waited: 0, fetched: 1, ran: 1, reported: 0 }
+const WAIT = { timeout: 8_000, interval: 20 }
+const error = new ScError('SC_TASK_FAILED', 'made up').toReport()
+
+describe('what a worker reports of units', () => {
+  const at = useEngine()
+
+  /** Everything that can be reported of a unit. */
+  function everything(unitId: string, ticket: string | undefined, attemptId: string = randomUUID()): Said[] {
+    const one = { unitId, attemptId, slot: 'cpu0', ...(ticket !== undefined && { ticket }) }
+    return [
+      { type: 'started', ...one, waitedMs: 0 },
+      { type: 'progress', ...one, fraction: 0.5 },
+      { type: 'log', ...one, level: 'info', message: 'made up' },
+      { type: 'returned', ...one, entry: `${unitId}-0`, hasBegun: false },
+      { type: 'error', ...one, error, retryable: false, timings: TIMINGS },
+      { type: 'result', ...one, output: 'made up', timings: TIMINGS }
+    ]
+  }
+
+  async function sayAll(workerId: string, messages: Said[]): Promise<void> {
+    const mark = await at.world.redis.xadd(outboxKey(workerId), '*', 'm', '[]')
+    for (const message of messages) await at.world.say(workerId, message)
+    await vi.waitFor(
+      async () => expect(await at.world.redis.xrange(outboxKey(workerId), mark as string, '+')).toEqual([]),
+      WAIT
+    )
+  }
+
+  const unitOf = async (jobId: string, index: number) => {
+    const unit = (await at.world.units(jobId))[index]
+    if (!unit) throw new Error(`no unit ${index}`)
+    return unit
+  }
+  const start = async (input: Record<string, unknown>): Promise<string> => {
+    const jobId = await at.world.insertJob(input)
+    await at.engine.stop()
+    // The reconciler of a starting master finds what was submitted and not planned.
+    await at.start()
+    return jobId
+  }
+  const take = (workerId: string): Promise<Taken> => at.world.takeOne('cpu', workerId)
+
+  it('counts with the ticket of a unit that it was given, and with no other', async () => {
+    const jobId = await start({ units: 2 })
+    const [mine, other] = [await take('w-1'), await take('w-2')]
+    await at.world.worker('w-1').take('cpu', 50)
+    const [{ unitId }, otherTicket] = [other.units[0], other.tickets[0] as string]
+    const before = await unitOf(jobId, other.units[0].index)
+    // No ticket, one of its own for another unit, and another worker's for this one.
+    for (const ticket of ['', mine.tickets[0] as string, otherTicket]) await sayAll('w-1', everything(unitId, ticket))
+    expect(await unitOf(jobId, other.units[0].index)).toEqual(before)
+    expect(await at.world.db.selectFrom('job_logs').selectAll().where('job_id', '=', jobId).execute()).toEqual([])
+    await sayAll(
+      'w-2',
+      everything(unitId, otherTicket).filter(({ type }) => type === 'result')
+    )
+    expect(await unitOf(jobId, other.units[0].index)).toMatchObject({
+      status: 'DONE',
+      worker_id: 'w-2',
+      output: 'made up'
+    })
+  })
+
+  it('counts long after it was thought lost, and after the master began anew', async () => {
+    const jobId = await start({ units: 1 })
+    const taken = await take('w-1')
+    at.world.worker('w-1').die()
+    const again = await take('w-2')
+    expect(again.units[0].unitId).toBe(taken.units[0].unitId)
+    await at.engine.stop()
+    await at.start()
+    const late = everything(taken.units[0].unitId, taken.tickets[0]).filter(({ type }) => type === 'result')
+    await sayAll('w-1', late)
+    expect(await unitOf(jobId, 0)).toMatchObject({ status: 'DONE', worker_id: 'w-1' })
+  })
+})

@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import { taskDescriptionSchema } from './python-protocol.ts'
+import { withinLimits } from './task-limits.ts'
+import { errorReportSchema, timingsSchema } from './unit.ts'
+
+/** Slots of one worker: what a machine with 8 GPUs and 64 threads has, and more. */
+export const MOST_SLOTS = 256
+/** Queues of one slot: its classes, and of each the tasks of its own. */
+const MOST_QUEUES = 2_000
+
+const name = z.string().max(200)
+/** `ticket`: the proof, from the unit's payload, that this worker was given this unit. */
+const attempt = { unitId: name, attemptId: name, ticket: z.string().max(100) }
+
+/**
+ * A slot is free and asks for one entry from these queues, most demanding first. `want` counts up for each slot of a worker
+ * process; a want stands until an entry names it, or until the slot's next one.
+ */
+const slotWantSchema = z.object({
+  slot: name,
+  want: z.number().int().positive(),
+  queues: z.array(name).max(MOST_QUEUES)
+})
+export type SlotWant = z.infer<typeof slotWantSchema>
+
+/** An entry that a slot has, with the ticket that came with it. */
+const holdingSchema = z.object({ entry: name, queue: name, slot: name, ticket: z.string().max(100) })
+export type Holding = z.infer<typeof holdingSchema>
+
+/**
+ * What a worker writes into its own outbox stream (field `m`: a JSON list of messages, in order). `attemptId` is new for
+ * each attempt; the master counts a second `started` of an open unit as a crash of the first. An attempt that is over at
+ * once may leave its `started` out.
+ */
+export const outboxMessageSchema = z.discriminatedUnion('type', [
+  /** First word of a worker process: what processes before it held is lost. */
+  z.object({
+    type: z.literal('hello'),
+    /** New for each process. */
+    instance: name,
+    hostname: z.string().max(255),
+    protocol: z.number().int(),
+    version: name
+  }),
+  z.object({ type: z.literal('want'), ...slotWantSchema.shape }),
+  /**
+   * Every second while the worker holds something, else less often: all that it holds and all wants that stand. The sign of
+   * life of what it holds.
+   */
+  z.object({
+    type: z.literal('state'),
+    instance: name,
+    holding: z.array(holdingSchema).max(4 * MOST_SLOTS),
+    wants: z.array(slotWantSchema).max(MOST_SLOTS)
+  }),
+  z.object({ type: z.literal('started'), ...attempt, slot: name, waitedMs: z.number().nonnegative() }),
+  z.object({
+    type: z.literal('progress'),
+    ...attempt,
+    fraction: z.number().min(0).max(1),
+    partial: z.unknown().optional()
+  }),
+  z.object({
+    type: z.literal('log'),
+    ...attempt,
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    message: z.string(),
+    fields: z.record(z.string(), z.unknown()).optional()
+  }),
+  z.object({ type: z.literal('result'), ...attempt, slot: name, output: z.unknown(), timings: timingsSchema }),
+  z.object({
+    type: z.literal('error'),
+    ...attempt,
+    slot: name,
+    error: errorReportSchema,
+    retryable: z.boolean(),
+    timings: timingsSchema
+  }),
+  /** The unit was given back unfinished or not begun, with its `entry`. Costs the unit nothing. */
+  z.object({ type: z.literal('returned'), ...attempt, slot: name, entry: name, hasBegun: z.boolean() }),
+  /**
+   * Every task that the worker's slots can run, with its schemas; at start and whenever it changes. The worker has left
+   * out and logged what is over the limits; from one that has not, the master takes the rest. `classes` are the capability
+   * classes of its slots: the master gives it units of their queues.
+   */
+  z.object({
+    type: z.literal('registered'),
+    tasks: z.array(taskDescriptionSchema).transform(withinLimits),
+    classes: z.array(z.string().max(100)).max(50).default([])
+  })
+])
+export type OutboxMessage = z.infer<typeof outboxMessageSchema>
+
+/** Messages between transport and worker, which no row of PostgreSQL depends on. */
+export type LinkMessage = Extract<OutboxMessage, { type: 'want' | 'state' }>
+/** Messages of one attempt. */
+export type AttemptMessage = Extract<OutboxMessage, { attemptId: string }>
+
+export function isOfAttempt(message: OutboxMessage): message is AttemptMessage {
+  return 'attemptId' in message
+}
+
+/** An entry of an outbox stream, in characters: a longer message is cut into parts, one entry each. */
+export const LARGEST_ENTRY = 1024 ** 2
+/** A message as a whole, in characters: what is larger goes by file. */
+export const LARGEST_MESSAGE = 16 * 1024 ** 2
