@@ -4,23 +4,23 @@
  * Everything that `sc` and `sc-worker` print goes through here; files get what there is as it is.
  */
 
-/** C0 (ESC, BEL, …), DEL and C1 (U+009B is ESC and [ in one), and line ends that are none of ASCII. */
-const CONTROLS = /[\p{Cc}\u2028\u2029]+/gu
+/** C0 (ESC, BEL, …), DEL and C1 (U+009B is ESC and [ in one), line ends that are none of ASCII, and turns of direction. */
+const COMMANDS = /[\p{Cc}\u2028-\u202e\u2066-\u206f]+/gu
 /** The same, without the two that lay text out. */
-const CONTROLS_IN_TEXT = /[^\P{Cc}\n\t]+|[\u2028\u2029]+/gu
-/** Marks that are not seen and turn the direction of what follows around. */
-const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]+/gu
+const COMMANDS_IN_TEXT = /(?:(?![\n\t])[\p{Cc}\u2028-\u202e\u2066-\u206f])+/gu
+/** Marks of direction within words of Arabic or Hebrew. */
+const MARKS = /[\u061c\u200e\u200f]+/gu
 /** Of these, those that JSON.stringify leaves as they are. */
 const UNESCAPED = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f]/gu
 
 /** Text of others as one line, without what a terminal takes for commands. */
 export function printable(text: string): string {
-  return text.replace(DIRECTIONS, '').replace(CONTROLS, ' ')
+  return text.replace(MARKS, '').replace(COMMANDS, ' ')
 }
 
 /** The same for text of several lines: it keeps its line ends and tabs. */
 export function printableText(text: string): string {
-  return text.replaceAll('\r\n', '\n').replace(DIRECTIONS, '').replace(CONTROLS_IN_TEXT, ' ')
+  return text.replaceAll('\r\n', '\n').replace(MARKS, '').replace(COMMANDS_IN_TEXT, ' ')
 }
 
 /** JSON with the same value, in which all those characters are escapes. */

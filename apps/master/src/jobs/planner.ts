@@ -41,6 +41,8 @@ const TRIES = 4
 const FIRST_PAUSE_SECONDS = 1
 const LEASE_SECONDS = 10
 const RENEW_MS = 2_000
+/** A plan of a user's own may not listen: its lease is given back all the same. */
+const STOP_MS = 3_000
 /** For what other masters left, times that have come, and wakes that were lost. */
 const LOOK_MS = 1_000
 
@@ -130,7 +132,11 @@ export function startPlanner(deps: PlannerDeps): Planner {
     stop: async () => {
       stopping.abort()
       await Promise.all([filling, renewing])
-      await Promise.all([...open.values()].map(({ ended }) => ended))
+      const ended = Promise.all([...open.values()].map(one => one.ended))
+      const limit = new AbortController()
+      await Promise.race([ended, pause(STOP_MS, limit.signal)])
+      limit.abort()
+      for (const id of open.keys()) await giveBack(db, id, owner, null).catch(() => {})
     }
   }
 }

@@ -37,11 +37,11 @@ interface Run {
 }
 
 /** A master that plans; its plans are under way until they are ended. */
-function startMaster(consumer = 'one'): Run[] {
+function startMaster(consumer = 'one', { listens = true } = {}): Run[] {
   const runs: Run[] = []
   const run = async (jobId: string, triesLeft: number, signal: AbortSignal): Promise<void> => {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => reject(signal.reason))
+    if (listens) signal.addEventListener('abort', () => reject(signal.reason))
     runs.push({ jobId, triesLeft, signal, end: error => (error ? reject(error) : resolve()) })
     await promise
     await db.updateTable('jobs').set({ planned: true }).where('id', '=', jobId).execute()
@@ -149,4 +149,12 @@ it('a plan that fails is tried again after a pause; one that is stopped loses no
   expect([...runs, ...after].map(({ triesLeft }) => triesLeft)).toEqual([3, 2, 2])
   after[0]?.end()
   await vi.waitFor(async () => expect(await db.selectFrom('plans').selectAll().execute()).toEqual([]), WAIT)
+})
+
+it('a plan that does not listen holds no master up, and runs on the next one at once', async () => {
+  const jobId = await submit('a', null, { task: 'light' })
+  const runs = startMaster('one', { listens: false })
+  await begun(runs, [jobId])
+  await planners.pop()?.stop()
+  await begun(startMaster('two'), [jobId])
 })
