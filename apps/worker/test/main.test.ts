@@ -4,9 +4,10 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { childEnv } from '@sc/shared/config.ts'
+import { enrolRequestSchema, sealReply } from '@sc/shared/enrol-request.ts'
 import { identityOf, isRunning } from '@sc/shared/processes.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
-import { MASTER_KEY, PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
+import { ENROL_ASKERS, enrolAnswerKey, enrolAskKey } from '@sc/shared/redis-keys.ts'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { startRedis } from '../../../packages/shared/test/start-redis.ts'
@@ -41,18 +42,24 @@ test('bad usage and configuration end with 2 and one clear sentence', async () =
 test('finds the master of this machine; stops while it waits for the answer; one process a name', async () => {
   const server = await startRedis()
   const redis = connectRedis(server.url, { name: 'test' })
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), httpUrl: 'http://127.0.0.1:1' })
   writeFileSync(join(folder, 'master.json'), JSON.stringify({ redisUrl: server.url, httpUrl: 'http://m', pid: 1 }))
   const worker = scWorker('run', '--name', 'one')
-  await until(async () => (await redis.xlen('sc:enrol')) === 1)
+  await until(async () => (await redis.llen(ENROL_ASKERS)) === 1)
   expect(await scWorker('run', '--name', 'one')).toMatchObject({
     exitCode: 2,
     stderr: /named one runs on this machine/
   })
   worker.kill('SIGINT')
   expect(await worker).toMatchObject({ exitCode: 130, stderr: '' })
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION + 1) })
-  expect(await scWorker('run', '--name', 'one')).toMatchObject({ exitCode: 1, stderr: /update this worker/ })
+  await redis.del(ENROL_ASKERS)
+  const refused = scWorker('run', '--name', 'one')
+  await until(async () => (await redis.llen(ENROL_ASKERS)) === 1)
+  const request = enrolRequestSchema.parse(
+    JSON.parse((await redis.get(enrolAskKey((await redis.lpop(ENROL_ASKERS)) as string))) as string)
+  )
+  const error = { code: 'SC_PROTOCOL_VERSION', detail: 'update this worker' }
+  await redis.set(enrolAnswerKey(request.asker), sealReply(request.seal, { error }))
+  expect(await refused).toMatchObject({ exitCode: 1, stderr: /did not enrol this worker: update this worker/ })
   await closeRedis(redis)
   await server.stop()
 })
@@ -63,10 +70,9 @@ test.each([
 ] as const)('`join` that is stopped by %s before it is in has not joined', async (signal, exitCode) => {
   const server = await startRedis()
   const redis = connectRedis(server.url, { name: 'test' })
-  await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), httpUrl: 'http://127.0.0.1:1' })
   // Nobody answers what it asks; `--quiet-hours` is known to `run` alone.
   const worker = scWorker('join', '--name', 'waits', '--broker', server.url, '--quiet-hours', '22:00-07:00')
-  await until(async () => (await redis.xlen('sc:enrol')) === 1)
+  await until(async () => (await redis.llen(ENROL_ASKERS)) === 1)
   worker.kill(signal)
   expect(await worker).toMatchObject({ exitCode, stderr: '' })
   await closeRedis(redis)

@@ -46,7 +46,11 @@ test('a proof is good for the very fields that it was made for', () => {
     seal: newSeal()
   }
   // Every field of a request is covered, also one that is added later.
-  expect(Object.keys(others).sort()).toEqual(Object.keys(enrolRequestSchema.shape).filter(key => key !== 'proof').sort())
+  expect(Object.keys(others).sort()).toEqual(
+    Object.keys(enrolRequestSchema.shape)
+      .filter(key => key !== 'proof')
+      .sort()
+  )
   for (const [field, value] of Object.entries(others))
     expect(isProof(hash, { ...proven, [field]: value }), field).toBe(false)
 })

@@ -3,6 +3,7 @@ import type { Logger } from '@sc/shared/log.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { MAX_BLOCK_MS, type Redis } from '@sc/shared/redis.ts'
 import { inboxKey } from '@sc/shared/redis-keys.ts'
+import { untilAborted } from '../until-aborted.ts'
 
 export interface Inbox {
   /** When the last message was read, by `performance.now()`. */
@@ -34,7 +35,9 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
   }
 
   async function round(): Promise<void> {
-    const reply = await blocking.xread('COUNT', MOST_READ, 'BLOCK', MAX_BLOCK_MS, 'STREAMS', key, lastId)
+    const reading = blocking.xread('COUNT', MOST_READ, 'BLOCK', MAX_BLOCK_MS, 'STREAMS', key, lastId)
+    // While Redis is away nothing ends the read.
+    const reply = await untilAborted(reading, stopping.signal)
     const entries = reply?.[0]?.[1] ?? []
     for (const [id, fields] of entries) {
       lastId = id
@@ -78,7 +81,6 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
     stop: async () => {
       stopping.abort()
       blocking.off('ready', onReady)
-      // Ends a read that blocks.
       blocking.disconnect()
       await running
     }

@@ -169,9 +169,7 @@ export class Slot {
     this.#state = 'idle'
     if (this.#holds.signal.aborted) return this.#untilFree(child)
     const entry = await this.#nextEntry(child)
-    if (!entry) return
-    if (this.#holds.signal.aborted || child.state === 'dead') this.#deps.link.giveBack(this.#deps.id, entry)
-    else await this.#runUnits(entry, child)
+    if (entry) await this.#runUnits(entry, child)
   }
 
   /** Undefined: there is something else to do first. */
@@ -181,7 +179,10 @@ export class Slot {
       if (child.state === 'dead' || this.#spent(child)) this.#asking.abort()
     }, LOOK_AT_CHILD_MS)
     try {
-      return await this.#next
+      const entry = await this.#next
+      if (entry && !this.#holds.signal.aborted && child.state !== 'dead') return entry
+      if (entry) this.#deps.link.giveBack(this.#deps.id, entry)
+      return undefined
     } finally {
       clearInterval(looking)
       this.#next = undefined

@@ -15,6 +15,8 @@ import { speedOutcome } from '../../src/doctor/blobs.ts'
 import { versionOutcome } from '../../src/doctor/broker.ts'
 import { askCuda, cudaOutcome } from '../../src/doctor/machine.ts'
 import { checkRights } from '../../src/doctor/rights.ts'
+import type { Identity } from '../../src/enrol/identity.ts'
+import { writeKnownMaster } from '../../src/messaging/known-master.ts'
 
 // Each run of the command starts Python.
 vi.setConfig({ testTimeout: 120_000 })
@@ -49,9 +51,9 @@ beforeEach(async () => {
   await redis.hset(MASTER_KEY, { protocol: String(PROTOCOL_VERSION), version: '0.1.0', httpUrl })
 })
 
-function enrolled(key: string, workerId = 'w-1'): void {
+function enrolled(key: string, workerId = 'w-1', more: Partial<Identity> = {}): void {
   mkdirSync(join(folder, 'workers', 'desk'), { recursive: true })
-  writeFileSync(join(folder, 'workers', 'desk', 'identity.json'), JSON.stringify({ workerId, key }))
+  writeFileSync(join(folder, 'workers', 'desk', 'identity.json'), JSON.stringify({ workerId, key, ...more }))
 }
 
 async function doctor(env: Record<string, string>): Promise<{ exitCode: number | undefined; findings: Finding[] }> {
@@ -92,24 +94,63 @@ test('nothing is left in Redis by trying what the login may do', async () => {
   expect((await redis.keys('*')).sort()).toEqual(before.sort())
 })
 
+/** The rights that the master gives a worker, as against fewer and more. */
+const CONNECTION = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+client|id']
+const OWN = [
+  '(+xread %R~sc:in:w-1)',
+  '(+xtrim +xdel %RW~sc:in:w-1)',
+  '(+xadd %W~sc:out:w-1)',
+  '(+set %W~sc:presence:w-1)'
+]
+const asUser = (user: string): string => server.url.replace('redis://', `redis://${user}:pw@`)
+const setUser = (user: string, ...words: string[]) =>
+  redis.call('ACL', 'SETUSER', user, 'reset', 'on', '>pw', '-@all', ...CONNECTION, ...words)
+
 test('a login of its own, one with too few rights, and one with too many', async () => {
-  const withUser = (user: string) => server.url.replace('redis://', `redis://${user}:pw@`)
-  const own = ['~sc:q:cpu:*', '~sc:out:w-1', '~sc:presence:w-1', '&sc:ctl:w-1', '%R~sc:master']
-  const words = ['-@all', '+@read', '+@write', '+@connection', '+subscribe', '+eval', '-@dangerous', '+info']
-  await redis.call('ACL', 'SETUSER', 'w-1', 'reset', 'on', '>pw', ...own, ...words)
-  await redis.call('ACL', 'SETUSER', 'few', 'reset', 'on', '>pw', ...own.slice(1), ...words)
-  await redis.call('ACL', 'SETUSER', 'all', 'reset', 'on', '>pw', '~*', '&*', '+@all')
+  await setUser('w-1', ...OWN)
+  await setUser('few', ...OWN.slice(1, -1))
+  await setUser('old', ...OWN, '(+@read %R~sc:q:*)', '(+hgetall +exists %R~sc:master)')
+  await setUser('all', '~*', '&*', '+@all')
   const rights = async (user: string) => {
-    const login = connectRedis(withUser(user), { name: 'test' })
-    const [check] = checkRights({ redis: login, workerId: 'w-1', queues: ['cpu'], isOfThisMachine: false })
+    const login = connectRedis(asUser(user), { name: 'test', restricted: true })
+    const [check] = checkRights({ redis: login, workerId: 'w-1', isOfThisMachine: false })
     return await check?.look().finally(() => closeRedis(login))
   }
   expect(await rights('w-1')).toMatchObject({ status: 'ok', found: 'what it needs, and nothing else that was tried' })
-  expect(await rights('few')).toMatchObject({ status: 'failed', found: 'it may not use the queue cpu' })
+  expect(await rights('few')).toMatchObject({
+    status: 'failed',
+    found: 'it may not read its inbox, nor write its presence'
+  })
+  expect(await rights('old')).toMatchObject({
+    status: 'warning',
+    found: 'what it needs, and also to read the queues, to read where the master is'
+  })
   expect(await rights('all')).toMatchObject({
     status: 'warning',
-    found: expect.stringContaining('also to read the outbox')
+    found: expect.stringContaining('also to read its own outbox, to read the outbox of another')
   })
+})
+
+test('with a login of its own the master is what it was called last, as is written beside the identity', async () => {
+  await setUser('w-1', ...OWN)
+  const known = await redis.hgetall(MASTER_KEY)
+  enrolled('good', 'w-1', { broker: server.url, secret: 'pw' })
+  const before = await doctor({})
+  expect(of(before.findings, 'master: version')).toMatchObject({
+    status: 'failed',
+    found: 'no master has named itself to this worker'
+  })
+  expect(of(before.findings, 'broker: rights')).toMatchObject({ status: 'ok' })
+
+  writeKnownMaster(join(folder, 'workers', 'desk'), {
+    protocol: PROTOCOL_VERSION,
+    version: '0.1.0',
+    httpUrl: known.httpUrl as string
+  })
+  const { findings } = await doctor({})
+  expect(of(findings, 'master: version')?.status).toBe('ok')
+  expect(of(findings, 'master: round trip')?.status).toBe('ok')
+  expect(of(findings, 'blobs')?.found).toMatch(/MB\/s$/)
 })
 
 test('a login that is refused', async () => {
