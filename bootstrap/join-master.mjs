@@ -13,11 +13,13 @@ export const joinMaster = (broker, flags) => ({
     })
 })
 
-/** Of a line of a worker's log. */
+/** Of a line of a worker's log, without what a terminal takes for commands. */
 function sentenceOf(line) {
+  let sentence = line
   try {
-    return JSON.parse(line).msg ?? line
+    sentence = JSON.parse(line).msg ?? line
   } catch {
-    return line
+    // No log line: as it is.
   }
+  return String(sentence).replace(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f]+/gu, ' ')
 }

@@ -106,6 +106,18 @@ describe('a cluster of one worker', () => {
     expect(await cluster.finished(long)).toMatchObject({ status: 'CANCELLED' })
   })
 
+  it('finishes a short recording while two of 25 h of silence, which came first, are still planned', async () => {
+    const silence = join(cluster.folder, 'silence.flac')
+    await run(['-f', 'lavfi', '-i', 'anullsrc=r=1000:cl=mono', '-t', `${25 * 3600}`, '-c:a', 'flac', silence])
+    const long = [await cluster.submit(silence), await cluster.submit(silence)]
+    const { job } = await cluster.transcribe(JFK, { reuse: 'false' })
+    expect(job).toMatchObject({ status: 'COMPLETED', error: null })
+    for (const id of long) {
+      expect(await cluster.json(`/transcribe/${id}`)).toMatchObject({ status: 'PENDING', error: null })
+      await cluster.api(`/transcribe/${id}`, { method: 'DELETE' })
+    }
+  })
+
   it('does not use an English-only model on another language', async () => {
     const body = new FormData()
     body.set('model', 'tiny.en')

@@ -1,4 +1,5 @@
 /** `sc`, the user's command line. */
+import { printError } from '@sc/shared/printable.ts'
 import { CommanderError } from 'commander'
 import { createInterrupt } from './interrupt.ts'
 import { buildProgram } from './program.ts'
@@ -18,7 +19,7 @@ async function main(): Promise<number> {
     // Commander has said already what is wrong; its own code for help is 0.
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.done : EXIT.usage
     const failure = failureOf(thrown)
-    process.stderr.write(`${failure.message}\n`)
+    printError(`${failure.message}\n`)
     return failure.exitCode
   }
 }

@@ -1,6 +1,7 @@
 /** The command line of `sc`: what may be written, and which command it starts. */
 import { type Config, loadConfig } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { print, printError } from '@sc/shared/printable.ts'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { doctor } from './commands/doctor.ts'
 import { listJobs } from './commands/jobs.ts'
@@ -45,6 +46,7 @@ export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number)
     .option('--json', 'print JSON for programs')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(sc --help shows what there is)')
+    .configureOutput({ writeOut: print, writeErr: printError })
     .exitOverride()
 
   program

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { loadConfig, REPO_DIR } from '@sc/shared/config.ts'
 import { type DataDir, dataDir } from '@sc/shared/data-dir.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
+import { print, printError } from '@sc/shared/printable.ts'
 import { Command, CommanderError } from 'commander'
 import { transcribe } from './commands/transcribe.ts'
 import { createInterrupt } from './interrupt.ts'
@@ -48,9 +49,9 @@ async function main(): Promise<number> {
 
 /** Until Ctrl-C, or until a child ends by itself. */
 async function stay(cluster: Cluster, folder: DataDir): Promise<number> {
-  process.stdout.write(formatNextSteps(cluster, folder))
+  print(formatNextSteps(cluster, folder))
   if (cluster.children.length === 0) return EXIT.done
-  process.stdout.write('Ctrl-C stops it.\n')
+  print('Ctrl-C stops it.\n')
   await waitForEnd(cluster.children, interrupt)
   return EXIT.interrupted
 }
@@ -62,14 +63,14 @@ async function run(): Promise<number> {
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.done : EXIT.usage
     const { message, exitCode } = failureOf(thrown)
-    if (exitCode !== EXIT.interrupted) process.stderr.write(`${message}\n`)
+    if (exitCode !== EXIT.interrupted) printError(`${message}\n`)
     return exitCode
   }
 }
 
 const exitCode = await run()
 if (dir && children.length > 0) {
-  process.stderr.write(interrupt.aborted ? '\nStopping; Ctrl-C again hurries.\n' : 'Stopping.\n')
+  printError(interrupt.aborted ? '\nStopping; Ctrl-C again hurries.\n' : 'Stopping.\n')
   await stopCluster(dir, children, force.signal)
 }
 process.exit(exitCode)

@@ -11,13 +11,22 @@ export interface Ended {
 }
 
 /** The real program, in an environment of its own. */
+export function scCommand(args: string[], env: Record<string, string> = {}) {
+  return {
+    file: process.execPath,
+    args: [MAIN, ...args],
+    env: { PATH: process.env.PATH, SC_ADMIN_KEY: KEY, ...env }
+  }
+}
+
 export function startSc(
   args: string[],
   env: Record<string, string> = {}
 ): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const command = scCommand(args, env)
+  const child = spawn(command.file, command.args, {
     cwd: import.meta.dirname,
-    env: { PATH: process.env.PATH, SC_ADMIN_KEY: KEY, ...env },
+    env: command.env,
     stdio: ['ignore', 'pipe', 'pipe']
   })
   const out = { stdout: '', stderr: '' }

@@ -3,6 +3,7 @@ import { loadConfig } from '@sc/shared/config.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
+import { printError } from '@sc/shared/printable.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { startMaster } from './start-master.ts'
 
@@ -90,8 +91,8 @@ function exitCodeOf(error: unknown): number {
 main().then(
   code => process.exit(code),
   (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-    if (exitCodeOf(error) === 1 && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+    printError(`${error instanceof Error ? error.message : String(error)}\n`)
+    if (exitCodeOf(error) === 1 && error instanceof Error) printError(`${error.stack}\n`)
     process.exit(exitCodeOf(error))
   }
 )

@@ -206,7 +206,8 @@ export async function startMaster(
     submit: engine.submit,
     submitTask: engine.submitTask,
     cancel: engine.cancel,
-    retry: engine.retry
+    retry: engine.retry,
+    redo: engine.redo
   })
   const { httpBind } = reach.now()
   listening = await step('listening', listen(app, httpBind, config.port, releasers))

@@ -1,5 +1,6 @@
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import { withoutSecrets } from '@sc/shared/log.ts'
+import { printError } from '@sc/shared/printable.ts'
 import { Command, CommanderError } from 'commander'
 import { doctor } from './commands/doctor.ts'
 import type { Flags } from './commands/flags.ts'
@@ -84,6 +85,6 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   const known = toScError(error)
   const text = error instanceof ScError ? known.message : ((error as Error)?.stack ?? known.message)
-  process.stderr.write(`${withoutSecrets(text)}\n`)
+  printError(`${withoutSecrets(text)}\n`)
   return known.code === 'SC_CONFIG' ? 2 : 1
 }

@@ -73,6 +73,24 @@ export interface ErrorReport {
   detail: string
 }
 
+/** Of a detail, in characters. */
+const MOST_DETAIL = 4_000
+/** Of one that is longer, how much of its end stays: that is where a program says why it ended. */
+const DETAIL_END = 1_000
+
+/** What is said of an error, whoever says it: the title is the table's, the detail has bounds. */
+export function reportOf(code: ErrorCode, detail: string): ErrorReport {
+  return { code, title: ERRORS[code].title, detail: bounded(detail) }
+}
+
+function bounded(detail: string): string {
+  if (detail.length <= MOST_DETAIL) return detail
+  const mark = `\n… (${detail.length} characters, cut) …\n`
+  const head = detail.slice(0, MOST_DETAIL - DETAIL_END - mark.length)
+  // A cut may go through a surrogate pair.
+  return `${head}${mark}${detail.slice(-DETAIL_END)}`.toWellFormed()
+}
+
 /**
  * An error of the table. `detail` says what was being done, to what, and what to do next. `retryable: false` is what a task
  * said of this failure of its own; the table's word is the rule.
@@ -93,7 +111,7 @@ export class ScError extends Error {
   }
 
   toReport(): ErrorReport {
-    return { code: this.code, title: ERRORS[this.code].title, detail: this.message }
+    return reportOf(this.code, this.message)
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Logger, pino, stdSerializers } from 'pino'
+import { printableJson } from './printable.ts'
 
 export type { Logger } from 'pino'
 
@@ -31,8 +32,8 @@ export function createLog(name: string, level: string, destination?: { write(lin
       censor: '***'
     },
     serializers: { err: stdSerializers.errWithCause },
-    // The whole line, once: a secret may stand in any message, error or field.
-    hooks: { streamWrite: withoutSecrets }
+    // The whole line, once: a secret, or what a terminal takes for a command, may stand in any message, error or field.
+    hooks: { streamWrite: (line: string) => printableJson(withoutSecrets(line)) }
   }
   return destination ? pino(options, destination) : pino(options, pino.destination({ dest: 2, sync: true }))
 }

@@ -2,6 +2,7 @@
 import type { Config } from '@sc/shared/config.ts'
 import { failed, startReport } from '@sc/shared/doctor/finding.ts'
 import { checkPath, checkReach, targetOf } from '@sc/shared/doctor/network.ts'
+import { print } from '@sc/shared/printable.ts'
 import { findMaster, type MasterAddress } from '../connect/find-master.ts'
 import { createMasterClient } from '../connect/master-client.ts'
 import { checkAccess, clusterFindings } from '../doctor/cluster.ts'
@@ -15,7 +16,7 @@ export interface DoctorOptions {
 }
 
 export async function doctor({ config, keyFile, json, signal }: DoctorOptions): Promise<number> {
-  const report = startReport({ json, write: text => void process.stdout.write(text) })
+  const report = startReport({ json, write: print })
   let address: MasterAddress
   try {
     address = findMaster(config, keyFile)

@@ -1,4 +1,5 @@
 /** `sc jobs`: the newest first. */
+import { print, printJson } from '@sc/shared/printable.ts'
 import { z } from 'zod'
 import type { MasterClient } from '../connect/master-client.ts'
 import { formatTable } from '../show/figures.ts'
@@ -27,9 +28,9 @@ export interface ListJobs {
 
 export async function listJobs(client: MasterClient, command: ListJobs): Promise<void> {
   const jobs = await fetchJobs(client, command)
-  if (command.json) process.stdout.write(`${JSON.stringify(jobs, null, 2)}\n`)
-  else if (jobs.length === 0) process.stdout.write('No jobs.\n')
-  else process.stdout.write(formatTable(['JOB', 'TASK', 'STATUS', 'DONE', 'UNITS', 'CREATED', 'NOTE'], jobs.map(rowOf)))
+  if (command.json) printJson(jobs)
+  else if (jobs.length === 0) print('No jobs.\n')
+  else print(formatTable(['JOB', 'TASK', 'STATUS', 'DONE', 'UNITS', 'CREATED', 'NOTE'], jobs.map(rowOf)))
 }
 
 async function fetchJobs(client: MasterClient, { status, task, limit, signal }: ListJobs): Promise<Job[]> {

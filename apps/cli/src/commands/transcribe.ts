@@ -1,4 +1,5 @@
 /** `sc transcribe FILE…` */
+import { print, printError } from '@sc/shared/printable.ts'
 import type { MasterClient } from '../connect/master-client.ts'
 import { EXIT } from '../show/failure.ts'
 import { formatFailures, formatResults, formatResultsAsJson, saveResult } from '../show/outcomes.ts'
@@ -22,8 +23,8 @@ const UPLOADS_AT_ONCE = 8
 /** Answers the exit code. */
 export async function transcribe(client: MasterClient, command: TranscribeCommand): Promise<number> {
   const outcomes = await transcribeAll(client, command)
-  process.stdout.write(command.json ? formatResultsAsJson(outcomes, command.format) : formatResults(outcomes))
-  process.stderr.write(formatFailures(outcomes))
+  print(command.json ? formatResultsAsJson(outcomes, command.format) : formatResults(outcomes, command.format))
+  printError(formatFailures(outcomes))
   return outcomes.some(({ error }) => error) ? EXIT.failed : EXIT.done
 }
 

@@ -1,4 +1,5 @@
 /** `sc workers`: the machines of the cluster, what they have and what they do. */
+import { print, printJson } from '@sc/shared/printable.ts'
 import { z } from 'zod'
 import type { MasterClient } from '../connect/master-client.ts'
 import { formatTable } from '../show/figures.ts'
@@ -24,10 +25,9 @@ export async function fetchWorkers(client: MasterClient, signal: AbortSignal): P
 
 export async function listWorkers(client: MasterClient, { json, signal }: { json: boolean; signal: AbortSignal }) {
   const workers = await fetchWorkers(client, signal)
-  if (json) process.stdout.write(`${JSON.stringify(workers, null, 2)}\n`)
-  else if (workers.length === 0) process.stdout.write('No workers. Start one with `pnpm start:worker`.\n')
-  else
-    process.stdout.write(formatTable(['NAME', 'HOST', 'STATUS', 'SLOTS', 'CPU', 'GPU', 'QUEUES'], workers.map(rowOf)))
+  if (json) printJson(workers)
+  else if (workers.length === 0) print('No workers. Start one with `pnpm start:worker`.\n')
+  else print(formatTable(['NAME', 'HOST', 'STATUS', 'SLOTS', 'CPU', 'GPU', 'QUEUES'], workers.map(rowOf)))
 }
 
 function rowOf({ name, hostname, status, slots, cpu, gpus, queues }: WorkerRow): string[] {

@@ -30,6 +30,8 @@ export function isFinished({ status }: JobView): boolean {
 /** The error of a job as the table words it; `null` when the job says none. */
 export function errorOf({ error }: JobView): ErrorReport | null {
   if (!error) return null
-  const code = isErrorCode(error.code) ? error.code : 'SC_INTERNAL'
-  return { code, title: error.title ?? ERRORS[code].title, detail: error.detail ?? '' }
+  const { code, title, detail } = error
+  if (isErrorCode(code)) return { code, title: ERRORS[code].title, detail: detail ?? '' }
+  // Of a later version: what it says is kept.
+  return { code: 'SC_INTERNAL', title: ERRORS.SC_INTERNAL.title, detail: `${title ?? ''}: ${detail ?? ''} (${code})` }
 }

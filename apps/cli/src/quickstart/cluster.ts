@@ -13,6 +13,7 @@ import { REPO_DIR } from '@sc/shared/config.ts'
 import { type DataDir, dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { freePort } from '@sc/shared/free-port.ts'
+import { printError } from '@sc/shared/printable.ts'
 import { z } from 'zod'
 import { fetchWorkers } from '../commands/workers.ts'
 import { findMaster } from '../connect/find-master.ts'
@@ -41,7 +42,7 @@ export async function startCluster(config: Config, children: Child[], signal: Ab
   if (hasLeftovers(dir))
     await runStep('Waiting for an earlier quickstart to stop', stream, () => waitForLeftovers(dir, signal))
   let client = await findRunning(config)
-  if (client) stream.write(`✓ Using the master that runs at ${client.url}\n`)
+  if (client) printError(`✓ Using the master that runs at ${client.url}\n`)
   else
     client = await runStep('Starting the master: database, queues, API', stream, async step => {
       const port = await choosePort(config)
@@ -131,8 +132,6 @@ function isOwn(dir: DataDir, child: Child): boolean {
 async function choosePort({ host, port }: Config): Promise<number> {
   const free = await freePort(port, host)
   if (port !== 0 && free !== port)
-    process.stderr.write(
-      `  Port ${port} is taken by another program: this master uses port ${free}. SC_PORT chooses one.\n`
-    )
+    printError(`  Port ${port} is taken by another program: this master uses port ${free}. SC_PORT chooses one.\n`)
   return free
 }

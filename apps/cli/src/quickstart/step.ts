@@ -1,5 +1,6 @@
 /** One line for a step: with a running detail on a terminal, else a line at its start and one at its end. */
 import type { WriteStream } from 'node:tty'
+import { printable } from '@sc/shared/printable.ts'
 
 const DRAW_EVERY_MS = 200
 
@@ -22,7 +23,7 @@ export async function runStep<T>(title: string, stream: WriteStream, work: (step
   try {
     const result = await work({
       detail: text => {
-        detail = text
+        detail = printable(text)
       }
     })
     mark = '✓'

@@ -1,6 +1,7 @@
 /** Results to stdout or into files, and a message on stderr for each recording that failed. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { printable, printableJson } from '@sc/shared/printable.ts'
 import type { Format } from '../submit/recordings.ts'
 import type { Outcome } from '../submit/transcribe-recording.ts'
 import { formatError, nextStepFor } from './failure.ts'
@@ -12,12 +13,13 @@ export function saveResult({ recording, result }: Outcome): void {
   writeFileSync(recording.resultPath, withNewline(result))
 }
 
-/** As text: each result, under its file's name where there are several. */
-export function formatResults(outcomes: Outcome[]): string {
+/** As text: each result, under its file's name where there are several. JSON keeps its value. */
+export function formatResults(outcomes: Outcome[], format: Format): string {
   const shown = outcomes.filter(({ recording, result }) => result !== undefined && !recording.resultPath)
   const texts = shown.map(({ recording, result }) => {
-    const text = withNewline(result as string)
-    return outcomes.length > 1 ? `==> ${recording.path} <==\n${text}` : text
+    const raw = withNewline(result as string)
+    const text = format === 'json' ? printableJson(raw) : raw
+    return outcomes.length > 1 ? `==> ${printable(recording.path)} <==\n${text}` : text
   })
   return texts.join('\n')
 }
@@ -35,7 +37,7 @@ export function formatResultsAsJson(outcomes: Outcome[], format: Format): string
     savedTo: result === undefined ? null : (recording.resultPath ?? null),
     result: result === undefined || recording.resultPath ? null : format === 'json' ? JSON.parse(result) : result
   }))
-  return `${JSON.stringify(rows, null, 2)}\n`
+  return `${printableJson(JSON.stringify(rows, null, 2))}\n`
 }
 
 /** What happened, to what, and what to do next. */
@@ -44,7 +46,7 @@ export function formatFailures(outcomes: Outcome[]): string {
     if (!error) return []
     const job = jobId ? ` [job ${jobId}]` : ''
     const next = nextStepFor(error)
-    return [`${recording.path}${job}: ${formatError(error)}${next ? `\n  ${next}` : ''}\n`]
+    return [`${printable(recording.path)}${job}: ${formatError(error)}${next ? `\n  ${next}` : ''}\n`]
   })
   return lines.join('')
 }

@@ -1,5 +1,6 @@
 /** Progress on stderr: one bar for each recording on a terminal, else a plain line for each step. */
 import type { WriteStream } from 'node:tty'
+import { printable } from '@sc/shared/printable.ts'
 import cliProgress, { type SingleBar } from 'cli-progress'
 import type { JobPhase } from './job-phase.ts'
 
@@ -10,7 +11,12 @@ export interface Progress {
 }
 
 export function createProgress(names: string[], stream: WriteStream): Progress {
-  return stream.isTTY ? createBars(names, stream) : createLines(names, stream)
+  const shown = names.map(printable)
+  const progress = stream.isTTY ? createBars(shown, stream) : createLines(shown, stream)
+  return {
+    update: (index, phase, step) => progress.update(index, { ...phase, text: printable(phase.text) }, step),
+    close: progress.close
+  }
 }
 
 const BAR_WIDTH = 24

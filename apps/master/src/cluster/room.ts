@@ -1,8 +1,8 @@
-import { statfs } from 'node:fs/promises'
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { createDiskReserve, type DiskReserve, freeBytes, LEAST_FREE_BYTES } from './disk-reserve.ts'
 import { describeMemory, isTight, megabytes, readMemory } from './redis-memory.ts'
 
 /**
@@ -12,6 +12,8 @@ import { describeMemory, isTight, megabytes, readMemory } from './redis-memory.t
 export interface Room {
   /** SC_OVERLOADED, with what is full, while nothing more should be submitted. */
   check(): void
+  /** For uploads, which take what they take while they come in. */
+  disk: DiskReserve
   /** Looks now; by itself it does so every LOOK_EVERY_MS. */
   look(): Promise<void>
   stop(): Promise<void>
@@ -27,7 +29,6 @@ export interface RoomDeps {
 }
 
 const LOOK_EVERY_MS = 2_000
-const LEAST_FREE_BYTES = 512 * 1024 ** 2
 
 export async function startRoom(deps: RoomDeps): Promise<Room> {
   const { leastFreeBytes = LEAST_FREE_BYTES } = deps
@@ -55,6 +56,7 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
       if (full !== null)
         throw new ScError('SC_OVERLOADED', `${full} Nothing that was accepted is lost; send this again later.`)
     },
+    disk: createDiskReserve(deps.folder, leastFreeBytes),
     look,
     stop: async () => {
       stopping.abort()
@@ -69,8 +71,7 @@ async function fullRedis(redis: Redis): Promise<string | null> {
 }
 
 async function fullDisk(folder: string, leastFreeBytes: number): Promise<string | null> {
-  const { bavail, bsize } = await statfs(folder)
-  const free = bavail * bsize
+  const free = await freeBytes(folder)
   if (free >= leastFreeBytes) return null
   return `The disk of the master has ${megabytes(free)} left (${folder}; ${megabytes(leastFreeBytes)} stay free).`
 }

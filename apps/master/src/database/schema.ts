@@ -174,6 +174,8 @@ export interface UnitsTable {
   crashes: Generated<number>
   attempt_id: string | null
   worker_id: string | null
+  /** Of a result that was reused: the worker that made it. */
+  made_by: string | null
   slot: string | null
   /** 0 to 100, the higher first; its job's. */
   priority: Generated<number>
@@ -197,6 +199,15 @@ export interface UnitsTable {
   started_at: Time
   finished_at: Time
   touched_at: Generated<Date>
+}
+
+/** A job that a master plans; see `jobs/planner.ts`. */
+export interface PlansTable {
+  job_id: string
+  owner: string
+  until: Date
+  tries: Generated<number>
+  not_before: Generated<Date>
 }
 
 export interface FairClockTable {
@@ -257,6 +268,7 @@ export interface Tables {
   join_codes: JoinCodesTable
   jobs: JobsTable
   units: UnitsTable
+  plans: PlansTable
   fair_clock: FairClockTable
   fair_keys: FairKeysTable
   job_logs: JobLogsTable

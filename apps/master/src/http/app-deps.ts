@@ -15,6 +15,7 @@ import type { Tailnet } from '../cluster/tailnet.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { JobFeed } from '../jobs/feed.ts'
+import type { createRedo } from '../jobs/redo.ts'
 import type { createRetry } from '../jobs/retry.ts'
 import type { createSubmit } from '../jobs/submit.ts'
 import type { createSubmitTask } from '../jobs/submit-task.ts'
@@ -33,7 +34,7 @@ export interface AppDeps {
   access: Pick<Access, 'hasUsers' | 'createJoinCode' | 'revokeWorker' | 'forgiveWorker'>
   /** How others reach this master; known once it listens. */
   place(): Place
-  room: Pick<Room, 'check'>
+  room: Pick<Room, 'check' | 'disk'>
   redisWatch: Pick<RedisWatch, 'trouble' | 'findings'>
   /** Queues that were not what masters wrote. */
   queueFindings(): Finding[]
@@ -50,6 +51,7 @@ export interface AppDeps {
   /** False: there is no such job. */
   cancel(jobId: string): Promise<boolean>
   retry: ReturnType<typeof createRetry>
+  redo: ReturnType<typeof createRedo>
 }
 
 /** The server as the routes see it: bodies, queries and answers are typed by their zod schemas. */

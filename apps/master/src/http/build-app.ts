@@ -39,6 +39,7 @@ import { addTasks } from './routes/tasks.ts'
 import { addTopology } from './routes/topology.ts'
 import { addTranscriptions } from './routes/transcriptions.ts'
 import { addUnits } from './routes/units.ts'
+import { addWorkerJobs } from './routes/worker-jobs.ts'
 import { addWorkers } from './routes/workers.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 import { addVisibility } from './visible.ts'
@@ -76,6 +77,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addJobEvents(app, deps)
   addRetry(app, deps)
   addWorkers(app, deps)
+  addWorkerJobs(app, deps)
   addDrain(app, deps)
   addRevoke(app, deps)
   addInstall(app, deps)

@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, rm, statfs } from 'node:fs/promises'
+import { mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
+import type { DiskClaim, DiskReserve } from '../cluster/disk-reserve.ts'
 import { uploadFolder } from './stale-uploads.ts'
 import { COLLECT_EVERY_BYTES, collectYoungGarbage } from './young-garbage.ts'
 
@@ -22,6 +23,8 @@ export interface Upload {
 export interface UploadLimits {
   /** Where the folder is made. */
   readonly spoolDir: string
+  /** Of the disk that the folder is on. */
+  readonly disk: DiskReserve
   readonly maxBytes: number
   /** Other fields are refused, by name. */
   readonly fieldNames: readonly string[]
@@ -29,8 +32,6 @@ export interface UploadLimits {
 }
 
 const MAX_FIELD_BYTES = 16 * 1024
-/** Room that is left on the disk for what the master itself must write. */
-const RESERVE_BYTES = 64 * 1024 ** 2
 /** So few writes that they cost nothing, so little memory that many uploads fit. */
 const WRITE_BUFFER_BYTES = 1024 ** 2
 /** Writing back begins while the rest still comes in, so that the flush at the end has little left to wait for. */
@@ -41,29 +42,36 @@ const DISCARD_MS = 30_000
 /** Fields may come before or after the file. Whatever goes wrong leaves nothing behind. */
 export async function receiveUpload(request: FastifyRequest, limits: UploadLimits): Promise<Upload> {
   const folder = uploadFolder(limits.spoolDir)
+  let claim: DiskClaim | undefined
   try {
+    const announced = announcedBytes(request, limits.maxBytes)
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    await refuseEarly(request, folder, limits.maxBytes)
-    return await readForm(request, folder, limits)
+    claim = await limits.disk.claim(announced)
+    return await readForm(request, folder, limits, claim)
   } catch (error) {
     await rm(folder, { recursive: true, force: true })
     discardRest(request)
     throw translate(error, request)
+  } finally {
+    claim?.release()
   }
 }
 
-/** What can be said before the first byte is read. */
-async function refuseEarly(request: FastifyRequest, folder: string, maxBytes: number): Promise<void> {
+/** Of the whole form; 0: it does not say. What is wrong before the first byte is read is refused. */
+function announcedBytes(request: FastifyRequest, maxBytes: number): number {
   if (!request.isMultipart())
     throw new ScError('SC_NO_FILE', 'Send multipart/form-data with the recording in the field "file".')
   const announced = Number(request.headers['content-length'] ?? 0)
   if (announced > maxBytes + 64 * MAX_FIELD_BYTES) throw tooLarge(maxBytes)
-  const { bavail, bsize } = await statfs(folder)
-  if (announced + RESERVE_BYTES > bavail * bsize)
-    throw new ScError('SC_DISK_FULL', 'The disk of the master has too little room for this file.')
+  return announced
 }
 
-async function readForm(request: FastifyRequest, folder: string, limits: UploadLimits): Promise<Upload> {
+async function readForm(
+  request: FastifyRequest,
+  folder: string,
+  limits: UploadLimits,
+  claim: DiskClaim
+): Promise<Upload> {
   const { maxBytes, fieldNames, signal } = limits
   const fields: Record<string, string> = {}
   let file: Pick<Upload, 'path' | 'fileName' | 'sha256'> | undefined
@@ -79,7 +87,7 @@ async function readForm(request: FastifyRequest, folder: string, limits: UploadL
       const path = join(folder, randomUUID())
       // Without this the rest of it would be waited for.
       part.file.once('limit', () => part.file.destroy(tooLarge(maxBytes)))
-      const sha256 = await writeFile(part.file, path, signal)
+      const sha256 = await writeFile(part.file, path, claim, signal)
       if (part.file.truncated) throw tooLarge(maxBytes)
       file = { path, sha256, fileName: part.filename || 'recording' }
     } else {
@@ -103,9 +111,10 @@ async function readForm(request: FastifyRequest, folder: string, limits: UploadL
 const EMPTY_SHA256 = createHash('sha256').digest('hex')
 
 /** Resolves with the sha256 once the bytes are on the disk. */
-async function writeFile(source: Readable, path: string, signal: AbortSignal): Promise<string> {
+async function writeFile(source: Readable, path: string, claim: DiskClaim, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   const file = await open(path, 'wx', 0o600)
+  let total = 0
   let unsynced = 0
   let uncollected = 0
   const meter = new Transform({
@@ -123,7 +132,10 @@ async function writeFile(source: Readable, path: string, signal: AbortSignal): P
         uncollected = 0
         collectYoungGarbage()
       }
-      done(null, chunk)
+      total += chunk.length
+      const granted = claim.willHave(total)
+      if (granted) granted.then(() => done(null, chunk), done)
+      else done(null, chunk)
     }
   })
   await pipeline(source, meter, file.createWriteStream({ highWaterMark: WRITE_BUFFER_BYTES, flush: true }), { signal })

@@ -1,5 +1,5 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
-import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
+import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sortTasks } from '@sc/shared/task-limits.ts'
 import { sql } from 'kysely'
@@ -105,7 +105,8 @@ async function acceptError(
 ): Promise<void> {
   const unit = await openAttempt(trx, workerId, message)
   if (!unit) return
-  const { error, retryable } = message
+  const { retryable } = message
+  const error = reportOf(message.error.code, message.error.detail)
   if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)
   const crashed = CRASH_CODES.has(error.code)
   const attempts = unit.attempts + (crashed ? 0 : 1)
@@ -126,7 +127,7 @@ async function moveUp(trx: DatabaseTransaction, unit: UnitRow, error: ErrorRepor
   const queue = largerClass(unit.queue)
   if (queue !== null) return await requeue(trx, unit, { attempts, crashes, error, queue }, verdict)
   const detail = `The largest class, ${unit.queue}, has too little memory for unit ${unit.id}. ${error.detail}`
-  await failUnit(trx, { ...unit, attempts: attempts + 1 }, { ...error, detail }, verdict)
+  await failUnit(trx, { ...unit, attempts: attempts + 1 }, reportOf(error.code, detail), verdict)
 }
 
 /** The unit that this attempt runs, locked; undefined: it is over, another took over, or the unit is settled. */

@@ -43,6 +43,8 @@ export interface StoredInput {
 
 export interface PlanContext {
   readonly signal: AbortSignal
+  /** Before each piece of heavy work: returns when it is this plan's turn. */
+  turn(): Promise<void>
   /** Stores bytes for units of this job; the same name and bytes are stored once. */
   store(name: string, bytes: Buffer): Promise<StoredInput>
   /** Adds a unit and waits for its output: for plans that depend on a result. Throws the unit's error. */

@@ -1,4 +1,4 @@
-import type { ErrorReport } from '@sc/shared/errors.ts'
+import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import type { WorkerRow } from '../cluster/presence.ts'
 import { type Database, type Gap, type JobStatus, OPEN_JOB } from '../database/schema.ts'
@@ -7,6 +7,7 @@ import { etaSecondsOf, type JobFigures, progressOf, type UnitCounts } from './pr
 import { isAfter, type JobFigureRow, type JobPlace, selectJobs } from './select-jobs.ts'
 import { readTaskTimes, type TaskTimes, taskEtaSeconds } from './task-times.ts'
 import { type QueuedUnit, waitingForOf } from './waiting-for.ts'
+import { isTouchedBy } from './worker-jobs.ts'
 
 /** What the API says of a job: one query for the row, its units and its place in the queue. */
 export interface JobDescription {
@@ -41,6 +42,8 @@ export interface DescribeDeps {
 export interface JobFilter {
   status?: JobStatus | undefined
   task?: string | undefined
+  /** Only those that stand on what this worker answered. */
+  touchedBy?: string | undefined
   /** Only jobs after this one, newest first. */
   after?: JobPlace | undefined
   owner: Owner
@@ -65,6 +68,7 @@ export async function listJobs(
     .limit(filter.limit + 1)
   if (filter.status) query = query.where('jobs.status', '=', filter.status)
   if (filter.task) query = query.where('jobs.task', '=', filter.task)
+  if (filter.touchedBy) query = query.where(isTouchedBy(filter.touchedBy))
   if (filter.after) query = query.where(isAfter(filter.after))
   const rows = await query.execute()
   const page = rows.slice(0, filter.limit)
@@ -112,7 +116,8 @@ function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | un
     createdAt: row.created_at.toISOString(),
     startedAt: row.started_at?.toISOString() ?? null,
     finishedAt: row.finished_at?.toISOString() ?? null,
-    error: row.error,
+    // Written by a master of before, it may have a worker's words in its title.
+    error: row.error && reportOf(row.error.code, row.error.detail),
     gaps: row.gaps
   }
 }

@@ -8,7 +8,7 @@ import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import { createBackgroundQueue } from '../queues/background-queue.ts'
-import { JOB_QUEUES, MERGE_QUEUE, PLAN_QUEUES, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { JOB_QUEUES, MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { startQueueKeeper } from '../queues/keep-queues.ts'
 import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
@@ -23,7 +23,9 @@ import type { JobFeed } from './feed.ts'
 import { createFinish, settledJobs } from './finish.ts'
 import { createPace } from './pace.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
+import { startPlanner } from './planner.ts'
 import { startReconciler } from './reconcile.ts'
+import { createRedo } from './redo.ts'
 import { createRetry } from './retry.ts'
 import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
@@ -64,6 +66,7 @@ export interface Engine {
   submitTask: ReturnType<typeof createSubmitTask>
   cancel: ReturnType<typeof createCancel>
   retry: ReturnType<typeof createRetry>
+  redo: ReturnType<typeof createRedo>
   dispatch: Dispatch
   /** Workers came or went. */
   workersChanged(): void
@@ -74,15 +77,12 @@ export interface Engine {
   stop(): Promise<void>
 }
 
-/** Decoding and voice activity of one recording take two cores. */
-const PLANS_AT_ONCE = 2
-const LIGHT_PLANS_AT_ONCE = 100
 const MERGES_AT_ONCE = 2
 const WEBHOOKS_AT_ONCE = 4
 
 /**
- * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. Every arrow is an entry in
- * a queue that PostgreSQL can fill again: the reconciler does.
+ * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. What is to be planned,
+ * PostgreSQL knows; the other arrows are entries in queues that it can fill again: the reconciler does.
  */
 export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const { db, redis, queueRedis, blobs, log, metrics } = deps
@@ -106,12 +106,9 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   }
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
   const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
-  const plans = background(PLAN_QUEUES[0], PLANS_AT_ONCE, runPlan)
-  const lightPlans = background(PLAN_QUEUES[1], LIGHT_PLANS_AT_ONCE, runPlan)
-  const queuePlan: QueuePlan = async ({ id, task }, runAt = null) => {
-    const delayMs = runAt ? Math.max(0, runAt.getTime() - Date.now()) : 0
-    await (definitions.get(task)?.isLight ? lightPlans : plans).add(id, delayMs)
-  }
+  const lightTasks = deps.definitions.filter(({ isLight }) => isLight).map(({ task }) => task)
+  const planner = startPlanner({ db, log, consumer: deps.owner, lightTasks, run: runPlan })
+  const queuePlan: QueuePlan = async () => planner.wake()
   const onRegistered = (workerIds: string[]): void => transport?.registered(workerIds)
   const applying = { ...settle, log, metrics, pace, onSettled, onRegistered }
   transport = await startTransport({
@@ -126,7 +123,6 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     ...settle,
     log,
     isCaughtUp,
-    queuePlan,
     queueMerge: merges.add,
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
@@ -140,6 +136,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     submitTask,
     cancel: createCancel(settle),
     retry: createRetry({ db, dispatch, queuePlan, onEnded }),
+    redo: createRedo({ db, dispatch, redis, queuePlan, onEnded }),
     dispatch,
     workersChanged: transport.wake,
     startSchedules: () => {
@@ -153,7 +150,9 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
         waitTimeouts.stop(),
         reconciler.stop(),
         keeper.stop(),
-        ...[plans, lightPlans, merges, webhooks].map(queue => queue.close())
+        planner.stop(),
+        merges.close(),
+        webhooks.close()
       ])
       await transport?.stop()
       await dispatch.close()

@@ -73,6 +73,8 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
       finished_at: sql<Date>`now()`
     })
     .where('id', '=', job.id)
+    // Begun again meanwhile: these were the units of before.
+    .where('generation', '=', job.generation)
     .where('status', 'in', OPEN_JOB)
     .executeTakeFirst()
   await notifyJob(deps.db, job.id)

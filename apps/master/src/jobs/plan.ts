@@ -6,6 +6,7 @@ import type { JobDefinition, PlanContext, StoredInput, UnitDraft } from './defin
 import type { JobFeed } from './feed.ts'
 import { inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
+import type { Turn } from './turns.ts'
 import { insertUnits } from './units.ts'
 
 export interface PlanDeps extends SettleDeps {
@@ -16,7 +17,7 @@ export interface PlanDeps extends SettleDeps {
   onPlanned(jobId: string): Promise<void>
 }
 
-/** Queues a job's plan, not before a time. */
+/** Says that a job waits for its plan. */
 export type QueuePlan = (job: Pick<JobRow, 'id' | 'task'>, runAt?: Date | null) => Promise<void>
 
 /** A notification may be lost with its connection. */
@@ -29,13 +30,13 @@ const LARGEST_BATCH = 500
  * that are there already stay as they are. The last try ends the job with the error.
  */
 export function createPlan(deps: PlanDeps) {
-  return async (jobId: string, triesLeft: number, stopping: AbortSignal): Promise<void> => {
+  return async (jobId: string, triesLeft: number, stopping: AbortSignal, turn: Turn): Promise<void> => {
     const job = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
     if (!job || job.planned || !OPEN_JOB.includes(job.status)) return
-    const ended = watchForEnd(deps, jobId)
+    const ended = watchForEnd(deps, job)
     const signal = AbortSignal.any([stopping, ended.signal])
     try {
-      await runPlan(deps, job, signal)
+      await runPlan(deps, job, signal, turn)
     } catch (thrown) {
       if (ended.signal.aborted) return
       const error = toScError(thrown)
@@ -51,10 +52,10 @@ export function createPlan(deps: PlanDeps) {
   }
 }
 
-async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal): Promise<void> {
+async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: Turn): Promise<void> {
   const definition = deps.definitions.get(job.task)
   if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
-  const context = createContext(deps, job, signal)
+  const context = createContext(deps, job, signal, turn)
   const batches = inBatches(definition.plan(job, context), LARGEST_BATCH)
   try {
     for (let step = await batches.next(); ; step = await batches.next()) {
@@ -89,9 +90,10 @@ async function addUnits(
   return units
 }
 
-function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal): PlanContext {
+function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: Turn): PlanContext {
   return {
     signal,
+    turn: () => turn.next(signal),
     store: async (name, bytes): Promise<StoredInput> => {
       const key = `units/${job.id}/${name}`
       const stored = await deps.blobs.size(key).catch(() => null)
@@ -101,6 +103,7 @@ function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal): PlanCo
     },
     run: async draft => {
       const [unit] = await addUnits(deps, job, [draft])
+      turn.rest()
       return await outputOf(deps, job.id, unit?.id as string, signal)
     },
     learned: async facts => {
@@ -136,17 +139,17 @@ function nextChange(feed: JobFeed, jobId: string, signal: AbortSignal): Promise<
   })
 }
 
-/** A signal that fires when the job was cancelled, by whichever master. */
-function watchForEnd(deps: PlanDeps, jobId: string): { signal: AbortSignal; release: () => void } {
+/** A signal that fires when the job was cancelled or begun again, by whichever master. */
+function watchForEnd(deps: PlanDeps, { id: jobId, generation }: JobRow): { signal: AbortSignal; release: () => void } {
   const ended = new AbortController()
   const release = deps.feed.onChange(jobId, () => {
     deps.db
       .selectFrom('jobs')
-      .select('status')
+      .select(['status', 'generation'])
       .where('id', '=', jobId)
       .executeTakeFirst()
       .then(
-        job => (!job || !OPEN_JOB.includes(job.status)) && ended.abort(),
+        job => (!job || !OPEN_JOB.includes(job.status) || job.generation !== generation) && ended.abort(),
         // PostgreSQL is away: the plan itself will meet that.
         () => {}
       )

@@ -1,24 +1,22 @@
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { jobEntryId } from '../queues/background-queue.ts'
-import { MERGE_QUEUE, PLAN_QUEUES, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, settledJobs } from './finish.ts'
-import type { QueuePlan } from './plan.ts'
 
 /**
  * PostgreSQL is the truth: whatever it says is not finished is queued again, in case Redis lost it or a master died
- * between two steps. What is queued already is left alone by its id, so this may run at any time, on any master.
+ * between two steps (`planner.ts` looks after what is not planned). What is queued already is left alone by its id, so this may run at any time, on any master.
  */
 export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'redis' | 'onEnded'> {
   db: Database
   dispatch: Dispatch
   log: Logger
   isCaughtUp(): boolean
-  queuePlan: QueuePlan
   queueMerge(jobId: string): Promise<void>
   /** Makes entries that no list of their queue names be missed; see `queues/mend-queue.ts`. */
   forgetMissing(queue: string, ids: string[]): Promise<unknown>
@@ -29,8 +27,6 @@ const AGAIN_MS = 500
 /** A unit that was sent and of which nothing was heard for this long may have been lost. */
 const UNHEARD_SECONDS = 8
 const AT_MOST = 2_000
-/** Enough to see that it is not one queue alone. */
-const MOST_ERRORS = 100
 
 /** False: outboxes are still being read, so it is not known yet which units are lost. */
 export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
@@ -46,10 +42,6 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
       jobIds.map(id => jobEntryId(queue, id))
     )
 
-  const unplanned = await unplannedJobs(db)
-  const unplannedIds = unplanned.map(({ id }) => id)
-  for (const queue of PLAN_QUEUES) await apart(() => missed(queue, unplannedIds))
-  for (const job of unplanned) if (errors.length < MOST_ERRORS) await apart(() => deps.queuePlan(job, job.run_at))
   await apart(async () => {
     const settled = await settledJobs(db)
     await missed(MERGE_QUEUE, settled)
@@ -92,17 +84,6 @@ async function touch(db: Database, units: UnitRow[]): Promise<void> {
   if (units.length === 0) return
   const ids = units.map(({ id }) => id)
   await db.updateTable('units').set({ touched_at: sql<Date>`now()` }).where('id', 'in', ids).execute()
-}
-
-async function unplannedJobs(db: Database): Promise<Array<Pick<JobRow, 'id' | 'task' | 'run_at'>>> {
-  return await db
-    .selectFrom('jobs')
-    .select(['id', 'task', 'run_at'])
-    .where('status', 'in', OPEN_JOB)
-    .where('planned', '=', false)
-    .orderBy('created_at')
-    .limit(AT_MOST)
-    .execute()
 }
 
 /** At its start, then every 10 s, as soon as Redis is back, and when asked for. */

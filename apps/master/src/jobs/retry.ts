@@ -1,17 +1,13 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
-import { type Database, type DatabaseTransaction, type JobRow, OPEN_JOB, type UnitRow } from '../database/schema.ts'
+import { type Database, type DatabaseTransaction, type JobRow, OPEN_JOB } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
+import { beginAgain, queueAgain, SPARE } from './begin-again.ts'
 import type { Dispatch } from './dispatch.ts'
-import { rankUnits } from './fair-share.ts'
 import { RETRYABLE_JOB } from './find-retryable.ts'
 import type { QueuePlan } from './plan.ts'
 import { notifyJob } from './settle.ts'
-
-/** Workers remember for 3 s which units were cancelled: until then they would end them again. */
-const AFTER_CANCEL_SECONDS = 4
-const SPARE = sql`make_interval(secs => ${AFTER_CANCEL_SECONDS})`
 
 const TOLD_WITHIN_MS = 2_000
 const LOOK_MS = 20
@@ -36,7 +32,9 @@ export function createRetry({ db, dispatch, queuePlan, onEnded }: RetryDeps) {
     const { job, units } = await transact(db, async trx => {
       const reopened = await reopen(trx, jobId)
       await notifyJob(trx, jobId)
-      return { job: reopened, units: reopened.single ? await queueAgain(trx, reopened) : await dropUndone(trx, jobId) }
+      const again = reopened.single ? await queueAgain(trx, reopened, ['FAILED', 'CANCELLED']) : null
+      if (again === null) await dropUndone(trx, jobId)
+      return { job: reopened, units: again }
     })
     if (units === null) return await queuePlan(job, job.run_at)
     dispatch.wake(units.map(unit => unit.queue))
@@ -53,69 +51,22 @@ async function untilTold(db: Database, jobId: string): Promise<void> {
   }
 }
 
-/** The job as it was before its first unit started; a job of many units is planned again. */
 async function reopen(trx: DatabaseTransaction, jobId: string): Promise<JobRow> {
+  // Locked before it is looked at: whoever tells of its end just now holds it until that is written.
   const job = await trx
-    .updateTable('jobs')
-    .set(eb => ({
-      status: 'PENDING',
-      planned: eb.ref('single'),
-      error: null,
-      gaps: '[]',
-      output: null,
-      output_ref: null,
-      progress: 0,
-      run_at: sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`,
-      started_at: null,
-      finished_at: null,
-      bytes: null,
-      told: false,
-      counts: null,
-      generation: eb('generation', '+', 1)
-    }))
+    .selectFrom('jobs')
+    .select(['status', 'told'])
     .where('id', '=', jobId)
-    .where('told', '=', true)
-    .where('status', 'in', [...RETRYABLE_JOB])
-    .returningAll()
+    .forUpdate()
     .executeTakeFirst()
-  if (job) return job
-  const there = await trx.selectFrom('jobs').select('status').where('id', '=', jobId).executeTakeFirst()
-  if (!there) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
-  throw new ScError('SC_NOT_FAILED', `Job ${jobId} is ${there.status}: there is nothing to do again.`)
-}
-
-async function queueAgain(trx: DatabaseTransaction, job: JobRow): Promise<UnitRow[]> {
-  // Behind what came meanwhile: its old rank would go before everything.
-  const [rank = 0] = await rankUnits(trx, job, [0])
-  return await trx
-    .updateTable('units')
-    .set(eb => ({
-      status: 'QUEUED',
-      rank,
-      attempts: 0,
-      crashes: 0,
-      dispatch: eb('dispatch', '+', 1),
-      attempt_id: null,
-      worker_id: null,
-      slot: null,
-      entry: null,
-      not_before: job.run_at,
-      fraction: 0,
-      error: null,
-      timings: null,
-      queued_at: eb.fn<Date>('now'),
-      touched_at: eb.fn<Date>('now'),
-      started_at: null,
-      finished_at: null
-    }))
-    .where('job_id', '=', job.id)
-    .where('status', 'in', ['FAILED', 'CANCELLED'])
-    .returningAll()
-    .execute()
+  if (!job) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
+  if (!job.told || !RETRYABLE_JOB.some(status => status === job.status))
+    throw new ScError('SC_NOT_FAILED', `Job ${jobId} is ${job.status}: there is nothing to do again.`)
+  const runAt = sql<Date | null>`case when status = 'CANCELLED' and finished_at > now() - ${SPARE} then finished_at + ${SPARE} end`
+  return await beginAgain(trx, jobId, runAt)
 }
 
 /** Their audio went with the job's end: the plan makes both anew, and only then may a worker get them. */
-async function dropUndone(trx: DatabaseTransaction, jobId: string): Promise<null> {
+async function dropUndone(trx: DatabaseTransaction, jobId: string): Promise<void> {
   await trx.deleteFrom('units').where('job_id', '=', jobId).where('status', 'in', ['FAILED', 'CANCELLED']).execute()
-  return null
 }

@@ -1,4 +1,4 @@
-import { ERRORS } from '@sc/shared/errors.ts'
+import { reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { toJsonb } from '../database/jsonb.ts'
 
@@ -12,6 +12,5 @@ export function storable(message: OutboxMessage): OutboxMessage {
   if (message.type !== 'result') return JSON.parse(kept) as OutboxMessage
   const { output: _, ...about } = message
   const detail = 'The output has text with a NUL or half of a surrogate pair (a broken emoji), which cannot be stored.'
-  const error = { code: 'SC_TASK_FAILED', title: ERRORS.SC_TASK_FAILED.title, detail } as const
-  return { ...about, type: 'error', error, retryable: false }
+  return { ...about, type: 'error', error: reportOf('SC_TASK_FAILED', detail), retryable: false }
 }

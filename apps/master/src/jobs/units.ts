@@ -83,18 +83,22 @@ export async function insertNew(
   }))
   const json = JSON.stringify(rows)
   if (json.length > LARGEST_INPUT) checkSizes(rows)
-  // One statement for any number of rows; a result with the same content makes a row DONE.
+  // One statement for any number of rows; a result with the same content makes a row DONE, unless nobody knows who made
+  // it, or it is of a worker that was revoked.
   await sql`
     insert into units (id, job_id, task, index, queue, input_ref, params, span, seconds, deadline_ms, cache_key, priority,
-      rank, not_before, max_attempts, status, output, output_ref, fraction, finished_at)
-    select draft.*, case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref,
+      rank, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
+    select draft.*, case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref, known.made_by,
       case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
     from jsonb_to_recordset(${json}::jsonb) as draft (id text, job_id text, task text, index integer,
       queue text, input_ref text, params jsonb, span jsonb, seconds double precision, deadline_ms integer,
       cache_key text, priority integer, rank double precision, not_before timestamptz, max_attempts integer)
     left join lateral (
-      select done.id, done.output, done.output_ref from units as done
-      where ${reuse} and done.cache_key = draft.cache_key and done.status = 'DONE' limit 1
+      select done.id, done.output, done.output_ref, coalesce(done.made_by, done.worker_id) as made_by from units as done
+      left join workers on workers.id = coalesce(done.made_by, done.worker_id)
+      where ${reuse} and done.cache_key = draft.cache_key and done.status = 'DONE'
+        and coalesce(done.made_by, done.worker_id) is not null and workers.revoked_at is null
+      limit 1
     ) as known on true
     on conflict (job_id, task, index) do nothing`.execute(trx)
 }

@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorReport } from '@sc/shared/errors.ts'
+import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
@@ -117,9 +117,6 @@ export async function failUnit(
 /** What is said of a unit whose crashes are spent. */
 export function poison(unit: UnitRow): ErrorReport {
   const last = unit.error ? ` The last one said: ${unit.error.detail}` : ''
-  return {
-    code: 'SC_POISON_UNIT',
-    title: ERRORS.SC_POISON_UNIT.title,
-    detail: `${unit.crashes} attempts at unit ${unit.id} ended with a lost worker or a dead process.${last}`
-  }
+  const detail = `${unit.crashes} attempts at unit ${unit.id} ended with a lost worker or a dead process.${last}`
+  return reportOf('SC_POISON_UNIT', detail)
 }

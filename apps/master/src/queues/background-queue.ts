@@ -3,12 +3,11 @@ import type { Redis } from 'ioredis'
 import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './keys.ts'
 
 /**
- * A queue of the masters' own: `plan`, `merge`, `webhook`, each entry a job's id. Any master may run an entry, and one
+ * A queue of the masters' own: `merge`, `webhook`, each entry a job's id. Any master may run an entry, and one
  * whose master was killed runs again on the next. An entry that is queued or running already is not added again.
  */
 export interface BackgroundQueue {
-  /** `delayMs` 0: at once. */
-  add(jobId: string, delayMs?: number): Promise<void>
+  add(jobId: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -62,10 +61,10 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
   worker.on('failed', (_entry, error) => onError(error))
 
   return {
-    add: async (jobId, delayMs = 0) => {
+    add: async jobId => {
       const backoff = { type: 'exponential', delay: FIRST_PAUSE_MS }
       const once = { attempts: TRIES, backoff, removeOnComplete: true, removeOnFail: true }
-      await queue.add(name, { jobId }, { ...once, delay: delayMs, jobId: jobEntryId(name, jobId) })
+      await queue.add(name, { jobId }, { ...once, jobId: jobEntryId(name, jobId) })
     },
     close: async () => {
       stopping.abort()

@@ -26,8 +26,14 @@ export function hearSpeech(
   {
     tape,
     voiceActivity,
-    onProgress
-  }: { tape: PcmTape; voiceActivity: VoiceActivity; onProgress?: (seconds: number) => void }
+    onProgress,
+    turn = async () => {}
+  }: {
+    tape: PcmTape
+    voiceActivity: VoiceActivity
+    onProgress?: ((seconds: number) => void) | undefined
+    turn?: (() => Promise<void>) | undefined
+  }
 ): Hearing {
   let blockStart = 0
   let blockCount = 0
@@ -35,11 +41,15 @@ export function hearSpeech(
   async function* news(): AsyncGenerator<SpeechNews, DecodeSummary> {
     const finder = createStretchFinder()
     const asked: Asked[] = []
+    await turn()
     let next = await decoder.next()
     for (; !next.done; next = await decoder.next()) {
       tape.append(next.value)
+      const isBlock = tape.samples() >= blockStart + blockSamples(blockCount)
       while (tape.samples() >= blockStart + blockSamples(blockCount)) asked.push(ask(blockSamples(blockCount)))
       while (asked[0]?.answered || asked.length > BLOCKS_ASKED) yield finder.push(await (asked.shift() as Asked).answer)
+      // A decoder that is not read from rests, too.
+      if (isBlock) await turn()
     }
     if (tape.samples() > blockStart) asked.push(ask(tape.samples() - blockStart))
     for (const { answer } of asked) yield finder.push(await answer)

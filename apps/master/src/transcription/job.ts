@@ -62,6 +62,7 @@ async function* plan(
       channel: params.channel,
       chunkSeconds: params.chunk_seconds,
       voiceActivity: deps.voiceActivity,
+      turn: context.turn,
       signal: context.signal
     })
     for await (const step of steps) {

@@ -18,6 +18,8 @@ const TRUNCATED_SECONDS = 1
 export interface PlanOptions extends DecodeOptions {
   readonly chunkSeconds: number
   readonly onProgress?: (decodedSeconds: number) => void
+  /** Asked before each block of audio; left out: nobody else plans. */
+  readonly turn?: () => Promise<void>
   /** The master's voice activity; left out: one for this recording alone. */
   readonly voiceActivity?: VoiceActivity
 }
@@ -62,7 +64,12 @@ export async function* planRecording(options: PlanOptions): AsyncGenerator<PlanS
     // Decoding meets what is wrong with the file, too.
     probed.catch(() => {})
     const tape = createPcmTape()
-    const hearing = hearSpeech(decoder, { tape, voiceActivity, onProgress: options.onProgress })
+    const hearing = hearSpeech(decoder, {
+      tape,
+      voiceActivity,
+      onProgress: options.onProgress,
+      turn: options.turn
+    })
     const cutter = createWindowCutter()
     const packer = createChunkPacker(options.chunkSeconds)
     const probe = createProbe(tape)

@@ -22,6 +22,7 @@ import { createDispatch } from '../../src/jobs/dispatch.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
 import { createPace } from '../../src/jobs/pace.ts'
 import type { QueuePlan } from '../../src/jobs/plan.ts'
+import { createRedo } from '../../src/jobs/redo.ts'
 import { createRetry } from '../../src/jobs/retry.ts'
 import { createSubmit } from '../../src/jobs/submit.ts'
 import { createSubmitTask } from '../../src/jobs/submit-task.ts'
@@ -37,7 +38,12 @@ export interface Servers {
 }
 
 /** The API on real servers and without an engine: a submitted job stays PENDING until somebody changes its rows. */
-export async function openApp(servers: Servers, releasers: Releasers, overrides: Partial<Config> = {}) {
+export async function openApp(
+  servers: Servers,
+  releasers: Releasers,
+  overrides: Partial<Config> = {},
+  roomOptions: { leastFreeBytes?: number } = {}
+) {
   const { databaseUrl, redisUrl, root } = servers
   const lines: string[] = []
   const log = createLog('test', 'debug', { write: line => void lines.push(line) })
@@ -54,7 +60,7 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
   releasers.add('presence', () => presence.stop())
   const access = await startAccess({ db, redis, log, isOurs: true })
   releasers.add('access', () => access.stop())
-  const room = await startRoom({ redis, folder: root, log })
+  const room = await startRoom({ redis, folder: root, log, ...roomOptions })
   releasers.add('room', () => room.stop())
   const queues = createOpenQueues({ redis, plain: redis, log, onWaiting: () => {} })
   releasers.add('queues', () => queues.close())
@@ -94,7 +100,8 @@ export async function openApp(servers: Servers, releasers: Releasers, overrides:
     submit: createSubmit({ db, queuePlan }),
     submitTask: createSubmitTask({ db, dispatch, queuePlan }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
-    retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd })
+    retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd }),
+    redo: createRedo({ db, dispatch, redis, queuePlan, onEnded: afterEnd })
   }
   const app = await buildApp(deps)
   releasers.add('app', () => app.close())

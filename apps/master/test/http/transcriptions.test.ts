@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { reportOf } from '@sc/shared/errors.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readEvents, type WireEvent } from './event-stream.ts'
 import { startApp, type TestApp } from './start-app.ts'
@@ -232,7 +233,7 @@ describe('GET /transcribe/{jobId}/events', () => {
   })
 
   it('goes on behind a chunk that failed, and says why a job ended', async () => {
-    const error = { code: 'SC_POISON_UNIT', title: 'x', detail: 'three workers' }
+    const error = reportOf('SC_POISON_UNIT', 'three workers')
     const jobId = await insertTranscription(db(), { status: 'FAILED', error: JSON.stringify(error) })
     await insertChunk(db(), jobId, 0, { status: 'FAILED' })
     await insertChunk(db(), jobId, 1, { status: 'DONE', texts: ['b1'] })

@@ -257,13 +257,13 @@ describe('the spool', () => {
   })
 })
 
-/** A disk of 1 MiB, where this user may make one. */
+/** A disk with 18 MiB beside its reserve, where this user may make one. */
 const canMount =
   process.platform === 'linux' && process.getuid?.() === 0 && spawnSync('/bin/mount', ['--version']).status === 0
 
 describe.runIf(canMount)('a disk that is full', () => {
   const small = mkdtempSync(join(tmpdir(), 'sc-small-disk-'))
-  const mounted = spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=66m', 'none', small]).status === 0
+  const mounted = spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=530m', 'none', small]).status === 0
   afterAll(() => {
     if (mounted) spawnSync('/bin/umount', [small])
     rmSync(small, { recursive: true, force: true })
@@ -274,8 +274,7 @@ describe.runIf(canMount)('a disk that is full', () => {
     try {
       const url = `${await full.listen()}/transcribe`
       const spool = join(small, 'spool')
-      await mkdir(spool)
-      const { body, headers } = form(['file', asFile(Buffer.alloc(4_000_000))])
+      const { body, headers } = form(['file', asFile(Buffer.alloc(20_000_000))])
       const send = (headers: Record<string, string>, body: RequestInit['body']) =>
         fetch(url, {
           method: 'POST',

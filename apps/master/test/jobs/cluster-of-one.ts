@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolder } from '@sc/shared/blobs/folder.ts'
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { connectRedis } from '@sc/shared/redis.ts'
@@ -29,7 +30,13 @@ import { createTestWorker, type Said, type Taken, type TestWorker } from './test
  * The engine with real servers, a job kind of our own (`count`: units 0 … n-1, each to be answered with its square), and
  * workers that are played by the test: they ask, and answer what they are given, by a real outbox and a real inbox.
  */
-export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } = {}) {
+export interface ClusterOptions {
+  jobs?: DefinedJob[]
+  /** Further kinds of jobs. */
+  definitions?: (blobs: BlobStore) => JobDefinition[]
+}
+
+export async function startClusterOfOne({ jobs = [], definitions = () => [] }: ClusterOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sc-engine-'))
   const releasers = createReleasers()
   const log = createLog('test', 'silent')
@@ -99,7 +106,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
       tasks,
       checkInput,
       room,
-      definitions: [COUNT, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
+      definitions: [COUNT, ...definitions(blobs), ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
     })
     engine.startSchedules()
     return engine
@@ -116,6 +123,7 @@ export async function startClusterOfOne({ jobs = [] }: { jobs?: DefinedJob[] } =
   })
 
   return {
+    folder,
     db,
     blobs,
     tasks,

@@ -196,17 +196,16 @@ describe('a queue of the masters themselves', { timeout: 60_000 }, () => {
   const at = useEngine()
 
   it.each([
-    ['paused', 'plan', (redis: Redis) => redis.hset('sc:q:plan:meta', 'paused', 1)],
-    ['a rate limit', 'plan', (redis: Redis) => limit(redis, 'sc:q:plan')],
-    ['a text as marker', 'plan', (redis: Redis) => become(redis, 'sc:q:plan:marker')],
-    ['a text as wait', 'plan', (redis: Redis) => become(redis, 'sc:q:plan:wait')],
-    ['a text as delayed', 'plan', (redis: Redis) => become(redis, 'sc:q:plan:delayed')],
-    ['the last id of events', 'plan', (redis: Redis) => redis.xadd('sc:q:plan:events', LAST_ID, 'a', 'b')],
+    ['paused', 'merge', (redis: Redis) => redis.hset('sc:q:merge:meta', 'paused', 1)],
+    ['a rate limit', 'merge', (redis: Redis) => limit(redis, 'sc:q:merge')],
+    ['a text as marker', 'merge', (redis: Redis) => become(redis, 'sc:q:merge:marker')],
+    ['a text as wait', 'merge', (redis: Redis) => become(redis, 'sc:q:merge:wait')],
+    ['a text as delayed', 'merge', (redis: Redis) => become(redis, 'sc:q:merge:delayed')],
+    ['the last id of events', 'merge', (redis: Redis) => redis.xadd('sc:q:merge:events', LAST_ID, 'a', 'b')],
     ['a word as id', 'merge', (redis: Redis) => redis.set('sc:q:merge:id', 'one')],
     ['a text as meta', 'merge', (redis: Redis) => become(redis, 'sc:q:merge:meta')]
   ])('works again after %s: %s', async (_what, queue, attack) => {
     await attack(at.world.redis)
-    // A plan without units goes through both.
     const jobId = await at.world.insertJob({ units: 0 })
     await vi.waitFor(
       () => expect(at.engine.queueFindings().map(({ check }) => check)).toEqual([`queue ${queue}`]),
@@ -216,21 +215,21 @@ describe('a queue of the masters themselves', { timeout: 60_000 }, () => {
     await vi.waitFor(async () => expect((await at.world.job(jobId)).finished_at).not.toBeNull(), WAIT)
   })
 
-  it('plans a job whose entry somebody put off', async () => {
+  it('merges a job whose entry somebody put off', async () => {
     const { redis } = at.world
-    await redis.hset('sc:q:plan:meta', 'paused', 1)
+    await redis.hset('sc:q:merge:meta', 'paused', 1)
     const jobId = await at.world.insertJob({ units: 0 })
-    const id = `plan-${jobId}`
+    const id = `merge-${jobId}`
     const { opts, ...rest } = {
       opts: '{}',
-      name: 'plan',
+      name: 'merge',
       data: JSON.stringify({ jobId }),
       timestamp: 1,
       delay: 0,
       priority: 0
     }
-    await redis.hset(`sc:q:plan:${id}`, { opts, ...rest })
-    await redis.zadd('sc:q:plan:delayed', (Date.now() + 9e9) * 4096, id)
-    await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
+    await redis.hset(`sc:q:merge:${id}`, { opts, ...rest })
+    await redis.zadd('sc:q:merge:delayed', (Date.now() + 9e9) * 4096, id)
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).finished_at).not.toBeNull(), WAIT)
   })
 })

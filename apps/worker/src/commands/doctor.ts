@@ -2,6 +2,7 @@ import { dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { checkDisk } from '@sc/shared/doctor/disk.ts'
 import { failed, type Report, startReport } from '@sc/shared/doctor/finding.ts'
 import { createLog } from '@sc/shared/log.ts'
+import { print } from '@sc/shared/printable.ts'
 import { closeRedis } from '@sc/shared/redis.ts'
 import { MASTER_KEY } from '@sc/shared/redis-keys.ts'
 import { checkBlobs } from '../doctor/blobs.ts'
@@ -18,7 +19,7 @@ import { type Flags, readSettings, type Settings } from './flags.ts'
 export async function doctor(flags: Flags & { json?: boolean }): Promise<number> {
   const settings = readSettings(flags)
   const { config, name } = settings
-  const report = startReport({ json: flags.json ?? false, write: text => void process.stdout.write(text) })
+  const report = startReport({ json: flags.json ?? false, write: print })
   await report.run(checkTasks(config, createLog(`worker ${name}`, 'silent')))
   await report.run(checkModels(config))
   await report.run(checkGpus())

@@ -1,4 +1,5 @@
 import { createLog } from '@sc/shared/log.ts'
+import { printJson } from '@sc/shared/printable.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import { probeGpus } from '../probe/gpus.ts'
 import { llmServerAnswers } from '../probe/llm-server.ts'
@@ -36,6 +37,6 @@ export async function probe(flags: Flags): Promise<number> {
     slots,
     ...(pythonError === null ? {} : { pythonError })
   }
-  process.stdout.write(`${JSON.stringify(capabilities, null, 2)}\n`)
+  printJson(capabilities)
   return 0
 }

@@ -2,6 +2,7 @@ import { dataDir, readMasterFile } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
+import { printError } from '@sc/shared/printable.ts'
 import { isRefusal, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { REFUSED_MS, revokedError } from '../enrol/join.ts'
@@ -76,7 +77,7 @@ export async function run(flags: Flags): Promise<number> {
 }
 
 function endRevoked(error: ScError): never {
-  process.stderr.write(`${error.message}\n`)
+  printError(`${error.message}\n`)
   process.exit(1)
 }
 

@@ -1,5 +1,6 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { createLog } from '@sc/shared/log.ts'
+import { print, printable, printError, printJson } from '@sc/shared/printable.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import { probeGpus } from '../probe/gpus.ts'
 import { createSlotPlanner } from '../probe/slot-plan.ts'
@@ -33,7 +34,7 @@ export async function taskRun(task: string, json: string, flags: Flags): Promise
         onLog: ({ level, message, fields }) => log[level](fields ?? {}, message)
       })
     })
-    process.stdout.write(`${JSON.stringify(output)}\n`)
+    printJson(output, 0)
     return 0
   } catch (error) {
     if (stop.first.aborted) return 130
@@ -52,22 +53,21 @@ export async function taskList(flags: Flags): Promise<number> {
   const slot = wholeMachine(createSlotPlanner(gpus, wishes)(gpus))
   return await withSlotTasks({ slot, modelsDir, tasksDir, log }, async ({ notOffered }, ready) => {
     const offered = ready.tasks.map(task => ({ task, lack: '' }))
-    const rows = [...offered, ...notOffered].map(({ task, lack }) => [
-      task.name,
-      needsOf(task),
-      task.file ?? 'built in',
-      lack ? `not offered here: ${lack}` : task.description
-    ])
+    const rows = [...offered, ...notOffered].map(({ task, lack }) =>
+      [task.name, needsOf(task), task.file ?? 'built in', lack ? `not offered here: ${lack}` : task.description].map(
+        printable
+      )
+    )
     const widths = [0, 1, 2].map(column => Math.max(...rows.map(row => (row[column] as string).length)))
     for (const row of rows)
-      process.stdout.write(
+      print(
         `${row
           .map((cell, column) => cell.padEnd(widths[column] ?? 0))
           .join('  ')
           .trimEnd()}\n`
       )
-    for (const { file, reason } of ready.leftOut) process.stdout.write(`left out: ${file}: ${reason}\n`)
-    if (!tasksDir) process.stderr.write(`${NO_TASKS_DIR}\n`)
+    for (const { file, reason } of ready.leftOut) print(`left out: ${file}: ${reason}\n`)
+    if (!tasksDir) printError(`${NO_TASKS_DIR}\n`)
     return ready.leftOut.length > 0 ? 1 : 0
   })
 }

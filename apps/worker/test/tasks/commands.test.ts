@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
+import { printableText } from '@sc/shared/printable.ts'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { pythonFile, taskFile, writeTasks } from './write-tasks.ts'
@@ -82,4 +83,20 @@ test('docs/add-a-task.md shows the files of examples/tasks as they are', () => {
     'test_common_words.py'
   ])
     expect(document, name).toContain(`\n${readFileSync(join(examples, name), 'utf8')}\`\`\`\n`)
+})
+
+test('what files and tasks say has no command for the terminal; JSON keeps its value', async () => {
+  const bad = '\\u001b]0;owned\\u0007\\u009b31m\\u202e\\u2028'
+  const tasksDir = writeTasks({
+    'a.ts': taskFile('a', `return { text: text + '${bad}' }`, `description: 'Gives${bad} it back',`),
+    'c.mjs': `throw new Error('broken${bad}')`
+  })
+  const value = JSON.parse(`"a${bad}"`)
+  const ran = await task(tasksDir, 'run', 'a', '{"text":"a"}')
+  expect(JSON.parse(ran.stdout)).toEqual({ text: value })
+  const listed = await task(tasksDir, 'list')
+  expect(listed.stdout).toMatch(/^a .*Gives .*it back$/m)
+  expect(listed.stdout).toMatch(/^left out: c\.mjs: .*broken/m)
+  for (const { stdout, stderr } of [ran, listed])
+    for (const text of [stdout, stderr]) expect(text).toBe(printableText(text))
 })

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { withoutSecrets } from '../log.ts'
-import { printable } from '../printable.ts'
+import { printable, printableJson } from '../printable.ts'
 
 /** What a doctor found out about one thing, for people and with `--json` for programs. */
 export const findingSchema = z.object({
@@ -54,7 +54,7 @@ export function startReport({ json, write }: { json: boolean; write: (text: stri
     add,
     end: () => {
       const count = (status: Finding['status']) => findings.filter(finding => finding.status === status).length
-      if (json) write(`${JSON.stringify({ findings }, null, 2)}\n`)
+      if (json) write(`${printableJson(JSON.stringify({ findings }, null, 2))}\n`)
       else write(`\n${count('ok')} ok, ${count('warning')} to look at, ${count('failed')} failed\n`)
       return count('failed') > 0 ? 1 : 0
     }

@@ -52,7 +52,8 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const idempotencyKey = readIdempotencyKey(request)
       const signal = untilDisconnect(reply)
-      const upload = await receiveUpload(request, { spoolDir, maxBytes: maxUploadBytes, fieldNames, signal })
+      const limits = { spoolDir, disk: deps.room.disk, maxBytes: maxUploadBytes, fieldNames, signal }
+      const upload = await receiveUpload(request, limits)
       try {
         // Storing a large file may take longer than a connection may be silent.
         request.socket.setTimeout?.(0)

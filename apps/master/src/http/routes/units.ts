@@ -1,4 +1,4 @@
-import { ScError } from '@sc/shared/errors.ts'
+import { reportOf, ScError } from '@sc/shared/errors.ts'
 import { type SqlBool, sql } from 'kysely'
 import { z } from 'zod'
 import type { App, AppDeps } from '../app-deps.ts'
@@ -41,14 +41,17 @@ export function addUnits(app: App, { db }: AppDeps): void {
       }
       const units = await query.execute()
       const last = units.length > limit ? units[limit - 1] : undefined
-      const items = units.slice(0, limit).map(({ id, worker_id, started_at, finished_at, timings, ...unit }) => ({
-        unitId: id,
-        ...unit,
-        workerId: worker_id,
-        startedAt: started_at?.toISOString() ?? null,
-        finishedAt: finished_at?.toISOString() ?? null,
-        timingsMs: timings
-      }))
+      const items = units
+        .slice(0, limit)
+        .map(({ id, worker_id, started_at, finished_at, timings, error, ...unit }) => ({
+          unitId: id,
+          ...unit,
+          error: error && reportOf(error.code, error.detail),
+          workerId: worker_id,
+          startedAt: started_at?.toISOString() ?? null,
+          finishedAt: finished_at?.toISOString() ?? null,
+          timingsMs: timings
+        }))
       return { items, nextCursor: last ? formatCursor(last) : null }
     }
   })

@@ -1,0 +1,70 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { DatabaseTransaction, JobRow, UnitRow, UnitStatus } from '../database/schema.ts'
+import { rankUnits } from './fair-share.ts'
+
+/** Workers remember for 3 s which units were cancelled: until then they would end them again. */
+const AFTER_CANCEL_SECONDS = 4
+export const SPARE = sql`make_interval(secs => ${AFTER_CANCEL_SECONDS})`
+
+/** A job, which the caller has locked, as it was before its first unit started; one of many units is planned again. */
+export async function beginAgain(
+  trx: DatabaseTransaction,
+  jobId: string,
+  runAt: RawBuilder<Date | null>
+): Promise<JobRow> {
+  return await trx
+    .updateTable('jobs')
+    .set(eb => ({
+      status: 'PENDING',
+      planned: eb.ref('single'),
+      error: null,
+      gaps: '[]',
+      output: null,
+      output_ref: null,
+      progress: 0,
+      run_at: runAt,
+      started_at: null,
+      finished_at: null,
+      bytes: null,
+      told: false,
+      counts: null,
+      generation: eb('generation', '+', 1)
+    }))
+    .where('id', '=', jobId)
+    .returningAll()
+    .executeTakeFirstOrThrow()
+}
+
+/** Units of a job of one unit, of some statuses, queued again with fresh attempts. */
+export async function queueAgain(trx: DatabaseTransaction, job: JobRow, statuses: UnitStatus[]): Promise<UnitRow[]> {
+  // Behind what came meanwhile: its old rank would go before everything.
+  const [rank = 0] = await rankUnits(trx, job, [0])
+  return await trx
+    .updateTable('units')
+    .set(eb => ({
+      status: 'QUEUED',
+      rank,
+      attempts: 0,
+      crashes: 0,
+      dispatch: eb('dispatch', '+', 1),
+      attempt_id: null,
+      worker_id: null,
+      made_by: null,
+      slot: null,
+      entry: null,
+      not_before: job.run_at,
+      fraction: 0,
+      output: null,
+      output_ref: null,
+      error: null,
+      timings: null,
+      queued_at: eb.fn<Date>('now'),
+      touched_at: eb.fn<Date>('now'),
+      started_at: null,
+      finished_at: null
+    }))
+    .where('job_id', '=', job.id)
+    .where('status', 'in', statuses)
+    .returningAll()
+    .execute()
+}
