@@ -59,7 +59,7 @@ async function get<T>(url: string): Promise<T> {
   const answer = await one.app.inject({ url, headers: one.bearer('read') })
   expect(answer.statusCode, url).toBe(200)
   expect(performance.now() - startMs, `ms for ${url}`).toBeLessThan(LONGEST_MS)
-  return answer.headers['content-type']?.includes('json') ? answer.json() : answer.body
+  return answer.headers['content-type']?.includes('json') ? answer.json<T>() : (answer.body as T)
 }
 
 interface Job {
