@@ -25,6 +25,9 @@ async function measureRoundTrips(link: SlowLink): Promise<number[]> {
   const echo = createServer(socket => socket.setNoDelay().pipe(socket))
   const socket = await connectThrough(link, echo)
   const times: number[] = []
+  // The first waits for the connection to be opened.
+  socket.write('x')
+  await once(socket, 'data')
   for (let n = 0; n < ROUND_TRIPS; n++) {
     const startMs = performance.now()
     socket.write('x')
