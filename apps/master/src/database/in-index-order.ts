@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { BY_INDEXES } from './connect.ts'
 import type { Database, DatabaseTransaction } from './schema.ts'
 
 /**
@@ -12,10 +13,7 @@ export async function inIndexOrder<T>(db: Database, read: (trx: DatabaseTransact
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async trx => {
-      // Before version 18 what is off counts as very expensive, for which PostgreSQL would compile the query.
-      await sql`select set_config(name, 'off', true) from unnest(${OFF}::text[]) as name`.execute(trx)
+      await sql`select set_config(name, 'off', true) from unnest(${BY_INDEXES}::text[]) as name`.execute(trx)
       return await read(trx)
     })
 }
-
-const OFF = ['enable_sort', 'enable_incremental_sort', 'enable_seqscan', 'enable_bitmapscan', 'jit']

@@ -1,5 +1,7 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connectDatabase } from '../../src/database/connect.ts'
+import { markHead } from '../../src/jobs/send-next.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
 /**
@@ -108,6 +110,23 @@ test('each job of a page has its place, counted up to 200 of a higher and 200 of
   const { items } = await get<Page>('/api/jobs?task=single&limit=30')
   expect(items.map(({ jobId, queuePosition }) => ({ id: jobId, ahead: queuePosition }))).toEqual(rows)
   expect(new Set(rows.map(({ ahead }) => ahead)).size).toBeGreaterThan(10)
+})
+
+test('what goes next is read from the beginning of the queue, not from all of it', async () => {
+  const db = connectDatabase(one.servers.databaseUrl, () => {}, 1, true)
+  try {
+    const { units, read } = await db.transaction().execute(async trx => {
+      const head = await markHead(trx, 'cpu', { most: 200, together: {}, slots: 1 })
+      const { rows } = await sql<{ read: string }>`
+        select idx_tup_fetch + seq_tup_read as read from pg_stat_xact_user_tables where relname = 'units'`.execute(trx)
+      await sql`update units set entry = null, sent_at = null where entry is not null`.execute(trx)
+      return { units: head, read: Number(rows[0]?.read) }
+    })
+    expect(units.length).toBeGreaterThan(100)
+    expect(read).toBeLessThan(2_000)
+  } finally {
+    await db.destroy()
+  }
 })
 
 test('a job that is not planned waits behind other jobs', async () => {
