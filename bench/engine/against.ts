@@ -20,11 +20,13 @@ export interface PairOptions {
   pairs: number
 }
 
-/** Both clusters run all the time, and take turns: ours, theirs, ours, theirs. The first pair is cold. */
+/** Both clusters run all the time, and take turns as to who begins: the first of a pair is slower. One pair is cold. */
 export async function measurePairs(ours: ClusterPart, theirs: ClusterPart, options: PairOptions): Promise<Pair[]> {
   const pairs: Pair[] = []
   for (let pair = 0; pair <= options.pairs; pair++) {
-    pairs.push({ ours: await measure(ours, options), theirs: await measure(theirs, options) })
+    const first = await measure(pair % 2 === 0 ? ours : theirs, options)
+    const second = await measure(pair % 2 === 0 ? theirs : ours, options)
+    pairs.push(pair % 2 === 0 ? { ours: first, theirs: second } : { ours: second, theirs: first })
     console.log(
       `${pair === 0 ? 'cold' : `pair ${pair}`}: ${JSON.stringify(pairs.at(-1))}; load ${loadavg()[0]?.toFixed(2)}`
     )

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { inIndexOrder } from '../database/in-index-order.ts'
 import { keepLarge, perDatabase } from '../database/keep-large.ts'
 import { type Database, JOB_STATUSES, type JobStatus } from '../database/schema.ts'
 import { readDoneLately } from './done-lately.ts'
@@ -42,11 +43,13 @@ const endedOf = perDatabase(db =>
 )
 
 async function readEnded(db: Database) {
-  return await db
-    .selectFrom('jobs')
-    .where('finished_at', '>', sql<Date>`now() - interval '24 hours'`)
-    .groupBy('status')
-    .select(['status', eb => eb.fn.countAll<string>().as('count')])
-    .select(sql<string>`count(*) filter (where finished_at > now() - interval '1 minute')`.as('lately'))
-    .execute()
+  return await inIndexOrder(db, trx =>
+    trx
+      .selectFrom('jobs')
+      .where('finished_at', '>', sql<Date>`now() - interval '24 hours'`)
+      .groupBy('status')
+      .select(['status', eb => eb.fn.countAll<string>().as('count')])
+      .select(sql<string>`count(*) filter (where finished_at > now() - interval '1 minute')`.as('lately'))
+      .execute()
+  )
 }
