@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connectDatabase } from '../../src/database/connect.ts'
+import { settledJobs } from '../../src/jobs/finish.ts'
 import { markHead } from '../../src/jobs/send-next.ts'
 import { startApp, type TestApp } from './start-app.ts'
 
@@ -127,6 +128,17 @@ test('what goes next is read from the beginning of the queue, not from all of it
   } finally {
     await db.destroy()
   }
+})
+
+test('of all that are open, the jobs that are complete are found at once', async () => {
+  const { db } = one.deps
+  await addJobs('complete', 'RUNNING', 1)
+  await addUnits('complete', 'DONE', 1, sql`'cpu'`, sql`now()`)
+  await sql`update jobs set planned = true where id = 'complete-1'`.execute(db)
+  const startMs = performance.now()
+  expect(await settledJobs(db)).toEqual(['complete-1'])
+  expect(performance.now() - startMs).toBeLessThan(LONGEST_MS)
+  await sql`delete from jobs where id = 'complete-1'`.execute(db)
 })
 
 test('a job that is not planned waits behind other jobs', async () => {
