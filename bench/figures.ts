@@ -9,6 +9,12 @@ export function spread(values: readonly number[], digits = 0): string {
   return `${text(median)} (${text(sorted[0])} to ${text(sorted.at(-1))}, ${sorted.length} runs)`
 }
 
+/** `part`: 0 to 1. */
+export function percentile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
+}
+
 /** What every benchmark says first. */
 export function describeMachine(): string {
   const [first] = cpus()

@@ -3,6 +3,7 @@ import type { Timings } from '@sc/shared/unit.ts'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { WorkerRow } from './cluster/presence.ts'
 import type { Database, JobStatus } from './database/schema.ts'
+import { readOpenJobs, readOpenUnits, totalOf } from './jobs/open-counts.ts'
 
 /** The figures of `GET /metrics`: this master's own, what PostgreSQL counts, and what each worker says of itself. */
 export interface Metrics {
@@ -87,10 +88,8 @@ function addCounts(registry: Registry, db: Database): void {
   const registers = [registry]
   const look = async () => {
     try {
-      return {
-        jobs: await countOpen(db, 'jobs', ['PENDING', 'RUNNING']),
-        units: await countOpen(db, 'units', ['QUEUED', 'RUNNING'])
-      }
+      const [jobs, units] = await Promise.all([readOpenJobs(db), readOpenUnits(db)])
+      return { jobs, units: totalOf(units) }
     } catch {
       return null
     }
@@ -111,7 +110,7 @@ function addCounts(registry: Registry, db: Database): void {
       labelNames: ['status'],
       async collect() {
         this.reset()
-        for (const { status, count } of (await share())?.[table] ?? []) this.set({ status }, count)
+        for (const [status, count] of Object.entries((await share())?.[table] ?? {})) this.set({ status }, count)
       }
     })
   count('jobs', 'Jobs that have not ended.')
@@ -124,23 +123,6 @@ function addCounts(registry: Registry, db: Database): void {
       this.set((await share()) ? 1 : 0)
     }
   })
-}
-
-/** Open rows only: these have an index, and ended ones would be counted one by one. */
-async function countOpen(
-  db: Database,
-  table: 'jobs' | 'units',
-  open: string[]
-): Promise<Array<{ status: string; count: number }>> {
-  const { ref } = db.dynamic
-  const rows = await db
-    .selectFrom(table)
-    .select(eb => ['status', eb.fn.countAll<string>().as('count')])
-    .where(ref('status'), 'in', open)
-    .groupBy('status')
-    .execute()
-  const found = new Map(rows.map(row => [row.status as string, Number(row.count)]))
-  return open.map(status => ({ status, count: found.get(status) ?? 0 }))
 }
 
 function addWorkers(registry: Registry, workers: () => WorkerRow[]): void {

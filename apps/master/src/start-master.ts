@@ -93,7 +93,7 @@ export async function startMaster(
   const onBroken = (error: Error): void => log.warn({ err: error }, 'a PostgreSQL connection broke')
   const db = connectDatabase(databaseUrl, onBroken)
   releasers.add('database', () => db.destroy())
-  const dispatchDb = connectDatabase(databaseUrl, onBroken, 2)
+  const dispatchDb = connectDatabase(databaseUrl, onBroken, 2, true)
   releasers.add('database of the dispatcher', () => dispatchDb.destroy())
 
   const open = (name: string, blocking = false) => {

@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { type SqlBool, sql } from 'kysely'
 
 /**
  * Conditions on the status of units that are found by their ids, said so that no partial index fits them. PostgreSQL's
@@ -7,3 +7,10 @@ import { sql } from 'kysely'
  */
 export const isOpenById = sql`units.status not in ('DONE', 'FAILED', 'CANCELLED')`
 export const isQueuedById = sql`units.status not in ('RUNNING', 'DONE', 'FAILED', 'CANCELLED')`
+
+/**
+ * The same for units that are found by their job. The states come from where PostgreSQL sees them only once it runs: no
+ * partial index fits, the one of a job's units by status does. With 100,000 units waiting the reconciler took 6 s to look
+ * which of 500 jobs are complete.
+ */
+export const isOpenOfJob = sql<SqlBool>`units.status = any((select array['QUEUED', 'RUNNING'])::text[])`

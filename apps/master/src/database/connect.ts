@@ -3,8 +3,22 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type { Database, Tables } from './schema.ts'
 
-/** The one file that knows `pg`. A pool of `most` connections; a statement may take 30 s. */
-export function connectDatabase(databaseUrl: string, onError: (error: Error) => void, most = 10): Database {
+/**
+ * What is off where every read is to go in the order of an index, whatever PostgreSQL's statistics are. `jit`: before
+ * version 18 what is off counts as very expensive, for which PostgreSQL would compile the query.
+ */
+export const BY_INDEXES = ['enable_sort', 'enable_incremental_sort', 'enable_seqscan', 'enable_bitmapscan', 'jit']
+
+/**
+ * The one file that knows `pg`. A pool of `most` connections; a statement may take 30 s. `byIndexes`: for all that is read
+ * over them BY_INDEXES is off.
+ */
+export function connectDatabase(
+  databaseUrl: string,
+  onError: (error: Error) => void,
+  most = 10,
+  byIndexes = false
+): Database {
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max: most,
@@ -22,7 +36,11 @@ export function connectDatabase(databaseUrl: string, onError: (error: Error) => 
     onError(error)
   })
   // The same for one that is in use and between two queries; the next query says what happened.
-  pool.on('connect', client => client.on('error', () => {}))
+  pool.on('connect', client => {
+    client.on('error', () => {})
+    // Before the first query, which is sent after it; one that fails with its connection fails the query, too.
+    if (byIndexes) client.query(BY_INDEXES.map(name => `set ${name} = off`).join(';')).catch(() => {})
+  })
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
 }
 

@@ -1,7 +1,7 @@
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import { isOpenById } from '../database/by-id.ts'
-import { type DatabaseTransaction, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
 
 /** Any number of starts, results and returns in one statement each: what most messages are. */
@@ -62,12 +62,8 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
 async function stopSettled(trx: DatabaseTransaction, starts: Start[], verdict: Verdict): Promise<void> {
   if (starts.length === 0) return
   const ids = starts.map(({ unitId }) => unitId)
-  const rows = await trx
-    .selectFrom('units')
-    .select('id')
-    .where('id', 'in', ids)
-    .where('status', 'in', OPEN_UNIT)
-    .execute()
+  const { rows } = await sql<{ id: string }>`
+    select id from units where id = any(${ids}::text[]) and ${isOpenById}`.execute(trx)
   const open = new Set(rows.map(({ id }) => id))
   for (const { unitId, workerId } of starts)
     if (!open.has(unitId)) verdict.stop.push({ id: unitId, worker_id: workerId })

@@ -4,12 +4,12 @@ import type { WorkerRow } from '../cluster/presence.ts'
 import { type Database, type Gap, type JobStatus, OPEN_JOB } from '../database/schema.ts'
 import { isOf, type Owner } from './owner.ts'
 import { etaSecondsOf, type JobFigures, progressOf, type UnitCounts } from './progress.ts'
-import { isAfter, type JobFigureRow, type JobPlace, selectJobs } from './select-jobs.ts'
+import { isAfter, type JobFigureRow, type JobPlace, readJobs } from './select-jobs.ts'
 import { readTaskTimes, type TaskTimes, taskEtaSeconds } from './task-times.ts'
 import { type QueuedUnit, waitingForOf } from './waiting-for.ts'
 import { isTouchedBy } from './worker-jobs.ts'
 
-/** What the API says of a job: one query for the row, its units and its place in the queue. */
+/** What the API says of a job. */
 export interface JobDescription {
   jobId: string
   task: string
@@ -52,8 +52,8 @@ export interface JobFilter {
 
 /** Null: there is no such job. */
 export async function describeJob(deps: DescribeDeps, jobId: string): Promise<JobDescription | null> {
-  const row = await selectJobs(deps.db).where('jobs.id', '=', jobId).executeTakeFirst()
-  return row ? ((await describeRows(deps, [row]))[0] ?? null) : null
+  const rows = await readJobs(deps.db, query => query.where('jobs.id', '=', jobId))
+  return (await describeRows(deps, rows))[0] ?? null
 }
 
 /** Newest first. The cursor of the next page is that of the last row. */
@@ -61,18 +61,20 @@ export async function listJobs(
   deps: DescribeDeps,
   filter: JobFilter
 ): Promise<{ items: JobDescription[]; next: JobPlace | undefined }> {
-  let query = selectJobs(deps.db)
-    .where(isOf(filter.owner))
-    .orderBy('jobs.created_at', 'desc')
-    .orderBy('jobs.id', 'desc')
-    .limit(filter.limit + 1)
-  if (filter.status) query = query.where('jobs.status', '=', filter.status)
-  if (filter.task) query = query.where('jobs.task', '=', filter.task)
-  if (filter.touchedBy) query = query.where(isTouchedBy(filter.touchedBy))
-  if (filter.after) query = query.where(isAfter(filter.after))
-  const rows = await query.execute()
-  const page = rows.slice(0, filter.limit)
-  const last = rows.length > filter.limit ? page.at(-1) : undefined
+  const { owner, status, task, touchedBy, after, limit } = filter
+  const rows = await readJobs(deps.db, all => {
+    let query = all
+      .where(isOf(owner))
+      .orderBy('jobs.created_at', 'desc')
+      .orderBy('jobs.id', 'desc')
+      .limit(limit + 1)
+    if (status) query = query.where('jobs.status', '=', status)
+    if (task) query = query.where('jobs.task', '=', task)
+    if (touchedBy) query = query.where(isTouchedBy(touchedBy))
+    return after ? query.where(isAfter(after)) : query
+  })
+  const page = rows.slice(0, limit)
+  const last = rows.length > limit ? page.at(-1) : undefined
   return { items: await describeRows(deps, page), next: last && { createdUs: last.created_us, id: last.id } }
 }
 
@@ -85,21 +87,21 @@ async function describeRows(deps: DescribeDeps, rows: JobFigureRow[]): Promise<J
 }
 
 function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | undefined): JobDescription {
+  const { counted, ahead: queuePosition } = row
   const figures: JobFigures = {
     status: row.status,
     planned: row.planned,
     shown: row.progress,
     durationSeconds: row.duration_seconds,
     runningForSeconds: row.running_for_seconds,
-    units: countsOf(row.total, row.done, row.running, row.failed),
-    secondsTotal: row.seconds_total ?? 0,
-    secondsSettled: row.seconds_settled ?? 0,
-    secondsWorked: row.seconds_worked ?? 0,
+    units: { total: counted.total, done: counted.done, running: counted.running, failed: counted.failed },
+    secondsTotal: counted.seconds_total,
+    secondsSettled: counted.seconds_settled,
+    secondsWorked: counted.seconds_worked,
     secondsRunning: row.seconds_running ?? 0,
     fractionsRunning: row.fractions_running ?? 0
   }
   const next = nextOf(row)
-  const queuePosition = row.ahead === null ? null : Number(row.ahead)
   return {
     jobId: row.id,
     task: row.task,
@@ -109,7 +111,12 @@ function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | un
     etaSeconds: row.single ? singleEtaSeconds(row, next, workers, times) : etaSecondsOf(figures),
     waitingFor: waitingForOf({ ...figures, next, queuePosition }, workers),
     units: figures.units,
-    chunks: countsOf(row.chunks_total, row.chunks_done, row.chunks_running, row.chunks_failed),
+    chunks: {
+      total: counted.chunks_total,
+      done: counted.chunks_done,
+      running: counted.chunks_running,
+      failed: counted.chunks_failed
+    },
     model: row.model,
     language: row.language,
     durationSeconds: row.duration_seconds,
@@ -144,20 +151,13 @@ function singleEtaSeconds(
   if (!OPEN_JOB.includes(row.status)) return null
   if (next && !workers.some(({ status, queues }) => status === 'online' && queues.includes(next.queue))) return null
   const standing = {
-    isRunning: Number(row.running) > 0,
+    isRunning: row.counted.running > 0,
     queuedForSeconds: row.next_queued_for_seconds ?? 0,
     pauseSeconds: next?.pauseSeconds ?? 0,
     runningForSeconds: row.running_for_seconds ?? 0,
     fraction: row.fractions_running ?? 0
   }
   return taskEtaSeconds(standing, times)
-}
-
-function countsOf(
-  ...counts: [total: string | null, done: string | null, running: string | null, failed: string | null]
-): UnitCounts {
-  const [total = 0, done = 0, running = 0, failed = 0] = counts.map(Number)
-  return { total, done, running, failed }
 }
 
 /** Writes down what is about to be shown; rows that somebody else holds are left for the next time. */

@@ -1,7 +1,8 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
-import { type Database, type JobRow, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
+import { isOpenOfJob } from '../database/by-id.ts'
+import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
 import { type JobDefinition, type JobOutcome, TO_MERGE, type UnitToMerge } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
@@ -21,11 +22,7 @@ export async function settledJobs(db: Database, among?: string[]): Promise<strin
     .where('planned', '=', true)
     .where('status', 'in', OPEN_JOB)
     .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('units').select('units.id').whereRef('job_id', '=', 'jobs.id').where('status', 'in', OPEN_UNIT)
-        )
-      )
+      not(exists(selectFrom('units').select('units.id').whereRef('job_id', '=', 'jobs.id').where(isOpenOfJob)))
     )
     .orderBy('created_at')
     .limit(AT_MOST)

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { sql } from 'kysely'
-import { isOpenById, isQueuedById } from '../database/by-id.ts'
+import { isOpenById, isOpenOfJob, isQueuedById } from '../database/by-id.ts'
 import type { Database, UnitRow } from '../database/schema.ts'
 import { RANKS_PER_LAP } from '../queues/queue-order.ts'
 
@@ -123,9 +123,7 @@ export async function entriesInUse(db: Database, units: SentUnit[]): Promise<Set
   const entries = [...new Set(units.flatMap(({ entry }) => entry ?? []))]
   const { rows } = await sql<{ entry: string }>`
     select distinct entry from units
-    where job_id = any(${jobIds}::text[]) and status in ('QUEUED', 'RUNNING') and entry = any(${entries}::text[])`.execute(
-    db
-  )
+    where job_id = any(${jobIds}::text[]) and ${isOpenOfJob} and entry = any(${entries}::text[])`.execute(db)
   return new Set(rows.map(({ entry }) => entry))
 }
 

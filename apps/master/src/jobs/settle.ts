@@ -2,6 +2,7 @@ import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Redis } from 'ioredis'
 import { type Kysely, sql } from 'kysely'
 import { sendControl } from '../cluster/control.ts'
+import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, OPEN_JOB, type Tables, type UnitRow, type UnitStatus } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { Dispatch } from './dispatch.ts'
@@ -45,7 +46,7 @@ export async function endJob(
     // Those that a worker may have or get; the others are only here.
     const { rows } = await sql<UnitRow & { was: UnitStatus }>`
       with open as (
-        select id, status from units where job_id = ${jobId} and status in ('QUEUED', 'RUNNING') for update
+        select id, status from units where job_id = ${jobId} and ${isOpenOfJob} for update
       ), cancelled as (
         update units set status = 'CANCELLED', finished_at = now(), partial = null
         from open where units.id = open.id returning units.*, open.status as was

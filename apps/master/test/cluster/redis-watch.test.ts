@@ -132,9 +132,9 @@ describe('a master', { timeout: 90_000 }, () => {
     }
     expect(await doctor('redis: mended')).toMatchObject({ found: /a script did not end/, next: /ACL LIST/ })
     const after = connectRedis(master.redisUrl, { name: 'test' })
-    await after.hset('sc:q:plan:meta', 'paused', 1)
-    await vi.waitFor(async () => expect(await doctor('queue plan')).toMatchObject({ found: /meta had paused/ }), WAIT)
-    expect(await after.hexists('sc:q:plan:meta', 'paused')).toBe(0)
+    await after.hset('sc:q:merge:meta', 'paused', 1)
+    await vi.waitFor(async () => expect(await doctor('queue merge')).toMatchObject({ found: /meta had paused/ }), WAIT)
+    expect(await after.hexists('sc:q:merge:meta', 'paused')).toBe(0)
     // It answers, and can be written to no more.
     await after.config('SET', 'maxmemory', '1mb')
     await vi.waitFor(async () => expect(await isReady()).toBe(503), WAIT)

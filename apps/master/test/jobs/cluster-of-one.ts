@@ -49,7 +49,7 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
   releasers.add('redis', () => redisServer.stop())
   await migrate(postgres.url)
   const db = connectDatabase(postgres.url, () => {})
-  const dispatchDb = connectDatabase(postgres.url, () => {}, 1)
+  const dispatchDb = connectDatabase(postgres.url, () => {}, 1, true)
   releasers.add('database', () => Promise.all([db.destroy(), dispatchDb.destroy()]))
   const redis = connectRedis(redisServer.url, { name: 'test' })
   releasers.add('connection', () => redis.disconnect())

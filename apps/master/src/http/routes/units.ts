@@ -1,6 +1,7 @@
 import { reportOf, ScError } from '@sc/shared/errors.ts'
 import { type SqlBool, sql } from 'kysely'
 import { z } from 'zod'
+import { inIndexOrder } from '../../database/in-index-order.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { problems } from '../problem.ts'
 import { unitListSchema } from '../schemas.ts'
@@ -27,19 +28,19 @@ export function addUnits(app: App, { db }: AppDeps): void {
       const { cursor, limit } = request.query
       const job = await db.selectFrom('jobs').select('id').where('id', '=', jobId).executeTakeFirst()
       if (!job) throw new ScError('SC_NOT_FOUND', `There is no job "${jobId}".`)
-      let query = db
-        .selectFrom('units')
-        .select(['id', 'index', 'task', 'queue', 'status', 'attempts', 'crashes', 'worker_id', 'slot'])
-        .select(['started_at', 'finished_at', 'timings', 'error'])
-        .where('job_id', '=', jobId)
-        .orderBy('task')
-        .orderBy('index')
-        .limit(limit + 1)
-      if (cursor !== undefined) {
-        const { task, index } = parseCursor(cursor)
-        query = query.where(sql<SqlBool>`(task, index) > (${task}, ${index}::integer)`)
-      }
-      const units = await query.execute()
+      const after = cursor === undefined ? undefined : parseCursor(cursor)
+      const units = await inIndexOrder(db, trx => {
+        const query = trx
+          .selectFrom('units')
+          .select(['id', 'index', 'task', 'queue', 'status', 'attempts', 'crashes', 'worker_id', 'slot'])
+          .select(['started_at', 'finished_at', 'timings', 'error'])
+          .where('job_id', '=', jobId)
+          .orderBy('task')
+          .orderBy('index')
+          .limit(limit + 1)
+        const page = after ? query.where(sql<SqlBool>`(task, index) > (${after.task}, ${after.index}::integer)`) : query
+        return page.execute()
+      })
       const last = units.length > limit ? units[limit - 1] : undefined
       const items = units
         .slice(0, limit)
