@@ -1,4 +1,5 @@
 /** `sc keys`, `sc keys create`, `sc keys revoke`: who may use the cluster, and what for. */
+import { print, printError, printJson } from '@sc/shared/printable.ts'
 import { z } from 'zod'
 import type { MasterClient } from '../connect/master-client.ts'
 import { formatTable } from '../show/figures.ts'
@@ -23,8 +24,8 @@ interface Output {
 
 export async function listKeys(client: MasterClient, { json, signal }: Output): Promise<void> {
   const { items } = await client.get('/api/keys', listSchema, signal)
-  if (json) process.stdout.write(`${JSON.stringify(items, null, 2)}\n`)
-  else process.stdout.write(formatTable(['ID', 'SCOPES', 'CREATED', 'LAST USED', 'STATUS', 'NAME'], items.map(rowOf)))
+  if (json) printJson(items)
+  else print(formatTable(['ID', 'SCOPES', 'CREATED', 'LAST USED', 'STATUS', 'NAME'], items.map(rowOf)))
 }
 
 export async function createKey(
@@ -32,16 +33,16 @@ export async function createKey(
   { name, scopes, json, signal }: Output & { name: string; scopes: string[] }
 ): Promise<void> {
   const made = await client.ask('POST', '/api/keys', madeSchema, { body: { name, scopes }, signal })
-  if (json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
+  if (json) return void printJson(made)
   // The key alone on stdout: KEY=$(sc keys create …)
-  process.stderr.write(`Shown this once; it may ${made.scopes.join(', ')}. To end it: sc keys revoke ${made.id}\n`)
-  process.stdout.write(`${made.key}\n`)
+  printError(`Shown this once; it may ${made.scopes.join(', ')}. To end it: sc keys revoke ${made.id}\n`)
+  print(`${made.key}\n`)
 }
 
 export async function revokeKey(client: MasterClient, { id, json, signal }: Output & { id: string }): Promise<void> {
   const key = await client.ask('DELETE', `/api/keys/${encodeURIComponent(id)}`, keySchema, { signal })
-  if (json) process.stdout.write(`${JSON.stringify(key, null, 2)}\n`)
-  else process.stdout.write(formatTable(['REVOKED', 'NAME'], [[key.id, key.name]]))
+  if (json) printJson(key)
+  else print(formatTable(['REVOKED', 'NAME'], [[key.id, key.name]]))
 }
 
 function rowOf({ id, name, scopes, createdAt, lastUsedAt, revokedAt }: Key): string[] {

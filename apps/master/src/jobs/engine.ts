@@ -53,6 +53,8 @@ export interface EngineDeps {
   owner: string
   workerIds(): Promise<string[]>
   address: TransportDeps['address']
+  /** See `transport.ts`. */
+  graceMs?: number
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
   tasks: TaskRegistry

@@ -25,9 +25,6 @@ export interface Links {
 
 export type HeldEntry = Held<TakenEntry>
 
-/** After its units' own deadlines: what a slot needs beside them, fetching included. */
-const GRACE_MS = 60_000
-
 export function createLinks(): Links {
   const links = new Map<string, ServedLink>()
   return {
@@ -68,6 +65,6 @@ export function newHeld(taken: TakenEntry) {
     entry: taken.jobId,
     taken,
     unitIds: taken.units.map(({ unitId }) => unitId),
-    deadlineMs: deadlines.reduce((sum, ms) => sum + ms, GRACE_MS)
+    deadlineMs: deadlines.reduce((sum, ms) => sum + ms, 0)
   }
 }

@@ -60,8 +60,8 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
     if (bands.size === 0) return
     const chosen = choose(wants, bands)
     const taken = await Promise.all(chosen.map(one => give(deps, one)))
-    // Another master took some of them, or slots are left over while queues have more.
-    if (taken.includes(false)) isWoken = true
+    // Another master took some of them. Where nothing at all is to be had (a queue is paused), it looks again later.
+    if (taken.includes(true) && taken.includes(false)) isWoken = true
   }
 
   const running = (async () => {

@@ -50,22 +50,28 @@ export interface TransportDeps {
   workerIds(): Promise<string[]>
   /** Where this master is and what it is; undefined: it does not listen yet. */
   address(): { httpUrl: string; localUrl: string; version: string } | undefined
+  /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
+  graceMs?: number
   apply(said: Said[]): Promise<void>
   onRefused(workerId: string, reason: string, isGrave?: boolean): void
   /** A worker filled its outbox. */
   onFlood(workerId: string, reason: string): void
 }
 
+/** What a slot needs beside its units, fetching included. */
+const GRACE_MS = 60_000
 /** Three renewals fit into LOCK_MS. */
 const RENEW_EVERY_MS = 2_000
 /** A worker that hears nothing for longer may be without a master. */
 const WELCOME_EVERY_MS = 15_000
 
 export async function startTransport(deps: TransportDeps): Promise<Transport> {
-  const { db, redis, queues, tickets, log } = deps
+  const { db, redis, queues, tickets, log, graceMs = GRACE_MS } = deps
   const links = createLinks()
   const stopping = new AbortController()
   const adopting = new Set<string>()
+  /** Workers that this master serves since a moment ago. */
+  const gained = new Set<string>()
   const matcher: Matcher = await startMatching({ ...deps, links })
 
   const outboxes: Outboxes = startOutboxes({
@@ -94,7 +100,8 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     onGained: workerId => {
       links.add(workerId)
       outboxes.follow(workerId)
-      void look(workerId).catch(logged('looking up a worker failed'))
+      if (gained.size === 0) queueMicrotask(() => void lookAtGained().catch(logged('looking up workers failed')))
+      gained.add(workerId)
     },
     onLost: workerId => {
       const held = links.of(workerId)?.held() ?? []
@@ -108,13 +115,20 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     return (error: unknown): void => log.debug({ err: error }, what)
   }
 
-  /** Which queues it may serve; welcomes it, should another master have been there before. */
-  async function look(workerId: string): Promise<void> {
-    await refresh([workerId])
-    await welcome(workerId, null)
+  async function lookAtGained(): Promise<void> {
+    const workerIds = [...gained]
+    gained.clear()
+    await look(workerIds)
+  }
+
+  /** Which queues they may serve; and tells them where this master is, should another have been there before. */
+  async function look(workerIds: string[]): Promise<void> {
+    await refresh(workerIds)
+    await welcome(workerIds, null)
   }
 
   async function refresh(workerIds: string[]): Promise<void> {
+    if (workerIds.length === 0) return
     const rows = await db.selectFrom('workers').select(['id', 'queues']).where('id', 'in', workerIds).execute()
     for (const { id, queues: names } of rows) {
       const link = links.of(id)
@@ -128,15 +142,15 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     { instance, protocol }: Extract<OutboxMessage, { type: 'hello' }>
   ): Promise<void> {
     log.info({ workerId, instance, protocol }, 'a worker is there')
-    await welcome(workerId, instance)
+    await welcome([workerId], instance)
   }
 
-  async function welcome(workerId: string, instance: string | null): Promise<void> {
+  async function welcome(workerIds: string[], instance: string | null): Promise<void> {
     const address = deps.address()
-    if (!address) return
-    const row = await db.selectFrom('workers').select('draining').where('id', '=', workerId).executeTakeFirst()
-    const { draining = false } = row ?? {}
-    await sendInbox(redis, workerId, { type: 'welcome', instance, protocol: PROTOCOL_VERSION, draining, ...address })
+    if (!address || workerIds.length === 0) return
+    const rows = await db.selectFrom('workers').select(['id', 'draining']).where('id', 'in', workerIds).execute()
+    const message = { type: 'welcome', instance, protocol: PROTOCOL_VERSION, ...address } as const
+    await Promise.all(rows.map(({ id, draining }) => sendInbox(redis, id, { ...message, draining })))
   }
 
   /** Entries that another master gave, or this one before its restart: as the worker proves. */
@@ -185,7 +199,9 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   async function endOverdue(): Promise<void> {
     const nowMs = performance.now()
     for (const link of links.all())
-      for (const held of link.held().filter(one => one.unread.size > 0 && nowMs - one.sinceMs > one.deadlineMs)) {
+      for (const held of link
+        .held()
+        .filter(one => one.unread.size > 0 && nowMs - one.sinceMs > one.deadlineMs + graceMs)) {
         const { workerId } = link
         log.warn(
           { workerId, entry: held.entry },
@@ -210,13 +226,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   const loops = [
     every(RENEW_EVERY_MS, renewLocks, 'locks could not be renewed'),
     every(RENEW_EVERY_MS, endOverdue, 'ending overdue units failed'),
-    every(
-      WELCOME_EVERY_MS,
-      async () => {
-        for (const { workerId } of links.all()) await welcome(workerId, null)
-      },
-      'greeting workers failed'
-    )
+    every(WELCOME_EVERY_MS, () => look(links.all().map(({ workerId }) => workerId)), 'looking up workers failed')
   ]
 
   return {

@@ -102,6 +102,7 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
       owner: name,
       workerIds: async () => ids,
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
+      graceMs: 500,
       slotsOf: () => 2,
       tasks,
       checkInput,
@@ -171,6 +172,7 @@ interface CountInput {
   waits?: boolean
   seconds?: number
   queue?: string
+  deadlineMs?: number
   /** Units without files. */
   bare?: boolean
 }
@@ -178,7 +180,15 @@ interface CountInput {
 const COUNT: JobDefinition = {
   task: 'count',
   async *plan(job, context) {
-    const { units, fail, waits, seconds = 1, queue = 'cpu', bare } = job.input as unknown as CountInput
+    const {
+      units,
+      fail,
+      waits,
+      seconds = 1,
+      queue = 'cpu',
+      bare,
+      deadlineMs = 60_000
+    } = job.input as unknown as CountInput
     const input = await context.store('input.txt', Buffer.from(`input ${job.input.salt ?? job.id}`))
     const draft = (index: number, task = 'square') => ({
       task,
@@ -189,7 +199,7 @@ const COUNT: JobDefinition = {
       blobs: {},
       span: {},
       seconds,
-      deadlineMs: 60_000
+      deadlineMs
     })
     if (waits) await context.learned({ model: String(await context.run(draft(0, 'ask'))) })
     for (let index = 0; index < units; index++) yield draft(index)

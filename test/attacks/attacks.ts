@@ -1,0 +1,206 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from '@sc/shared/redis.ts'
+
+/** What somebody does with a worker's login, for as long as it is let: each a way that once stopped a cluster, or could. */
+export interface Attack {
+  name: string
+  /** Resolves when it is over, or refused; `signal` ends one that would go on. */
+  run(thief: Thief, signal: AbortSignal): Promise<unknown>
+  /**
+   * What becomes of it: `refused` by Redis; `dropped` by the master, with a word of the doctor; `quarantined`: the login is off.
+   * A pattern, where the doctor says something of it.
+   */
+  outcome: 'refused' | 'dropped' | 'quarantined'
+  doctor?: RegExp
+}
+
+/** A worker's login in wrong hands. */
+export interface Thief {
+  redis: Redis
+  /** Its own id, and that of a worker it would hurt. */
+  id: string
+  victim: string
+  /** A unit that the victim was given. */
+  unitId: string
+}
+
+const MEGABYTE = 1024 ** 2
+const LAST_ID = '18446744073709551615-18446744073709551615'
+const out = (id: string): string => `sc:out:${id}`
+const presence = (id: string): string => `sc:presence:${id}`
+
+/** Redis says that the login may not. */
+async function refused(redis: Redis, ...commands: string[][]): Promise<void> {
+  for (const words of commands) {
+    const answer = await redis.call(words[0] as string, ...words.slice(1)).catch((error: Error) => error.message)
+    if (!/^NOPERM/.test(String(answer))) throw new Error(`${words.join(' ')} was not refused: ${String(answer)}`)
+  }
+}
+
+/** Again and again until the signal, or until Redis ends the login. */
+async function again(signal: AbortSignal, step: () => Promise<unknown>): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await step()
+    } catch {
+      // The login is off, or the connection was ended: it comes back or not.
+      await new Promise(resolve => setTimeout(resolve, 100))
+    }
+  }
+}
+
+const add = (redis: Redis, id: string, text: string): Promise<unknown> => redis.xadd(out(id), '*', 'm', text)
+
+export const ATTACKS: Attack[] = [
+  {
+    name: 'uses up the ids of the enrolment stream, or makes it a text',
+    run: ({ redis }) =>
+      refused(
+        redis,
+        ['XADD', 'sc:enrol', LAST_ID, 'a', 'b'],
+        ['SET', 'sc:enrol', 'x'],
+        ['SET', 'sc:enrol:askers', 'x']
+      ),
+    outcome: 'refused'
+  },
+  {
+    name: 'has the master delete keys by the children of an entry',
+    run: ({ redis }) =>
+      refused(redis, ['SADD', 'sc:q:cpu:e:dependencies', 'sc:master'], ['SADD', 'sc:q:cpu+x:e:dependencies', 'x']),
+    outcome: 'refused'
+  },
+  {
+    name: 'plants an entry for another worker',
+    run: ({ redis }) =>
+      refused(
+        redis,
+        ['EVAL', 'return 1', '0'],
+        ['EVALSHA', '0'.repeat(40), '0'],
+        ['LPUSH', 'sc:q:cpu:wait', 'x'],
+        ['HSET', 'sc:q:cpu:x', 'data', '{}']
+      ),
+    outcome: 'refused'
+  },
+  {
+    name: 'pauses a queue, and breaks its keys',
+    run: ({ redis }) =>
+      refused(
+        redis,
+        ['HSET', 'sc:q:cpu:meta', 'paused', '1'],
+        ...['wait', 'prioritized', 'meta', 'marker', 'active', 'id', 'events'].map(key => [
+          'SET',
+          `sc:q:cpu:${key}`,
+          'x'
+        ])
+      ),
+    outcome: 'refused'
+  },
+  {
+    name: 'makes its outbox a text, or takes that of another',
+    run: ({ redis, id, victim }) =>
+      refused(
+        redis,
+        ['DEL', out(id)],
+        ['SET', out(id), 'x'],
+        ['XTRIM', out(id), 'MAXLEN', '0'],
+        ['XADD', out(victim), '*', 'm', '[]'],
+        ['SET', presence(victim), '{}', 'PX', '9000']
+      ),
+    outcome: 'refused'
+  },
+  {
+    name: 'fills Redis by SETRANGE',
+    run: ({ redis, id }) =>
+      refused(
+        redis,
+        ['SETRANGE', presence(id), '314572800', 'x'],
+        ['SETRANGE', `sc:enrol:${id}-junk`, '314572800', 'x'],
+        ['APPEND', presence(id), 'x']
+      ),
+    outcome: 'refused'
+  },
+  {
+    name: 'holds up Redis by a script',
+    run: ({ redis }) =>
+      refused(redis, ['EVAL', 'while true do end', '0'], ['FUNCTION', 'LOAD', '#!lua name=x\nreturn 1']),
+    outcome: 'refused'
+  },
+  {
+    name: 'reads the requests of others, and replays them',
+    run: ({ redis }) =>
+      refused(
+        redis,
+        ['XGROUP', 'CREATE', 'sc:enrol', 'mine', '0'],
+        ['XCLAIM', 'sc:enrol', 'masters', 'mine', '0', '0-1', 'FORCE'],
+        ['GET', 'sc:enrol:ask:join-x'],
+        ['GET', 'sc:enrol:answer:join-x']
+      ),
+    outcome: 'refused'
+  },
+  {
+    name: 'uses up the ids of its own outbox',
+    run: ({ redis, id }) => redis.xadd(out(id), LAST_ID, 'm', '[]'),
+    outcome: 'dropped',
+    doctor: /ids of its outbox are far ahead/
+  },
+  {
+    name: 'answers a unit of another',
+    run: ({ redis, id, unitId }) => {
+      const about = { unitId, attemptId: randomUUID(), ticket: 'x'.repeat(22), slot: 'cpu0' }
+      const timings = { waited: 0, fetched: 0, ran: 1, reported: 0 }
+      return add(redis, id, JSON.stringify([{ type: 'result', ...about, output: 'forged', timings }]))
+    },
+    outcome: 'dropped',
+    doctor: /which it was not given/
+  },
+  {
+    name: 'writes what is no message',
+    run: async ({ redis, id }) => {
+      for (const text of ['', 'x', 'null', '[1]', '[{"type":"want"}]', `${'['.repeat(150_000)}${']'.repeat(150_000)}`])
+        await add(redis, id, text)
+      await redis.xadd(out(id), '*', 'x', 'y')
+      await redis.xadd(out(id), '*', 'm', 'x', 'p', '0/3')
+      await redis.xadd(out(id), '*', 'm', 'x', 'p', '7/3')
+      await redis.xadd(out(id), '*', 'm', 'x', 'p', '0/1e9')
+    },
+    outcome: 'dropped',
+    doctor: /no worker writes/
+  },
+  {
+    name: 'has a large presence that stays for ever',
+    run: ({ redis, id }) => redis.set(presence(id), 'x'.repeat(3 * MEGABYTE)),
+    outcome: 'dropped',
+    doctor: /its presence/
+  },
+  {
+    name: 'claims entries that it does not hold, and wants of queues that are not its own',
+    run: async ({ redis, id }) => {
+      const holding = Array.from({ length: 1_000 }, (_, at) => ({
+        entry: `e${at}`,
+        queue: `q${at}`,
+        slot: 's',
+        ticket: 'x'
+      }))
+      const wants = Array.from({ length: 256 }, (_, at) => ({
+        slot: `s${at}`,
+        want: 1,
+        queues: ['plan', 'merge', 'gpu.vram24', 'nope']
+      }))
+      await add(redis, id, JSON.stringify([{ type: 'state', instance: 'x', holding, wants }]))
+    },
+    outcome: 'dropped'
+  },
+  {
+    name: 'sends entries of almost 4 MB for as long as it may',
+    run: ({ redis, id }, signal) => again(signal, () => add(redis, id, 'x'.repeat(4 * MEGABYTE - 100_000))),
+    outcome: 'quarantined',
+    doctor: /quarantined since/
+  },
+  {
+    name: 'sends small entries as fast as it can',
+    run: ({ redis, id }, signal) =>
+      again(signal, () => Promise.all(Array.from({ length: 200 }, () => add(redis, id, '[{"type":"log"}]')))),
+    outcome: 'quarantined',
+    doctor: /quarantined since/
+  }
+]
