@@ -39,9 +39,11 @@ async function refused(redis: Redis, ...commands: string[][]): Promise<void> {
 
 /** Again and again until the signal, or until Redis ends the login. */
 async function again(signal: AbortSignal, step: () => Promise<unknown>): Promise<void> {
+  // A command of a login that is off waits for ever.
+  const over = new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }))
   while (!signal.aborted) {
     try {
-      await step()
+      await Promise.race([step(), over])
     } catch {
       // The login is off, or the connection was ended: it comes back or not.
       await new Promise(resolve => setTimeout(resolve, 100))
