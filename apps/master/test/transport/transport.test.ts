@@ -148,7 +148,9 @@ describe('the way of a unit between its queue and a slot', () => {
     await at.world.db.updateTable('workers').set({ draining: true }).where('id', '=', 'w-2').execute()
     try {
       for (const id of ['w-1', 'w-2']) {
+        at.world.worker(id).orders.length = 0
         await at.world.worker(id).begin()
+        await at.world.worker(id).take('gpu', 50)
         await vi.waitFor(() => expect(welcomes(id).length).toBeGreaterThan(0), WAIT)
       }
       expect(welcomes('w-1').at(-1)).toMatchObject({ draining: false, httpUrl: 'http://m' })
