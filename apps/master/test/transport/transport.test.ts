@@ -13,6 +13,7 @@ describe('the way of a unit between its queue and a slot', () => {
   const at = useEngine()
 
   const submit = async (input: Record<string, unknown>): Promise<string> => {
+    for (const id of ['w-1', 'w-2']) at.world.worker(id).orders.length = 0
     const jobId = await at.world.insertJob(input)
     await at.engine.stop()
     await at.start()

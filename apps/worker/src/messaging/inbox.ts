@@ -22,6 +22,7 @@ export interface InboxDeps {
 
 const MOST_READ = 100
 const AFTER_ERROR_MS = 500
+const TRIM_EVERY_MS = 500
 
 /** Reads this worker's inbox, in order, and takes away what is read. A message may come twice: after an outage, say. */
 export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDeps): Inbox {
@@ -29,6 +30,7 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
   const stopping = new AbortController()
   let lastId = '0-0'
   let lastReadMs = performance.now()
+  let trimming: NodeJS.Timeout | undefined
   // Another Redis, or one with an older copy of its data, may have begun the stream anew.
   const onReady = (): void => {
     lastId = '0-0'
@@ -44,7 +46,14 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
       lastReadMs = performance.now()
       for (const message of parse(fields)) onMessage(message)
     }
-    if (entries.length > 0) redis.xtrim(key, 'MINID', behind(lastId)).catch(() => {})
+    if (entries.length > 0) trimSoon()
+  }
+
+  function trimSoon(): void {
+    trimming ??= setTimeout(() => {
+      trimming = undefined
+      redis.xtrim(key, 'MINID', behind(lastId)).catch(() => {})
+    }, TRIM_EVERY_MS)
   }
 
   function parse(fields: string[]): InboxMessage[] {
@@ -80,6 +89,7 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
     },
     stop: async () => {
       stopping.abort()
+      clearTimeout(trimming)
       blocking.off('ready', onReady)
       blocking.disconnect()
       await running

@@ -34,8 +34,11 @@ export type Welcome = Extract<InboxMessage, { type: 'welcome' }>
 export type Order = Exclude<InboxMessage, { type: 'units' | 'welcome' }>
 
 export interface MasterLink {
-  /** Asks for the slot's next entry; undefined once the signal aborts first. One at a time for each slot. */
-  ask(slot: string, queues: string[], signal: AbortSignal): Promise<Entry | undefined>
+  /**
+   * Asks for the slot's next entry; undefined once the signal aborts first. One at a time for each slot. `isUrgent`: the slot
+   * is free already.
+   */
+  ask(slot: string, queues: string[], signal: AbortSignal, isUrgent?: boolean): Promise<Entry | undefined>
   /** Outcomes of all its units are in the outbox's buffer. */
   release(entry: Entry): void
   /** Gives an entry back that no slot began. */
@@ -138,7 +141,7 @@ export function openLink(deps: LinkDeps): MasterLink {
   const stateTimer = setInterval(sayState, BUSY_STATE_MS / 4)
 
   return {
-    ask: (slot, queues, signal) => {
+    ask: (slot, queues, signal, isUrgent = true) => {
       if (signal.aborted) return Promise.resolve(undefined)
       const { promise, resolve } = Promise.withResolvers<Entry | undefined>()
       const onAbort = (): void => {
@@ -149,7 +152,7 @@ export function openLink(deps: LinkDeps): MasterLink {
       }
       signal.addEventListener('abort', onAbort, { once: true })
       waiting.set(slot, resolve)
-      void outbox.add({ type: 'want', ...wants.ask(slot, queues) })
+      void outbox.add({ type: 'want', ...wants.ask(slot, queues) }, { isUrgent })
       return promise.finally(() => {
         signal.removeEventListener('abort', onAbort)
         if (waiting.get(slot) === resolve) waiting.delete(slot)

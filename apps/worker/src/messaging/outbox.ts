@@ -17,7 +17,7 @@ const MAX_WAITING = 2_000
 const MAX_BATCH = 200
 /** Characters of a batch beside its messages. */
 const MOST_AROUND = MAX_BATCH + 2
-const LATER_MS = 5
+const LATER_MS = 10
 const RETRY_MS = 250
 
 export interface Outbox {

@@ -2,8 +2,8 @@ import type { Entry, MasterLink } from '../messaging/link.ts'
 import type { Holds } from './holds.ts'
 
 export interface NextEntry {
-  /** Asks for the slot's next entry, of these queues, if it has not asked yet. */
-  ask(queues: string[]): void
+  /** Asks for the slot's next entry, of these queues, if it has not asked yet; `isUrgent`: the slot is free already. */
+  ask(queues: string[], isUrgent?: boolean): void
   /** What was asked for; undefined: the slot has something else to do first. `isReady`: whether it could run an entry. */
   take(isReady: () => boolean): Promise<Entry | undefined>
   /** Asks no more; what has come already goes back. */
@@ -34,12 +34,12 @@ export function createNextEntry({ id, link, holds }: NextEntryDeps): NextEntry {
   }
 
   return {
-    ask: queues => {
+    ask: (queues, isUrgent = true) => {
       if (next) return
       asking = new AbortController()
       // Held already: there is nothing to ask for.
       if (holds.signal.aborted) asking.abort()
-      next = link.ask(id, queues, asking.signal)
+      next = link.ask(id, queues, asking.signal, isUrgent)
     },
     take: async isReady => {
       const looking = setInterval(() => {

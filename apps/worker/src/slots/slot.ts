@@ -228,7 +228,7 @@ export class Slot {
     this.#state = 'running'
     this.#unitsOfChild += entry.units.length
     run.stop('cancelled', entry.units.map(({ unitId }) => unitId).filter(wasCancelled))
-    if (entry.units.length > 1) this.#next.ask(this.#queues)
+    if (entry.units.length > 1) this.#next.ask(this.#queues, false)
     try {
       const { outcomes } = await run.ended
       this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')
