@@ -32,6 +32,10 @@ try {
   await measure(cluster, AbortSignal.timeout(QUIET_MS))
   for (const attack of ATTACKS) {
     const theft = await openThief(cluster, 'worker-1')
+    await until("the victim's unit is done", 20_000, async () => {
+      const { status } = await cluster.json<{ status: string }>(`/api/jobs/${theft.thief.unitId.split('.')[0]}`)
+      return status === 'COMPLETED'
+    })
     const quiet = await measure(cluster, AbortSignal.timeout(QUIET_MS))
     const over = AbortSignal.timeout(ATTACK_MS)
     const attacking = attack.run(theft.thief, over).catch(() => {})
