@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import type { Redis } from '@sc/shared/redis.ts'
 
 /** What somebody does with a worker's login, for as long as it is let: each a way that once stopped a cluster, or could. */
@@ -52,6 +54,36 @@ async function again(signal: AbortSignal, step: () => Promise<unknown>): Promise
 }
 
 const add = (redis: Redis, id: string, text: string): Promise<unknown> => redis.xadd(out(id), '*', 'm', text)
+
+/** Raw connections that log in and do nothing; held until the signal. */
+async function holdConnections({ redis }: Thief, count: number, signal: AbortSignal): Promise<void> {
+  const { host = '', port = 0, username = '', password = '' } = redis.options
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connect(port, host)
+    socket.on('error', () => {})
+    socket.write(`AUTH ${username} ${password}\r\n`)
+    return socket
+  })
+  if (!signal.aborted) await once(signal, 'abort')
+  for (const socket of sockets) socket.destroy()
+}
+
+const PRESENCE = {
+  name: 'x',
+  status: 'online',
+  version: '0',
+  protocol: 5,
+  os: 'x',
+  cpu: { model: 'x', cores: 1, threads: 1, ghz: 1, load: 0 },
+  ram: { totalGb: 1, availableGb: 1 },
+  gpus: [],
+  libraries: {},
+  tailscale: null,
+  queues: [],
+  slots: [],
+  tasks: [],
+  figures: { unitsDone: 0, unitsFailed: 0, rssBytes: 0, pythonRssBytes: 0 }
+}
 
 export const ATTACKS: Attack[] = [
   {
@@ -169,6 +201,42 @@ export const ATTACKS: Attack[] = [
     doctor: /no worker writes/
   },
   {
+    name: 'nests a value so deep that walking it ends the stack',
+    run: ({ redis, id, unitId }, signal) =>
+      again(signal, async () => {
+        const fields = `{"a":${'['.repeat(10_000)}${']'.repeat(10_000)}}`
+        const about = `"unitId":"${unitId}","attemptId":"b","ticket":"","level":"info","message":""`
+        await add(redis, id, `[{"type":"log",${about},"fields":${fields}}]`)
+        await new Promise(resolve => setTimeout(resolve, 5))
+      }),
+    outcome: 'quarantined',
+    doctor: /quarantined since.*levels/
+  },
+  {
+    name: 'sends entries of thousands of registrations, hellos and states',
+    run: ({ redis, id }, signal) =>
+      again(signal, async () => {
+        for (const one of [
+          '{"type":"registered","tasks":[]}',
+          '{"type":"hello","instance":"x","hostname":"h","protocol":5,"version":"1"}',
+          '{"type":"state","instance":"x","holding":[],"wants":[]}'
+        ])
+          await add(redis, id, `[${Array(900).fill(one).join(',')}]`)
+        await add(redis, id, `[${Array(20_000).fill('{"type":"registered","tasks":[]}').join(',')}]`)
+        await new Promise(resolve => setTimeout(resolve, 20))
+      }),
+    outcome: 'quarantined',
+    doctor: /quarantined since/
+  },
+  {
+    name: 'has a presence that PostgreSQL does not keep',
+    run: async ({ redis, id }) => {
+      const nul = JSON.stringify({ ...PRESENCE, id, hostname: 'a\u0000\ud83d' })
+      await redis.set(presence(id), nul, 'PX', 9_000)
+    },
+    outcome: 'dropped'
+  },
+  {
     name: 'has a large presence that stays for ever',
     run: ({ redis, id }) => redis.set(presence(id), 'x'.repeat(3 * MEGABYTE)),
     outcome: 'dropped',
@@ -197,6 +265,12 @@ export const ATTACKS: Attack[] = [
     run: ({ redis, id }, signal) => again(signal, () => add(redis, id, 'x'.repeat(4 * MEGABYTE - 100_000))),
     outcome: 'quarantined',
     doctor: /quarantined since/
+  },
+  {
+    name: 'opens hundreds of connections',
+    run: (thief, signal) => holdConnections(thief, 800, signal),
+    outcome: 'quarantined',
+    doctor: /quarantined since.*connections to Redis/
   },
   {
     name: 'sends small entries as fast as it can',

@@ -10,9 +10,10 @@ import type { Logger } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
 import { startAccess } from './cluster/access.ts'
+import { watchConnections } from './cluster/connections.ts'
 import { startEnrolling } from './cluster/enrol.ts'
 import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
-import { createOffences, GRAVE } from './cluster/offences.ts'
+import { createOffences, FLOOD, GRAVE } from './cluster/offences.ts'
 import { hasGpuWorker, startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { openReach } from './cluster/reach.ts'
@@ -119,6 +120,9 @@ export async function startMaster(
   const offences = createOffences({ db, log, metrics, access })
   releasers.add('offences', () => offences.stop())
   const onRefused = (workerId: string, reason: string): void => offences.record(workerId, reason, GRAVE)
+  const onFlood = (workerId: string, reason: string): void => offences.record(workerId, reason, FLOOD)
+  const connections = watchConnections({ redis, log, onFlood })
+  releasers.add('connections', () => connections.stop())
   const presence = await step('looking which workers are there', startPresence({ db, redis, log, onRefused }))
   releasers.add('presence', () => presence.stop())
 

@@ -19,7 +19,10 @@ export const WORKER_NAME_RULE = "1 to 63 letters, digits, '.', '_' or '-', the f
 export const enrolRequestSchema = z.strictObject({
   asker: z.string().regex(/^[\w-]{8,120}$/),
   name: z.string().regex(WORKER_NAME, `expected ${WORKER_NAME_RULE}`),
-  hostname: z.string().max(255),
+  hostname: z
+    .string()
+    .max(255)
+    .regex(/^\P{C}*$/u, 'expected no control characters'),
   /** Of an earlier time, or empty. */
   workerId: z.string().max(100),
   protocol: z.number().int(),

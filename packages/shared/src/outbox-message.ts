@@ -49,7 +49,7 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('state'),
     instance: name,
-    holding: z.array(holdingSchema).max(4 * MOST_SLOTS),
+    holding: z.array(holdingSchema).max(2 * MOST_SLOTS),
     wants: z.array(slotWantSchema).max(MOST_SLOTS)
   }),
   z.object({ type: z.literal('started'), ...attempt, slot: name, waitedMs: z.number().nonnegative() }),
@@ -101,5 +101,10 @@ export function isOfAttempt(message: OutboxMessage): message is AttemptMessage {
 
 /** An entry of an outbox stream, in characters: a longer message is cut into parts, one entry each. */
 export const LARGEST_ENTRY = 1024 ** 2
+/** Levels of what a task answers; a message has a few more around it. */
+export const MOST_OUTPUT_DEPTH = 1_000
+export const MOST_MESSAGE_DEPTH = MOST_OUTPUT_DEPTH + 10
+/** Messages of one entry. */
+export const MOST_MESSAGES = 1_000
 /** A message as a whole, in characters: what is larger goes by file. */
 export const LARGEST_MESSAGE = 16 * 1024 ** 2

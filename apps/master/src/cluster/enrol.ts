@@ -53,7 +53,10 @@ export function startEnrolling(deps: EnrolDeps): { stop(): Promise<void> } {
       codes = await recentCodes(deps.db)
       readAtMs = performance.now()
     }
-    for (const request of await takeRequests(deps, codes)) await answer(deps, request)
+    for (const request of await takeRequests(deps, codes))
+      await answer(deps, request).catch(error =>
+        deps.log.warn({ err: error, asker: request.asker }, 'an enrolment request could not be answered; dropped')
+      )
   }
 
   const running = (async () => {

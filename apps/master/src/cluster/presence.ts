@@ -10,6 +10,7 @@ import { presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
+import { toJsonb } from '../database/jsonb.ts'
 import type { Database } from '../database/schema.ts'
 import { sendControl } from './control.ts'
 
@@ -72,7 +73,10 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
       return [{ ...presence, id, name, models, findings: [], status: 'offline', lastSeen: last_seen.toISOString() }]
     })
     for (const id of deaf) await repeatOrder(id)
-    for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline')) await save(live as Presence)
+    for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline'))
+      await save(live as Presence).catch(error =>
+        deps.log.debug({ err: error, workerId: live.id }, 'what a worker is could not be kept')
+      )
   }
 
   /** As it is by now: it may have been given since this look began. */
@@ -95,7 +99,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
     saved.set(live.id, lasting)
     await deps.db
       .updateTable('workers')
-      .set({ last_seen: sql<Date>`now()`, ...(changed && { presence: JSON.stringify(live) }) })
+      .set({ last_seen: sql<Date>`now()`, ...(changed && { presence: toJsonb(live) }) })
       .where('id', '=', live.id)
       .execute()
   }

@@ -134,7 +134,8 @@ export async function takeEntry(queue: UnitQueue, token: string): Promise<TakenE
 export async function findTaken(queue: UnitQueue, jobId: string, token: string): Promise<TakenEntry | undefined> {
   const job = await queue.queue.getJob(jobId)
   const entry = queueEntrySchema.safeParse(job?.data)
-  if (!job || !entry.success) return undefined
+  // One that was given back waits for another slot.
+  if (!job || !entry.success || !(await job.isActive())) return undefined
   return { units: unitsOf(entry.data), queue, jobId, token, job, isAgain: true }
 }
 
@@ -142,16 +143,17 @@ export async function findTaken(queue: UnitQueue, jobId: string, token: string):
  * The bands of the first `most` entries of each queue that has some, in the order in which they are taken. One round trip,
  * where a script for each queue would be six.
  */
-export async function headBands(queues: UnitQueue[], most: number): Promise<Map<UnitQueue, number[]>> {
-  const [first] = queues
-  if (!first) return new Map()
-  const pipeline = first.plain.pipeline()
-  for (const { taker } of queues)
-    pipeline.llen(taker.toKey('wait')).zrange(taker.toKey('prioritized'), 0, `${most - 1}`, 'WITHSCORES')
+export async function headBands(redis: Redis, names: string[], most: number): Promise<Map<string, number[]>> {
+  const pipeline = redis.pipeline()
+  // By their keys: a queue that nobody has put anything into is not opened.
+  for (const name of names)
+    pipeline
+      .llen(`${QUEUE_PREFIX}:${name}:wait`)
+      .zrange(`${QUEUE_PREFIX}:${name}:prioritized`, 0, `${most - 1}`, 'WITHSCORES')
   const answers = (await pipeline.exec()) ?? []
-  const heads = queues.flatMap((queue, at) => {
+  const heads = names.flatMap((name, at) => {
     const bands = [...bandsOfWaiting(answers[2 * at]?.[1]), ...bandsOfRanked(answers[2 * at + 1]?.[1])].slice(0, most)
-    return bands.length > 0 ? [[queue, bands] as const] : []
+    return bands.length > 0 ? [[name, bands] as const] : []
   })
   return new Map(heads)
 }

@@ -13,10 +13,12 @@
  *   T4 what only the worker knows (this master took over, Redis was emptied) comes back with its next state.
  * A worker may have one entry too many (two masters, a late message): the slot returns it, since its want has another.
  */
-import type { Holding, OutboxMessage, SlotWant } from '@sc/shared/outbox-message.ts'
+import { type Holding, MOST_SLOTS, type OutboxMessage, type SlotWant } from '@sc/shared/outbox-message.ts'
 
 /** A worker that holds something gives a sign of life every second. */
 export const LOST_MS = 3_500
+/** Entries that a slot may hold: one that runs and the next. */
+const MOST_OF_A_SLOT = 2
 
 type State = Pick<Extract<OutboxMessage, { type: 'state' }>, 'instance' | 'holding' | 'wants'>
 
@@ -102,10 +104,18 @@ export function createLink<T>(): Link<T> {
     const before = highest.get(want.slot) ?? 0
     const isGiven = given.get(want.slot)?.want === want.want
     if (want.want < before || isGiven || standing.get(want.slot)?.want === want.want) return
+    if (!highest.has(want.slot) && highest.size >= MOST_SLOTS) return
     highest.set(want.slot, want.want)
     // Behind the others: who waits longest goes first.
     standing.delete(want.slot)
     standing.set(want.slot, want)
+  }
+
+  /** A slot has one entry that runs, and may have asked for the next. */
+  function isFree(slot: string): boolean {
+    let open = 0
+    for (const held of entries.values()) if (held.slot === slot && held.unread.size > 0) open++
+    return open < MOST_OF_A_SLOT
   }
 
   return {
@@ -123,12 +133,12 @@ export function createLink<T>(): Link<T> {
       const named = new Map(wants.map(want => [want.slot, want.want]))
       for (const { slot, want } of standing.values()) if (named.get(slot) !== want) standing.delete(slot)
       for (const want of wants) {
-        highest.set(want.slot, want.want)
+        if (highest.has(want.slot)) highest.set(want.slot, want.want)
         stand(want)
       }
       return { unknown: holding.filter(({ entry }) => !entries.has(entry)), lost }
     },
-    standing: () => [...standing.values()],
+    standing: () => [...standing.values()].filter(({ slot }) => isFree(slot)),
     isStanding: ({ slot, want }) => standing.get(slot)?.want === want,
     give: (slot, want, { entry, taken, deadlineMs, unitIds }, nowMs) => {
       if (want !== null) {

@@ -9,6 +9,8 @@ export interface ServedLink extends Link<TakenEntry> {
   allowed: ReadonlySet<string> | 'any' | undefined
   /** Its outbox is long: it gets nothing new. */
   isSlowed: boolean
+  /** When its last message was read. */
+  readMs: number
   take(want: SlotWant, taken: TakenEntry): void
 }
 
@@ -22,6 +24,11 @@ export interface Links {
   /** Every want that stands, with the queues that its worker is allowed. */
   standing(): Array<{ link: ServedLink; want: SlotWant }>
 }
+
+/** A worker without anything to do writes its state every 2.5 s: the wants of one that is silent for so long do not count. */
+const SILENT_MS = 6_000
+/** Wants of one worker that a round looks at. */
+const MOST_AT_ONCE = 64
 
 export type HeldEntry = Held<TakenEntry>
 
@@ -37,6 +44,7 @@ export function createLinks(): Links {
         workerId,
         allowed: undefined,
         isSlowed: false,
+        readMs: performance.now(),
         take: ({ slot, want }, taken) => core.give(slot, want, newHeld(taken), performance.now())
       }
       links.set(workerId, link)
@@ -44,13 +52,19 @@ export function createLinks(): Links {
     },
     remove: workerId => void links.delete(workerId),
     isServed: link => links.get(link.workerId) === link,
-    standing: () =>
-      [...links.values()].flatMap(link =>
-        (link.isSlowed ? [] : link.standing()).flatMap(want => {
-          const queues = want.queues.filter(name => isAllowed(link, name))
-          return queues.length > 0 ? [{ link, want: { ...want, queues } }] : []
-        })
+    standing: () => {
+      const nowMs = performance.now()
+      const asking = [...links.values()].filter(({ isSlowed, readMs }) => !isSlowed && nowMs - readMs < SILENT_MS)
+      return asking.flatMap(link =>
+        link
+          .standing()
+          .slice(0, MOST_AT_ONCE)
+          .flatMap(want => {
+            const queues = [...new Set(want.queues)].filter(name => isAllowed(link, name))
+            return queues.length > 0 ? [{ link, want: { ...want, queues } }] : []
+          })
       )
+    }
   }
 }
 

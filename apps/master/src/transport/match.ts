@@ -5,8 +5,8 @@
  *
  *   wants that stand  +  heads of their queues  -->  who gets which  -->  take, sign, inbox
  *
- * The best priority goes first, of equal ones the most demanding queue of the slot; of several slots the one that waits
- * longest. What is taken for a want that does not stand any more goes back.
+ * The best priority goes first, of equal ones the most demanding queue of the slot; of several slots of a worker the one that
+ * waits longest. What is taken for a want that does not stand any more goes back.
  */
 import type { UnitsMessage } from '@sc/shared/inbox-message.ts'
 import type { SlotWant } from '@sc/shared/outbox-message.ts'
@@ -56,10 +56,10 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
     const wants = links.standing()
     if (wants.length === 0) return
     const names = [...new Set(wants.flatMap(({ want }) => want.queues))]
-    const bands = await headBands(names.map(queues.get), wants.length)
+    const bands = await headBands(redis, names, wants.length)
     if (bands.size === 0) return
     const chosen = choose(wants, bands)
-    const taken = await Promise.all(chosen.map(one => give(deps, one)))
+    const taken = await Promise.all(chosen.map(({ queue, ...one }) => give(deps, { ...one, queue: queues.get(queue) })))
     // Another master took some of them. Where nothing at all is to be had (a queue is paused), it looks again later.
     if (taken.includes(true) && taken.includes(false)) isWoken = true
   }
@@ -102,9 +102,9 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
 /** Which want gets an entry of which queue: each entry once. `bands`: of each queue those of its first entries, in order. */
 export function choose(
   wants: Array<{ link: ServedLink; want: SlotWant }>,
-  bands: ReadonlyMap<UnitQueue, number[]>
-): Chosen[] {
-  const byName = new Map([...bands].map(([queue, left]) => [queue.name, { queue, left: [...left] }]))
+  bands: ReadonlyMap<string, number[]>
+): Array<{ link: ServedLink; want: SlotWant; queue: string }> {
+  const byName = new Map([...bands].map(([queue, left]) => [queue, { queue, left: [...left] }]))
   return wants.flatMap(({ link, want }) => {
     const heads = want.queues.flatMap(name => {
       const head = byName.get(name)

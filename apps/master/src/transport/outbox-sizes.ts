@@ -7,9 +7,10 @@ import type { Links } from './links.ts'
 /** What a worker may have waiting in its outbox before it is given nothing new: results that PostgreSQL is not there for. */
 const SLOW_BYTES = 32 * 1024 ** 2
 const SLOW_ENTRIES = 5_000
-/** What none of ours reaches, given nothing new. */
+/** What none of ours reaches, given nothing new and read all the while; and what is too much in any case. */
 const MOST_BYTES = 96 * 1024 ** 2
 const MOST_ENTRIES = 50_000
+const HARD_BYTES = 384 * 1024 ** 2
 const LOOK_EVERY_MS = 500
 /** Entries that MEMORY USAGE looks into: their sizes differ. */
 const SAMPLES = 20
@@ -21,11 +22,15 @@ const SAMPLES = 20
 export function watchSizes(deps: {
   redis: Redis
   links: Links
+  /** Nothing is read just now: whatever grows is no fault of who writes. */
+  isHeldUp(): boolean
   log: Logger
   onFlood(workerId: string, reason: string): void
 }): { stop(): Promise<void> } {
   const { redis, links, log, onFlood } = deps
   const stopping = new AbortController()
+  /** As of the last look. */
+  const before = new Map<string, { entries: number; bytes: number }>()
 
   async function look(): Promise<void> {
     const served = links.all()
@@ -44,7 +49,11 @@ export function watchSizes(deps: {
         number
       ]
       link.isSlowed = bytes > SLOW_BYTES || entries > SLOW_ENTRIES
-      if (bytes > MOST_BYTES || entries > MOST_ENTRIES) {
+      const last = before.get(link.workerId)
+      before.set(link.workerId, { entries, bytes })
+      // What piled up while no master read it is read by now, and shrinks.
+      const grows = last !== undefined && (bytes > last.bytes || entries > last.entries) && !deps.isHeldUp()
+      if ((grows && (bytes > MOST_BYTES || entries > MOST_ENTRIES)) || bytes > HARD_BYTES) {
         await redis.del(outboxKey(link.workerId))
         onFlood(link.workerId, `its outbox had ${entries} entries and ${bytes} bytes: emptied`)
       }

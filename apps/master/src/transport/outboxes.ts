@@ -26,6 +26,8 @@ export interface Outboxes {
   leave(workerId: string): void
   /** False while messages wait to be read or applied: what PostgreSQL says of a unit may be old. */
   isCaughtUp(): boolean
+  /** Whether what was read waits for PostgreSQL, so that nothing more is read. */
+  isHeldUp(): boolean
   stop(): Promise<void>
 }
 
@@ -55,18 +57,26 @@ export interface OutboxesDeps {
 const BLOCK_MS = 250
 /** Entries that wait to be applied. */
 const MOST_PENDING = 200
+/** Messages of one transaction. */
+const MOST_APPLIED = 2_000
 const PAUSE_AFTER_ERROR_MS = 500
 /** A stream's ids are of Redis's clock, which may go back a little; beyond what they were when this program began. */
 const MOST_AHEAD_MS = 3600_000
 
-/** Characters that are read of one worker in a second: what is more waits in its stream. */
+/** Characters that are read of one worker in a second: after a large read it waits its turn. */
 const MOST_READ_A_SECOND = 8 * 1024 ** 2
+const FREE_LENGTH = 1024 ** 2
+/** Of one worker in a second; far more than one of ours writes. */
+const MOST_STATES = 20
+const MOST_HELLOS = 2
 const SECOND_MS = 1_000
 
 interface Followed {
   after: string
-  /** In this second. */
-  read: { sinceMs: number; length: number }
+  /** Not read before. */
+  notBeforeMs: number
+  /** Of this second. */
+  counts: { sinceMs: number; states: number; hellos: number }
   parser: OutboxParser
 }
 
@@ -105,13 +115,18 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   }
 
   async function round(): Promise<void> {
-    const open = [...followed].filter(([, one]) => !isSpent(one))
+    const open = [...followed].filter(([, { notBeforeMs }]) => notBeforeMs <= performance.now())
     const positions = open.map(([workerId, { after }]) => ({ workerId, after }))
     if (positions.length === 0) {
       isRead = followed.size === 0
       return await pause(BLOCK_MS, stopping.signal)
     }
     const { read, broken } = await readOutboxes(deps, positions, BLOCK_MS)
+    const nowMs = performance.now()
+    for (const { workerId } of read) {
+      const link = links.of(workerId)
+      if (link) link.readMs = nowMs
+    }
     for (const workerId of broken) {
       deps.onRefused(workerId, 'its outbox is no stream: made anew', true)
       restart(workerId)
@@ -127,16 +142,6 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     }
   }
 
-  function isSpent({ read }: Followed): boolean {
-    return read.length > MOST_READ_A_SECOND && performance.now() - read.sinceMs < SECOND_MS
-  }
-
-  function count({ read }: Followed, length: number): void {
-    const nowMs = performance.now()
-    if (nowMs - read.sinceMs > SECOND_MS) Object.assign(read, { sinceMs: nowMs, length: 0 })
-    read.length += length
-  }
-
   function restart(workerId: string): void {
     if (followed.has(workerId)) followed.set(workerId, newFollowed(workerId))
   }
@@ -145,7 +150,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     return {
       after: '0-0',
       parser: createOutboxParser((reason, isGrave) => deps.onRefused(workerId, reason, isGrave)),
-      read: { sinceMs: 0, length: 0 }
+      notBeforeMs: 0,
+      counts: { sinceMs: 0, states: 0, hellos: 0 }
     }
   }
 
@@ -153,18 +159,36 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const one = followed.get(workerId)
     const link = links.of(workerId)
     if (!one || !link) return
+    let length = 0
     for (const entry of entries) {
       one.after = entry.id
-      count(one, entry.fields?.reduce((sum, field) => sum + field.length, 0) ?? 0)
-      const parsed = one.parser.parse(entry)
-      if (parsed) pending.push({ workerId, ids: parsed.ids, messages: parsed.messages.filter(m => note(link, m)) })
+      length += entry.fields?.reduce((sum, field) => sum + field.length, 0) ?? 0
+      pending.push(...read(link, one.parser, entry))
     }
+    one.notBeforeMs = performance.now() + (length > FREE_LENGTH ? (length / MOST_READ_A_SECOND) * 1000 : 0)
     if (isFarAhead(one.after)) void remake(workerId)
+  }
+
+  /** Whatever is in an entry, it holds up no other. */
+  function read(link: ServedLink, parser: OutboxParser, entry: OutboxEntry): Pending[] {
+    const { workerId } = link
+    try {
+      const parsed = parser.parse(entry)
+      return parsed ? [{ workerId, ids: parsed.ids, messages: parsed.messages.filter(m => note(link, m)) }] : []
+    } catch (error) {
+      log.debug({ err: error, workerId }, 'an entry could not be read')
+      deps.onRefused(workerId, 'an entry could not be read', true)
+      return [{ workerId, ids: [entry.id], messages: [] }]
+    }
   }
 
   /** Takes note of a message; whether it is to be applied, too. */
   function note(link: ServedLink, message: OutboxMessage): boolean {
     const { workerId } = link
+    if (isTooOften(workerId, message)) {
+      deps.onRefused(workerId, `it wrote "${message.type}" too often`)
+      return false
+    }
     if (message.type === 'hello') {
       lose(link, link.hello(message.instance))
       deps.onHello(workerId, message)
@@ -192,6 +216,14 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     return true
   }
 
+  function isTooOften(workerId: string, { type }: OutboxMessage): boolean {
+    const counts = followed.get(workerId)?.counts
+    if (!counts || (type !== 'state' && type !== 'hello')) return false
+    const nowMs = performance.now()
+    if (nowMs - counts.sinceMs > SECOND_MS) Object.assign(counts, { sinceMs: nowMs, states: 0, hellos: 0 })
+    return type === 'state' ? ++counts.states > MOST_STATES : ++counts.hellos > MOST_HELLOS
+  }
+
   function lose(link: ServedLink, lost: HeldEntry[]): void {
     if (lost.length > 0) deps.onLost(link, lost)
   }
@@ -208,9 +240,21 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     restart(workerId)
   }
 
+  /** Entries that are applied together: at most MOST_READ, and so many messages or one entry. */
+  function firstUpTo(most: number): number {
+    let messages = 0
+    const end = pending.findIndex((one, at) => {
+      messages += one.messages.length
+      return at === MOST_READ || (at > 0 && messages > most)
+    })
+    return end === -1 ? pending.length : end
+  }
+
   async function applyPending(): Promise<void> {
-    const batch = pending.slice(0, MOST_READ)
-    const said = batch.flatMap(({ workerId, messages }) => messages.map(message => ({ workerId, message })))
+    const batch = pending.slice(0, firstUpTo(MOST_APPLIED))
+    const said = lastRegistrations(
+      batch.flatMap(({ workerId, messages }) => messages.map(message => ({ workerId, message })))
+    )
     if (said.length > 0) await deps.apply(said)
     const pipeline = redis.pipeline()
     for (const [workerId, parts] of Map.groupBy(batch, one => one.workerId))
@@ -251,6 +295,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     follow: workerId => void followed.set(workerId, newFollowed(workerId)),
     leave: workerId => void followed.delete(workerId),
     isCaughtUp: () => isRead && pending.length === 0,
+    isHeldUp: () => pending.length >= MOST_PENDING,
     stop: async () => {
       stopping.abort()
       deps.blocking.off('ready', onReady)
@@ -260,6 +305,12 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       await Promise.all([reading, applying])
     }
   }
+}
+
+/** Of several registrations of a worker the last one counts. */
+function lastRegistrations(said: Said[]): Said[] {
+  const last = new Map(said.filter(({ message }) => message.type === 'registered').map(one => [one.workerId, one]))
+  return said.filter(one => one.message.type !== 'registered' || last.get(one.workerId) === one)
 }
 
 function unitSettledBy(message: OutboxMessage): string[] {

@@ -19,7 +19,9 @@ export async function overdueMessages(
     .where('id', 'in', [...unread])
     .where('entry', '=', entry)
     .execute()
-  return rows.map(({ id: unitId, attempt_id, status, worker_id, deadline_ms }): Said => {
+  // Another worker has begun some of them meanwhile: those are its own.
+  const own = rows.filter(row => row.status !== 'RUNNING' || row.worker_id === workerId)
+  return own.map(({ id: unitId, attempt_id, status, worker_id, deadline_ms }): Said => {
     const isRunning = status === 'RUNNING' && worker_id === workerId && attempt_id !== null
     const about = { unitId, attemptId: attempt_id ?? '', ticket: '', slot }
     return {

@@ -1,4 +1,12 @@
-import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage, outboxMessageSchema } from '@sc/shared/outbox-message.ts'
+import { isDeeperThan } from '@sc/shared/json-depth.ts'
+import {
+  LARGEST_ENTRY,
+  LARGEST_MESSAGE,
+  MOST_MESSAGE_DEPTH,
+  MOST_MESSAGES,
+  type OutboxMessage,
+  outboxMessageSchema
+} from '@sc/shared/outbox-message.ts'
 import { storable } from '../jobs/storable.ts'
 
 /** An entry of an outbox stream, as it was read. */
@@ -34,13 +42,19 @@ export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean
   }
 
   function toMessages(text: string): OutboxMessage[] {
+    // What walks it later does so by recursion.
+    if (isDeeperThan(text, MOST_MESSAGE_DEPTH))
+      return refuse(`it is nested in more than ${MOST_MESSAGE_DEPTH} levels`, true)
     let list: unknown
     try {
       list = JSON.parse(text)
     } catch {
       return refuse('it is not JSON')
     }
-    return (Array.isArray(list) ? list : [list]).flatMap(one => {
+    const all = Array.isArray(list) ? list : [list]
+    if (all.length > MOST_MESSAGES)
+      return refuse(`an entry has ${all.length} messages; ${MOST_MESSAGES} are the most`, true)
+    return all.flatMap(one => {
       const message = outboxMessageSchema.safeParse(one)
       return message.success
         ? [toStorable(message.data)]

@@ -157,7 +157,11 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   async function adopt(link: ServedLink, holding: Holding[]): Promise<void> {
     for (const { entry, queue, slot, ticket } of holding) {
       const id = `${link.workerId} ${entry}`
-      if (adopting.has(id) || !tickets.isEntry(ticket, link.workerId, queue, entry)) continue
+      if (adopting.has(id)) continue
+      if (!tickets.isEntry(ticket, link.workerId, queue, entry)) {
+        deps.onRefused(link.workerId, `it holds the entry ${entry}, which it was not given`)
+        continue
+      }
       adopting.add(id)
       try {
         const taken = await findTaken(queues.get(queue), entry, link.workerId)
@@ -222,7 +226,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   }
 
   const prefetch = startPrefetch({ ...deps, links })
-  const sizes = watchSizes({ ...deps, links })
+  const sizes = watchSizes({ ...deps, links, isHeldUp: outboxes.isHeldUp })
   const loops = [
     every(RENEW_EVERY_MS, renewLocks, 'locks could not be renewed'),
     every(RENEW_EVERY_MS, endOverdue, 'ending overdue units failed'),

@@ -116,6 +116,7 @@ describe('enrolling', () => {
   it.each([
     ['too long', 'x'.repeat(5_000)],
     ['no JSON', 'x'],
+    ['a hostname with a NUL', JSON.stringify({ hostname: 'a\u0000' })],
     ['a name with a line end', JSON.stringify({ name: 'a\nb' })],
     ['another asker', JSON.stringify({ asker: 'join-other-x' })]
   ])('drops a request that is %s, and answers the next', async (_what, text) => {

@@ -66,15 +66,15 @@ test('takes in order, as it is looked at ahead, and leaves nothing', async () =>
 })
 
 test('the bands of what goes first, of each queue that has something', async () => {
-  expect(await headBands([gpu, cpu], 4)).toEqual(new Map())
+  expect(await headBands(redis, ['gpu', 'cpu'], 4)).toEqual(new Map())
   await add(gpu, ['g1'], queuePriority(0, 7))
   await add(gpu, ['g2', 'g3'], queuePriority(51, 19_999))
-  expect(await headBands([gpu, cpu], 2)).toEqual(new Map([[gpu, [49, 49]]]))
+  expect(await headBands(redis, ['gpu', 'cpu'], 2)).toEqual(new Map([['gpu', [49, 49]]]))
   await add(cpu, ['c'])
-  expect(await headBands([gpu, cpu], 4)).toEqual(
+  expect(await headBands(redis, ['gpu', 'cpu'], 4)).toEqual(
     new Map([
-      [gpu, [49, 49, 100]],
-      [cpu, [0]]
+      ['gpu', [49, 49, 100]],
+      ['cpu', [0]]
     ])
   )
 })

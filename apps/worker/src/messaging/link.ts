@@ -91,6 +91,10 @@ export function openLink(deps: LinkDeps): MasterLink {
     const { slot, entry } = message
     const arrived = wants.arrive(message)
     if (arrived === 'known') return
+    if (arrived === 'elsewhere') {
+      askAnew(slot)
+      return
+    }
     const given = toEntry(message)
     const resolve = waiting.get(slot)
     if (arrived === 'taken' && resolve) resolve(given)
@@ -98,6 +102,12 @@ export function openLink(deps: LinkDeps): MasterLink {
       log.debug({ slot, entry }, 'An entry that the slot does not want any more goes back')
       giveBack(slot, given)
     }
+  }
+
+  /** With a new number: the master believes that the want of before was given an entry. */
+  function askAnew(slot: string): void {
+    const want = wants.state().wants.find(one => one.slot === slot)
+    if (want) void outbox.add({ type: 'want', ...wants.ask(slot, want.queues) })
   }
 
   function giveBack(slot: string, entry: Entry): void {

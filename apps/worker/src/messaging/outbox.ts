@@ -8,8 +8,9 @@
  * slots have units at once). A batch whose answer was lost is sent again: the reader knows a message by its attemptId.
  */
 import { ScError } from '@sc/shared/errors.ts'
+import { isDeeperThan } from '@sc/shared/json-depth.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { LARGEST_ENTRY, LARGEST_MESSAGE, MOST_OUTPUT_DEPTH, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 
@@ -118,17 +119,37 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   return { add, close }
 }
 
-/** A result that is too large is an error of its task. */
+/** A result that is too large or too deep is an error of its task; what is only told does without. */
 function toJson(message: OutboxMessage): string {
-  const json = JSON.stringify(message)
-  if (json.length <= LARGEST_MESSAGE || message.type !== 'result') return json
+  const { json, excess } = tryJson(message)
+  if (excess === null) return json
+  if (message.type === 'progress') return JSON.stringify({ ...message, partial: undefined })
+  if (message.type === 'log') return JSON.stringify({ ...message, message: excess, fields: undefined })
+  if (message.type !== 'result') return json
   const { output: _, ...about } = message
-  const size = `${(json.length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
   const error = new ScError(
     'SC_TASK_FAILED',
-    `The output has ${size}. Write what is larger to a file of your own, and answer where it is.`
+    `The output ${excess}. Write it to a file of your own, and answer where it is.`
   )
   return JSON.stringify({ ...about, type: 'error', error: error.toReport(), retryable: false })
+}
+
+/** `excess`: why no master would take it; null: it would. */
+function tryJson(message: OutboxMessage): { json: string; excess: string | null } {
+  let json: string
+  try {
+    json = JSON.stringify(message)
+  } catch {
+    // So deep that the stack does not suffice.
+    return { json: '', excess: `is nested in more than ${MOST_OUTPUT_DEPTH} levels` }
+  }
+  // In a list of one.
+  if (json.length + 2 > LARGEST_MESSAGE) {
+    const size = `${(json.length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
+    return { json, excess: `has ${size}` }
+  }
+  const isDeep = isDeeperThan(json, MOST_OUTPUT_DEPTH)
+  return { json, excess: isDeep ? `is nested in more than ${MOST_OUTPUT_DEPTH} levels` : null }
 }
 
 /** Pieces of at most LARGEST_ENTRY characters, none of which ends within a pair of surrogates. */

@@ -6,7 +6,7 @@
  *
  * Each slot counts its wants. An entry is taken only for the want that stands, so the worker alone decides what its slots
  * have, whatever two masters believe: one entry too many is `unwanted`, and goes back at once. An entry that comes again while
- * it is held is the same message, read twice.
+ * it is held is the same message, read twice; one that comes for another slot was thought lost, and that slot asks anew.
  */
 import type { UnitsMessage } from '@sc/shared/inbox-message.ts'
 import type { Holding, SlotWant } from '@sc/shared/outbox-message.ts'
@@ -15,7 +15,9 @@ export interface Wants {
   /** Asks for one entry for the slot; an earlier want of it does not stand any more. */
   ask(slot: string, queues: string[]): SlotWant
   withdraw(slot: string): void
-  arrive(message: Pick<UnitsMessage, 'slot' | 'want' | 'entry' | 'queue' | 'ticket'>): 'taken' | 'unwanted' | 'known'
+  arrive(
+    message: Pick<UnitsMessage, 'slot' | 'want' | 'entry' | 'queue' | 'ticket'>
+  ): 'taken' | 'unwanted' | 'known' | 'elsewhere'
   /** The outcomes of the entry's units are on their way. */
   release(entry: string): void
   state(): { holding: Holding[]; wants: SlotWant[] }
@@ -34,7 +36,8 @@ export function createWants(): Wants {
     },
     withdraw: slot => void standing.delete(slot),
     arrive: ({ slot, want, entry, queue, ticket }) => {
-      if (held.has(entry)) return 'known'
+      const known = held.get(entry)
+      if (known) return known.slot === slot || standing.get(slot)?.want !== want ? 'known' : 'elsewhere'
       if (standing.get(slot)?.want !== want) return 'unwanted'
       standing.delete(slot)
       held.set(entry, { entry, queue, slot, ticket })
