@@ -1,6 +1,6 @@
 import { classOf, isClass, queueName, serves } from '@sc/shared/capability.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
-import { enrolAnswerKey, enrolAskKey, inboxKey, MASTER_KEY, outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
+import { enrolAnswerKey, enrolAskKey, inboxKey, MASTER_KEY, outboxKey, PREFIX, presenceKey } from '@sc/shared/redis-keys.ts'
 import { TASK_NAME } from '@sc/shared/task-name.ts'
 
 /** What one Redis user may do, as `ACL SETUSER` takes it. Each selector is a set of commands with the keys they are for. */
@@ -22,7 +22,8 @@ const NOTHING = ['reset', 'on', 'resetkeys', 'resetchannels', '-@all']
 
 /**
  * A worker reads and trims its inbox, adds to its outbox and sets its presence. `isOld`: it ran a version from before this
- * boundary, and may look which version the master is, so that it can say what to update.
+ * boundary, and may look which version the master is, so that it can say what to update; listening to its channel, on which
+ * nothing comes any more, is what it ends without.
  */
 export function workerRights({ id, hash, isOld }: { id: string; hash: string; isOld: boolean }): string[] {
   return [
@@ -33,7 +34,7 @@ export function workerRights({ id, hash, isOld }: { id: string; hash: string; is
     `(+xtrim +xdel %RW~${inboxKey(id)})`,
     `(+xadd %W~${outboxKey(id)})`,
     `(+set %W~${presenceKey(id)})`,
-    ...(isOld ? [`(+hget +hmget %R~${MASTER_KEY})`] : [])
+    ...(isOld ? ['+info', '+subscribe', '+unsubscribe', `&${PREFIX}:ctl:${id}`, `(+hget +hmget %R~${MASTER_KEY})`] : [])
   ]
 }
 
