@@ -1,7 +1,7 @@
 /**
  * DESIGN: this worker and the masters: one inbox, one outbox, and what both are about.
  *
- *   start: hello --welcome of this process--> open; until then, whatever the inbox has is of an earlier process
+ *   start: hello --welcome of this process--> open; until then, whatever the inbox has is of an earlier process, and wants wait
  *   open:  want -> units -> outcomes; every second while something is held, else less often: state, the sign of life
  *
  * `hello` is repeated until it is answered. A master that came later, or a Redis that was emptied, learns all from the next
@@ -80,8 +80,11 @@ export function openLink(deps: LinkDeps): MasterLink {
     if (message.type === 'welcome') {
       if (message.instance !== null && message.instance !== instance) return
       if (!isOpen && message.instance === null) return
+      const isFirst = !isOpen
       isOpen = true
+      // It may be drained: what it asked for until now is not wanted any more then.
       deps.onWelcome(message)
+      if (isFirst) for (const want of wants.state().wants) void outbox.add({ type: 'want', ...want })
     } else if (!isOpen) log.debug({ type: message.type }, 'A message to an earlier process of this worker')
     else if (message.type === 'units') onUnits(message)
     else deps.onOrder(message)
@@ -134,7 +137,7 @@ export function openLink(deps: LinkDeps): MasterLink {
     const isAlone = nowMs - inbox.lastReadMs > ALONE_AFTER_MS
     const everyMs = isAlone ? ALONE_STATE_MS : holding.length > 0 ? BUSY_STATE_MS : IDLE_STATE_MS
     // One that waits for Redis is enough.
-    if (isStateOnItsWay || nowMs - saidAtMs < everyMs) return
+    if (!isOpen || isStateOnItsWay || nowMs - saidAtMs < everyMs) return
     saidAtMs = nowMs
     isStateOnItsWay = true
     void outbox.add({ type: 'state', instance, holding, wants: standing }).then(() => {
@@ -162,7 +165,8 @@ export function openLink(deps: LinkDeps): MasterLink {
       }
       signal.addEventListener('abort', onAbort, { once: true })
       waiting.set(slot, resolve)
-      void outbox.add({ type: 'want', ...wants.ask(slot, queues) }, { isUrgent })
+      const want = wants.ask(slot, queues)
+      if (isOpen) void outbox.add({ type: 'want', ...want }, { isUrgent })
       return promise.finally(() => {
         signal.removeEventListener('abort', onAbort)
         if (waiting.get(slot) === resolve) waiting.delete(slot)
