@@ -1,6 +1,14 @@
 import { classOf, isClass, queueName, serves } from '@sc/shared/capability.ts'
 import type { TaskDescription } from '@sc/shared/python-protocol.ts'
-import { enrolAnswerKey, enrolAskKey, inboxKey, MASTER_KEY, outboxKey, PREFIX, presenceKey } from '@sc/shared/redis-keys.ts'
+import {
+  enrolAnswerKey,
+  enrolAskKey,
+  inboxKey,
+  MASTER_KEY,
+  outboxKey,
+  PREFIX,
+  presenceKey
+} from '@sc/shared/redis-keys.ts'
 import { TASK_NAME } from '@sc/shared/task-name.ts'
 
 /** What one Redis user may do, as `ACL SETUSER` takes it. Each selector is a set of commands with the keys they are for. */
