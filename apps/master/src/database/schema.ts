@@ -5,6 +5,8 @@ import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import type { ColumnType, Generated, GeneratedAlways, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
 
+/** Every table, one after the other: longer than other files, since each refers to its neighbours. */
+
 export const JOB_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'PARTIAL', 'FAILED', 'CANCELLED'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 export const OPEN_JOB: JobStatus[] = ['PENDING', 'RUNNING']

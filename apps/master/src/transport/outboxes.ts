@@ -9,16 +9,16 @@
  * again from the start, which changes nothing: every message is guarded. PostgreSQL away: what was read waits, reading goes
  * on up to MOST_PENDING entries, and locks are renewed all the while. What no ticket proves is dropped.
  */
-import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Said } from '../jobs/accept-batch.ts'
+import { firstOf, type Pending, settledBy, toApply } from './batch.ts'
 import type { HeldEntry, Links, ServedLink } from './links.ts'
-import { createOutboxParser, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
+import { createNotes, type NotesDeps } from './note-messages.ts'
+import { createOutboxParser, type OutboxEntry, type OutboxParser } from './parse-outbox.ts'
 import { MOST_READ, readOutboxes } from './read-outboxes.ts'
-import type { Tickets } from './tickets.ts'
 
 export interface Outboxes {
   /** From the start of its outbox. */
@@ -31,34 +31,23 @@ export interface Outboxes {
   stop(): Promise<void>
 }
 
-export interface OutboxesDeps {
+export interface OutboxesDeps extends Omit<NotesDeps, 'onLost'> {
   redis: Redis
   /** A connection of its own: reads block. */
   blocking: Redis
   links: Links
-  tickets: Tickets
   log: Logger
   /** Applies what workers reported, in PostgreSQL. */
   apply(said: Said[]): Promise<void>
-  /** A process of a worker says that it is there. */
-  onHello(workerId: string, hello: Extract<OutboxMessage, { type: 'hello' }>): void
-  /** Slots ask. */
-  onWants(): void
-  /** A worker holds entries that this master did not give it. */
-  onUnknown(link: ServedLink, holding: Parameters<ServedLink['state']>[0]['holding']): void
   /** Entries that nobody holds any more. */
   onLost(link: ServedLink, lost: HeldEntry[]): void
   /** Entries of which every outcome is in PostgreSQL. */
   onOver(over: HeldEntry[]): void
-  /** Something that no worker of ours writes; `isGrave`: it costs more than a message. */
-  onRefused(workerId: string, reason: string, isGrave?: boolean): void
 }
 
 const BLOCK_MS = 250
 /** Entries that wait to be applied. */
 const MOST_PENDING = 200
-/** Messages of one transaction. */
-const MOST_APPLIED = 2_000
 const PAUSE_AFTER_ERROR_MS = 500
 /** A stream's ids are of Redis's clock, which may go back a little; beyond what they were when this program began. */
 const MOST_AHEAD_MS = 3600_000
@@ -66,26 +55,17 @@ const MOST_AHEAD_MS = 3600_000
 /** Characters that are read of one worker in a second: after a large read it waits its turn. */
 const MOST_READ_A_SECOND = 8 * 1024 ** 2
 const FREE_LENGTH = 1024 ** 2
-/** Of one worker in a second; far more than one of ours writes. */
-const MOST_STATES = 20
-const MOST_HELLOS = 2
-const SECOND_MS = 1_000
 
 interface Followed {
   after: string
   /** Not read before. */
   notBeforeMs: number
-  /** Of this second. */
-  counts: { sinceMs: number; states: number; hellos: number }
   parser: OutboxParser
 }
 
-interface Pending extends Parsed {
-  workerId: string
-}
-
 export function startOutboxes(deps: OutboxesDeps): Outboxes {
-  const { redis, links, log, tickets } = deps
+  const { redis, links, log } = deps
+  const note = createNotes({ ...deps, onLost: lose })
   const stopping = new AbortController()
   const followed = new Map<string, Followed>()
   let pending: Pending[] = []
@@ -150,8 +130,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     return {
       after: '0-0',
       parser: createOutboxParser((reason, isGrave) => deps.onRefused(workerId, reason, isGrave)),
-      notBeforeMs: 0,
-      counts: { sinceMs: 0, states: 0, hellos: 0 }
+      notBeforeMs: 0
     }
   }
 
@@ -182,48 +161,6 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     }
   }
 
-  /** Takes note of a message; whether it is to be applied, too. */
-  function note(link: ServedLink, message: OutboxMessage): boolean {
-    const { workerId } = link
-    if (isTooOften(workerId, message)) {
-      deps.onRefused(workerId, `it wrote "${message.type}" too often`)
-      return false
-    }
-    if (message.type === 'hello') {
-      lose(link, link.hello(message.instance))
-      deps.onHello(workerId, message)
-      return false
-    }
-    if (message.type === 'want') {
-      link.want(message)
-      deps.onWants()
-      return false
-    }
-    if (message.type === 'state') {
-      const { unknown, lost } = link.state(message, performance.now())
-      lose(link, lost)
-      if (unknown.length > 0) deps.onUnknown(link, unknown)
-      if (message.wants.length > 0) deps.onWants()
-      return false
-    }
-    if (!isOfAttempt(message)) return true
-    if (!link.knows(message.unitId) && !tickets.isUnit(message.ticket, workerId, message.unitId)) {
-      deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`)
-      return false
-    }
-    if (message.type === 'result' || message.type === 'error' || message.type === 'returned')
-      link.reported(message.unitId)
-    return true
-  }
-
-  function isTooOften(workerId: string, { type }: OutboxMessage): boolean {
-    const counts = followed.get(workerId)?.counts
-    if (!counts || (type !== 'state' && type !== 'hello')) return false
-    const nowMs = performance.now()
-    if (nowMs - counts.sinceMs > SECOND_MS) Object.assign(counts, { sinceMs: nowMs, states: 0, hellos: 0 })
-    return type === 'state' ? ++counts.states > MOST_STATES : ++counts.hellos > MOST_HELLOS
-  }
-
   function lose(link: ServedLink, lost: HeldEntry[]): void {
     if (lost.length > 0) deps.onLost(link, lost)
   }
@@ -240,21 +177,9 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     restart(workerId)
   }
 
-  /** Entries that are applied together: at most MOST_READ, and so many messages or one entry. */
-  function firstUpTo(most: number): number {
-    let messages = 0
-    const end = pending.findIndex((one, at) => {
-      messages += one.messages.length
-      return at === MOST_READ || (at > 0 && messages > most)
-    })
-    return end === -1 ? pending.length : end
-  }
-
   async function applyPending(): Promise<void> {
-    const batch = pending.slice(0, firstUpTo(MOST_APPLIED))
-    const said = lastRegistrations(
-      batch.flatMap(({ workerId, messages }) => messages.map(message => ({ workerId, message })))
-    )
+    const batch = firstOf(pending)
+    const said = toApply(batch)
     if (said.length > 0) await deps.apply(said)
     const pipeline = redis.pipeline()
     for (const [workerId, parts] of Map.groupBy(batch, one => one.workerId))
@@ -262,7 +187,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     await pipeline.exec()
     pending = pending.slice(batch.length)
     const over = [...Map.groupBy(said, one => one.workerId)].flatMap(
-      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => unitSettledBy(message))) ?? []
+      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => settledBy(message))) ?? []
     )
     if (over.length > 0) deps.onOver(over)
     signal()
@@ -305,14 +230,4 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       await Promise.all([reading, applying])
     }
   }
-}
-
-/** Of several registrations of a worker the last one counts. */
-function lastRegistrations(said: Said[]): Said[] {
-  const last = new Map(said.filter(({ message }) => message.type === 'registered').map(one => [one.workerId, one]))
-  return said.filter(one => one.message.type !== 'registered' || last.get(one.workerId) === one)
-}
-
-function unitSettledBy(message: OutboxMessage): string[] {
-  return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
 }

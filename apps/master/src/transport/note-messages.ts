@@ -1,0 +1,70 @@
+import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { settledBy } from './batch.ts'
+import type { HeldEntry, ServedLink } from './links.ts'
+import type { Tickets } from './tickets.ts'
+
+export interface NotesDeps {
+  tickets: Tickets
+  /** A process of a worker says that it is there. */
+  onHello(workerId: string, hello: Extract<OutboxMessage, { type: 'hello' }>): void
+  /** Slots ask. */
+  onWants(): void
+  /** A worker holds entries that this master did not give it. */
+  onUnknown(link: ServedLink, holding: Parameters<ServedLink['state']>[0]['holding']): void
+  onLost(link: ServedLink, lost: HeldEntry[]): void
+  /** Something that no worker of ours writes; `isGrave`: it costs more than a message. */
+  onRefused(workerId: string, reason: string, isGrave?: boolean): void
+}
+
+/** Of one worker in a second; far more than one of ours writes. */
+const MOST_STATES = 20
+const MOST_HELLOS = 2
+const SECOND_MS = 1_000
+
+/** Takes note of each message as it is read, in memory; answers whether it is to be applied in PostgreSQL, too. */
+export function createNotes(deps: NotesDeps): (link: ServedLink, message: OutboxMessage) => boolean {
+  const counts = new WeakMap<ServedLink, { sinceMs: number; states: number; hellos: number }>()
+
+  function isTooOften(link: ServedLink, { type }: OutboxMessage): boolean {
+    if (type !== 'state' && type !== 'hello') return false
+    const nowMs = performance.now()
+    let count = counts.get(link)
+    if (!count || nowMs - count.sinceMs > SECOND_MS) {
+      count = { sinceMs: nowMs, states: 0, hellos: 0 }
+      counts.set(link, count)
+    }
+    return type === 'state' ? ++count.states > MOST_STATES : ++count.hellos > MOST_HELLOS
+  }
+
+  return (link, message) => {
+    const { workerId } = link
+    if (isTooOften(link, message)) {
+      deps.onRefused(workerId, `it wrote "${message.type}" too often`)
+      return false
+    }
+    if (message.type === 'hello') {
+      deps.onLost(link, link.hello(message.instance))
+      deps.onHello(workerId, message)
+      return false
+    }
+    if (message.type === 'want') {
+      link.want(message)
+      deps.onWants()
+      return false
+    }
+    if (message.type === 'state') {
+      const { unknown, lost } = link.state(message, performance.now())
+      deps.onLost(link, lost)
+      if (unknown.length > 0) deps.onUnknown(link, unknown)
+      if (message.wants.length > 0) deps.onWants()
+      return false
+    }
+    if (!isOfAttempt(message)) return true
+    if (!link.knows(message.unitId) && !deps.tickets.isUnit(message.ticket, workerId, message.unitId)) {
+      deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`)
+      return false
+    }
+    for (const unitId of settledBy(message)) link.reported(unitId)
+    return true
+  }
+}
