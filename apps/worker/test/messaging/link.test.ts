@@ -88,10 +88,14 @@ test('what is no message is left out, and what follows it is read', async () => 
 })
 
 test('a slot that asks no more gets nothing, and the next state says so', async () => {
-  const { link, written, stop } = open('asks')
+  const { link, hellos, tell, welcome, written, stop } = open('asks')
   const asking = new AbortController()
   const asked = link.ask('a', ['cpu'], asking.signal)
   const other = link.ask('b', ['cpu'], never)
+  await until(async () => (await hellos()).length === 1)
+  // Whether it may take units at all it learns with the welcome.
+  expect((await written()).map(({ type }) => type)).toEqual(['hello'])
+  await tell(welcome((await hellos())[0]?.instance ?? ''))
   await until(async () => (await written()).filter(({ type }) => type === 'want').length === 2)
   asking.abort()
   expect(await asked).toBeUndefined()
