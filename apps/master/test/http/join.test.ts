@@ -25,7 +25,7 @@ const ask = async (method: 'GET' | 'POST', headers: Record<string, string> = one
 const userIn = (command: string): string => /\/\/([\w-]+):/.exec(command)?.[1] ?? ''
 const open = async (): Promise<string[]> => {
   const good = one.deps.db.selectFrom('join_codes').select('id').where('used_at', 'is', null)
-  return (await good.where('expires_at', '>', new Date()).orderBy('created_at').execute()).map(({ id }) => id)
+  return (await good.where('expires_at', '>', sql<Date>`now()`).orderBy('created_at').execute()).map(({ id }) => id)
 }
 const admin = async () => {
   const { key } = await createKey(one.deps.db, { name: 'another', scopes: ['admin'] })
