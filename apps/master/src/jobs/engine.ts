@@ -92,7 +92,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const pace = createPace()
   let transport: Transport | undefined
   const onQueued = (name: string): void => transport?.queued(name)
-  const queues = createOpenQueues({ redis: queueRedis, plain: redis, log, onWaiting: onQueued })
+  const queues = createOpenQueues({ redis: queueRedis, log, onWaiting: onQueued })
   const dispatch = createDispatch({ db: deps.dispatchDb, queues, log, onQueued, slotsOf: deps.slotsOf, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')

@@ -11,18 +11,16 @@ export interface OpenQueues {
 
 export interface OpenQueuesDeps {
   redis: Redis
-  /** See `openQueue`. */
-  plain: Redis
   log: Logger
   /** Entries of the queue wait again. */
   onWaiting(name: string): void
 }
 
-export function createOpenQueues({ redis, plain, log, onWaiting }: OpenQueuesDeps): OpenQueues {
+export function createOpenQueues({ redis, log, onWaiting }: OpenQueuesDeps): OpenQueues {
   const open = new Map<string, { queue: UnitQueue; stop: () => Promise<void> }>()
 
   function openNew(name: string): { queue: UnitQueue; stop: () => Promise<void> } {
-    const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'queue error'), plain)
+    const queue = openQueue(redis, name, error => log.debug({ err: error, queue: name }, 'queue error'))
     const stop = startStalledCheck(
       queue,
       jobIds => {

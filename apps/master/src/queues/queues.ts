@@ -29,7 +29,6 @@ const MAX_EVENTS = 100
 export interface UnitQueue {
   readonly name: string
   readonly redis: Redis
-  readonly plain: Redis
   readonly queue: Queue<QueueEntry>
   readonly taker: Worker<QueueEntry>
 }
@@ -54,17 +53,8 @@ export interface AddOptions {
   priorities?: number[]
 }
 
-/**
- * `redis` is shared by every queue, stays open when the queue is closed, and must have `maxRetriesPerRequest: null`.
- * `plain` is a connection that BullMQ does not know: ioredis hangs all of a connection's scripts, which are BullMQ's sixty
- * on `redis`, on each pipeline it makes, which took a third of a millisecond.
- */
-export function openQueue(
-  redis: Redis,
-  name: string,
-  onError: (error: Error) => void = () => {},
-  plain: Redis = redis
-): UnitQueue {
+/** `redis` is shared by every queue, stays open when the queue is closed, and must have `maxRetriesPerRequest: null`. */
+export function openQueue(redis: Redis, name: string, onError: (error: Error) => void = () => {}): UnitQueue {
   const shared = { connection: redis, prefix: QUEUE_PREFIX, skipVersionCheck: true }
   const queue = new Queue<QueueEntry>(name, { ...shared, streams: { events: { maxLen: MAX_EVENTS } } })
   const taker = new Worker<QueueEntry>(
@@ -76,7 +66,7 @@ export function openQueue(
   )
   queue.on('error', onError)
   taker.on('error', onError)
-  return { name, redis, plain, queue, taker }
+  return { name, redis, queue, taker }
 }
 
 export async function closeQueue({ queue, taker }: UnitQueue): Promise<void> {
@@ -141,7 +131,8 @@ export async function findTaken(queue: UnitQueue, jobId: string, token: string):
 
 /**
  * The bands of the first `most` entries of each queue that has some, in the order in which they are taken. One round trip,
- * where a script for each queue would be six.
+ * where a script for each queue would be six. `redis` is best a connection that BullMQ does not know: ioredis hangs all of a
+ * connection's scripts, BullMQ's sixty, on each pipeline it makes, which took a third of a millisecond.
  */
 export async function headBands(redis: Redis, names: string[], most: number): Promise<Map<string, number[]>> {
   const pipeline = redis.pipeline()
