@@ -7,16 +7,17 @@ import { createWants, type Wants } from '../apps/worker/src/messaging/wants.ts'
  * A small transport, explored state by state: one worker with one slot, one more slot elsewhere that is always free, two units,
  * two masters of whom one serves the worker, and streams that lose nothing while Redis is there. The cores are the real ones
  * (`link.ts` of a master, `wants.ts` of a worker); the rest (queue, streams, PostgreSQL) is as simple as it can be. In each
- * state any of these may happen: the slot asks or withdraws, the worker reads one message, ends a unit, says its state, is
- * killed and starts anew; a master reads one message, gives a unit, judges silence, dies, and the other takes over; a message
+ * state any of these may happen: the slot asks, also for its next entry while one runs, withdraws, or gives back what came too
+ * early; the worker reads one message, ends a unit, says its state, is killed and starts anew; a master reads one message, gives a unit, judges silence, dies, and the other takes over; a message
  * is read twice; Redis is emptied.
  *
  * In every state:
- *   A  a slot runs one entry at a time, and only one that was given for a want of this process
+ *   A  a slot runs one entry at a time and has one more at most, each given for a want of this process
  *   B  a unit's result counts once
- *   T1 a master gives a want one entry, and another only after that one was lost
+ *   T1 a master gives a want one entry, and another only after that one was lost or is over
  *   C  no unit is lost: it is done, waits in the queue, is held, or comes back by what can still happen
- * C is shown by `settle`: from each state that is reached, with no further faults, every unit ends.
+ * C is shown by `settle`: from each state that is reached, with no further faults, every unit ends. Explored are all orders of
+ * DEPTH steps from the start of the worker, and of DEPTH_RUNNING from where it runs its first unit.
  */
 interface State {
   units: Record<string, 'queued' | 'given' | 'done'>
@@ -40,15 +41,31 @@ type Out =
 const SLOT = 's'
 const MOST_FAULTS = 3
 const DEPTH = 9
+const DEPTH_RUNNING = 7
 /** So that the model does not shrink unnoticed. */
-const STATES_AT_LEAST = 10_000
+const STATES_AT_LEAST = 80_000
+const TO_THE_FIRST_UNIT = [
+  'the master reads',
+  'the worker reads',
+  'the slot asks',
+  'the master reads',
+  'the master gives',
+  'the worker reads'
+]
 
 interface World {
   state: State
-  worker: { wants: Wants; instance: number; isOpen: boolean; running: string | null; asked: boolean }
+  worker: {
+    wants: Wants
+    instance: number
+    isOpen: boolean
+    running: string | null
+    next: string | null
+    asked: boolean
+  }
   link: Link<string> | null
   entries: Map<string, string>
-  /** By want, what the master that serves the worker now gave it, and was not lost. */
+  /** By want, what the master that serves the worker now gave it, and is neither lost nor over. */
   given: Map<string, string>
   nowMs: number
   count: number
@@ -64,7 +81,7 @@ function begin(): World {
       faults: 0,
       steps: []
     },
-    worker: { wants: createWants(), instance: 1, isOpen: false, running: null, asked: false },
+    worker: { wants: createWants(), instance: 1, isOpen: false, running: null, next: null, asked: false },
     link: createLink<string>(),
     entries: new Map(),
     given: new Map(),
@@ -78,10 +95,13 @@ function begin(): World {
 const unitOf = (world: World, entry: string): string => world.entries.get(entry) as string
 
 function backToQueue(world: World, lost: Held<string>[]): void {
-  for (const { entry } of lost) {
-    requeue(world, unitOf(world, entry))
-    for (const [want, one] of world.given) if (one === entry) world.given.delete(want)
-  }
+  for (const { entry } of lost) requeue(world, unitOf(world, entry))
+  forget(world, lost)
+}
+
+/** Entries that are no longer with the want that they were given for. */
+function forget(world: World, gone: Held<string>[]): void {
+  for (const { entry } of gone) for (const [want, one] of world.given) if (one === entry) world.given.delete(want)
 }
 
 function requeue({ state }: World, unit: string): void {
@@ -114,7 +134,7 @@ function apply(world: World, message: Out): void {
       state.units[message.unit] = 'done'
       state.accepted[message.unit] = (state.accepted[message.unit] ?? 0) + 1
     }
-    link.settled([message.unit])
+    forget(world, link.settled([message.unit]))
   }
 }
 
@@ -145,8 +165,9 @@ function receive(world: World, message: State['inbox'][number]): void {
   const arrived = worker.wants.arrive(message)
   if (arrived === 'taken') {
     // A
-    expect(worker.running, 'two entries in one slot').toBeNull()
-    worker.running = message.entry
+    expect(worker.next, 'two entries wait in one slot').toBeNull()
+    if (worker.running === null) worker.running = message.entry
+    else worker.next = message.entry
     worker.asked = false
   } else if (arrived === 'unwanted') {
     worker.wants.release(message.entry)
@@ -163,7 +184,7 @@ function sayState(world: World): void {
 const STEPS: Record<string, (world: World) => boolean> = {
   'the slot asks': world => {
     const { worker, state } = world
-    if (worker.running !== null || worker.asked) return false
+    if (worker.next !== null || worker.asked) return false
     worker.asked = true
     state.outbox.push({ type: 'want', want: worker.wants.ask(SLOT, ['cpu']), instance: worker.instance })
     return true
@@ -186,7 +207,15 @@ const STEPS: Record<string, (world: World) => boolean> = {
     const entry = worker.running
     state.outbox.push({ type: 'result', unit: unitOf(world, entry), entry })
     worker.wants.release(entry)
-    worker.running = null
+    worker.running = worker.next
+    worker.next = null
+    return true
+  },
+  'the slot gives back what waits': ({ worker, state, entries }) => {
+    if (worker.next === null) return false
+    state.outbox.push({ type: 'returned', unit: entries.get(worker.next) as string, entry: worker.next })
+    worker.wants.release(worker.next)
+    worker.next = null
     return true
   },
   'the worker says its state': world => {
@@ -215,7 +244,14 @@ const STEPS: Record<string, (world: World) => boolean> = {
 const FAULTS: Record<string, (world: World) => boolean> = {
   'the worker is killed and starts': world => {
     const { instance } = world.worker
-    world.worker = { wants: createWants(), instance: instance + 1, isOpen: false, running: null, asked: false }
+    world.worker = {
+      wants: createWants(),
+      instance: instance + 1,
+      isOpen: false,
+      running: null,
+      next: null,
+      asked: false
+    }
     world.state.outbox.push({ type: 'hello', instance: instance + 1 })
     return true
   },
@@ -273,6 +309,7 @@ function keyOf({ state, worker, link }: World): string {
     worker.instance,
     worker.isOpen,
     worker.running,
+    worker.next,
     worker.asked,
     held,
     link?.standing(),
@@ -292,7 +329,7 @@ function settle(world: World): void {
     )
       state.outbox.push({ type: 'hello', instance: worker.instance })
     for (const name of Object.keys(STEPS))
-      if (name !== 'the slot withdraws' && name !== 'the master judges a silence')
+      if (!['the slot withdraws', 'the slot gives back what waits', 'the master judges a silence'].includes(name))
         while (STEPS[name]?.(world)) if (name.includes('says')) break
     if (round % 4 === 3) STEPS['the master judges a silence']?.(world)
     const known = new Set(link?.held().map(({ entry }) => unitOf(world, entry)))
@@ -311,6 +348,7 @@ it('loses no unit, counts no result twice and puts no two entries into one slot,
   let states = 0
   for (let depth = 0; depth <= DEPTH; depth++) {
     const next: string[][] = []
+    if (depth === DEPTH - DEPTH_RUNNING) frontier.push(TO_THE_FIRST_UNIT)
     for (const steps of frontier) {
       const faults = steps.filter(name => name in FAULTS).length
       const names = [...Object.keys(STEPS), ...(faults < MOST_FAULTS ? Object.keys(FAULTS) : [])]

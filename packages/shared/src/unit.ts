@@ -10,6 +10,8 @@ export const unitPayloadSchema = z.object({
   /** Blob key of the unit's input, or null for a unit whose input is its params. */
   inputRef: z.string().nullable(),
   params: z.record(z.string(), z.unknown()),
+  /** Of audio that it covers; left out: it is about none. */
+  seconds: z.number().positive().optional(),
   /** How long one attempt may run, in ms. */
   deadline: z.number().int().positive()
 })

@@ -12,7 +12,17 @@ const MOST_TOGETHER_BYTES = 512 * 1024
 const SHARES_OF_A_SLOT = 2
 
 const PLACE = ['queue', 'entry', 'priority', 'rank'] as const
-const SENT = ['id', 'job_id', 'task', 'index', 'input_ref', 'params', 'deadline_ms', ...PLACE] as const
+export const SENT = [
+  'id',
+  'job_id',
+  'task',
+  'index',
+  'input_ref',
+  'params',
+  'seconds',
+  'deadline_ms',
+  ...PLACE
+] as const
 /** What is needed of a unit to put it into Redis. */
 export type SentUnit = Pick<UnitRow, (typeof SENT)[number]>
 

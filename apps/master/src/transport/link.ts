@@ -6,8 +6,8 @@
  *   entry:  given --state names it--> alive --every outcome read--> reported --outcomes in PostgreSQL--> released
  *              \________no sign for LOST_MS________/--> lost: back into its queue
  *
- * Invariants, explored state by state in `test/transport/model.test.ts`:
- *   T1 a want is given one entry, and another only after that one was lost.
+ * Invariants, explored state by state in `test/transport-model.test.ts`:
+ *   T1 a want is given one entry, and another only after that one was lost, or is over by what came of its units elsewhere.
  *   T2 an entry is lost only while no outcome of all its units was read.
  *   T3 what a worker process held is lost with it: a `hello`, or a state of another instance.
  *   T4 what only the worker knows (this master took over, Redis was emptied) comes back with its next state.
@@ -45,6 +45,8 @@ export interface Link<T> {
   state(state: State, nowMs: number): { unknown: Holding[]; lost: Held<T>[] }
   /** Wants that no entry was given to, the oldest first. */
   standing(): SlotWant[]
+  /** Whether the slot has an entry already, and asks for the next one. */
+  isBusy(slot: string): boolean
   isStanding(want: SlotWant): boolean
   /** An entry goes to this want, or is known to be with this slot (`want` null). */
   give(slot: string, want: number | null, held: NewHeld<T>, nowMs: number): void
@@ -111,11 +113,10 @@ export function createLink<T>(): Link<T> {
     standing.set(want.slot, want)
   }
 
-  /** A slot has one entry that runs, and may have asked for the next. */
-  function isFree(slot: string): boolean {
+  function openOf(slot: string): number {
     let open = 0
     for (const held of entries.values()) if (held.slot === slot && held.unread.size > 0) open++
-    return open < MOST_OF_A_SLOT
+    return open
   }
 
   return {
@@ -138,7 +139,8 @@ export function createLink<T>(): Link<T> {
       }
       return { unknown: holding.filter(({ entry }) => !entries.has(entry)), lost }
     },
-    standing: () => [...standing.values()].filter(({ slot }) => isFree(slot)),
+    standing: () => [...standing.values()].filter(({ slot }) => openOf(slot) < MOST_OF_A_SLOT),
+    isBusy: slot => openOf(slot) > 0,
     isStanding: ({ slot, want }) => standing.get(slot)?.want === want,
     give: (slot, want, { entry, taken, deadlineMs, unitIds }, nowMs) => {
       if (want !== null) {

@@ -21,7 +21,7 @@ export interface Links {
   remove(workerId: string): void
   /** Whether it is still this one. */
   isServed(link: ServedLink): boolean
-  /** Every want that stands, with the queues that its worker is allowed. */
+  /** Every want that stands, with the queues that its worker is allowed; those of idle slots before those of busy ones. */
   standing(): Array<{ link: ServedLink; want: SlotWant }>
 }
 
@@ -55,7 +55,7 @@ export function createLinks(): Links {
     standing: () => {
       const nowMs = performance.now()
       const asking = [...links.values()].filter(({ isSlowed, readMs }) => !isSlowed && nowMs - readMs < SILENT_MS)
-      return asking.flatMap(link =>
+      const wants = asking.flatMap(link =>
         link
           .standing()
           .slice(0, MOST_AT_ONCE)
@@ -64,8 +64,14 @@ export function createLinks(): Links {
             return queues.length > 0 ? [{ link, want: { ...want, queues } }] : []
           })
       )
+      return [...wants.filter(one => !isBusy(one)), ...wants.filter(isBusy)]
     }
   }
+}
+
+/** Whether the slot runs something, and asks for the next. */
+export function isBusy({ link, want }: { link: ServedLink; want: SlotWant }): boolean {
+  return link.isBusy(want.slot)
 }
 
 function isAllowed({ allowed }: ServedLink, queue: string): boolean {

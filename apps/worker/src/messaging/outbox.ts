@@ -21,7 +21,12 @@ const MOST_AROUND = MAX_BATCH + 2
 const LATER_MS = 10
 const RETRY_MS = 250
 
+/** Of the mean of round trips, what the last one counts. */
+const TRIP_SHARE = 1 / 8
+
 export interface Outbox {
+  /** Between this worker and Redis: the mean of the last writes; 0 before the first. */
+  readonly roundTripMs: number
   /** Resolves when the message is in the stream: true, or false when it was dropped or the outbox closed first. */
   add(message: OutboxMessage, options?: { isUrgent: boolean }): Promise<boolean>
   /** Writes what is left, for at most `timeoutMs`. */
@@ -41,6 +46,7 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
   let later: NodeJS.Timeout | undefined
   let isSoon = false
   let closed = false
+  let roundTripMs: number | undefined
 
   async function writeAll(): Promise<void> {
     while (waiting.length > 0 && !closed) {
@@ -59,7 +65,7 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     if (redis.status !== 'ready') return false
     try {
       const text = `[${batch.map(({ json }) => json).join(',')}]`
-      if (text.length <= LARGEST_ENTRY + MOST_AROUND) return (await redis.xadd(key, '*', 'm', text)) !== null
+      if (text.length <= LARGEST_ENTRY + MOST_AROUND) return await writeWhole(text)
       const parts = partsOf(text)
       for (const [at, part] of parts.entries()) await redis.xadd(key, '*', 'm', part, 'p', `${at}/${parts.length}`)
       return true
@@ -67,6 +73,14 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
       log.warn({ err: error, messages: batch.length }, 'The outbox could not be written; it is tried again')
       return false
     }
+  }
+
+  async function writeWhole(text: string): Promise<boolean> {
+    const startMs = performance.now()
+    const id = await redis.xadd(key, '*', 'm', text)
+    const tookMs = performance.now() - startMs
+    roundTripMs = roundTripMs === undefined ? tookMs : roundTripMs + (tookMs - roundTripMs) * TRIP_SHARE
+    return id !== null
   }
 
   function startNow(): void {
@@ -116,7 +130,13 @@ export function openOutbox(redis: Redis, workerId: string, log: Logger): Outbox 
     for (const message of waiting) message.settle(false)
   }
 
-  return { add, close }
+  return {
+    get roundTripMs() {
+      return roundTripMs ?? 0
+    },
+    add,
+    close
+  }
 }
 
 /** A result that is too large or too deep is an error of its task; what is only told does without. */

@@ -1,4 +1,5 @@
 import type { Entry, MasterLink } from '../messaging/link.ts'
+import type { AttemptDeps } from './attempt.ts'
 import type { Holds } from './holds.ts'
 
 export interface NextEntry {
@@ -16,14 +17,25 @@ export interface NextEntryDeps {
   id: string
   link: Pick<MasterLink, 'ask' | 'giveBack'>
   holds: Holds
+  fetchFiles: AttemptDeps['fetchFiles']
 }
 
 const LOOK_MS = 500
 
 /** The next entry of one slot, which may be asked for while the one before it runs. */
-export function createNextEntry({ id, link, holds }: NextEntryDeps): NextEntry {
+export function createNextEntry({ id, link, holds, fetchFiles }: NextEntryDeps): NextEntry {
   let next: Promise<Entry | undefined> | undefined
   let asking = new AbortController()
+  let isAwaited = false
+
+  /** So that its files are here when it begins; should they not come, that is said then. */
+  function fetchMeanwhile(entry: Entry | undefined, signal: AbortSignal): void {
+    for (const unit of entry?.units ?? [])
+      fetchFiles(unit, signal).then(
+        files => files.release(),
+        () => {}
+      )
+  }
 
   async function returnIt(): Promise<void> {
     const asked = next
@@ -39,9 +51,14 @@ export function createNextEntry({ id, link, holds }: NextEntryDeps): NextEntry {
       asking = new AbortController()
       // Held already: there is nothing to ask for.
       if (holds.signal.aborted) asking.abort()
-      next = link.ask(id, queues, asking.signal, isUrgent)
+      const { signal } = asking
+      next = link.ask(id, queues, signal, isUrgent).then(entry => {
+        if (!isAwaited) fetchMeanwhile(entry, signal)
+        return entry
+      })
     },
     take: async isReady => {
+      isAwaited = true
       const looking = setInterval(() => {
         if (!isReady()) asking.abort()
       }, LOOK_MS)
@@ -52,6 +69,7 @@ export function createNextEntry({ id, link, holds }: NextEntryDeps): NextEntry {
         return undefined
       } finally {
         clearInterval(looking)
+        isAwaited = false
         next = undefined
       }
     },

@@ -10,8 +10,9 @@
  * - starting: a child is on its way; START_TRIES deaths in a row put the slot out of service, with the last reason.
  * - out-of-service: tried again every RETRY_START_MS; takes no units.
  * - idle: its want stands with the masters. Its child is looked at meanwhile.
- * - running: `cancel` and `stop` abort attempts. The next want goes with the outcomes; while it runs an entry of several
- *   short units, the want for the next one stands already. A worker that dies makes a unit run twice, never none.
+ * - running: `cancel` and `stop` abort attempts. The next want goes with the outcomes, or shortly before (`ask-ahead.ts`);
+ *   while it runs an entry of several short units, the want for the next one stands already. A worker that dies makes a
+ *   unit run twice, never none.
  * - draining, reserved: takes nothing while something in `holds.ts` holds. A unit that runs goes on. Then the child is
  *   ended: the machine's memory is its owner's.
  * Which queues it serves follows from its child's tasks: until the first child is ready, those that every worker serves.
@@ -28,6 +29,7 @@ import { runOnChild } from '../tasks/run-on-child.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
 import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
+import { createAskAhead } from './ask-ahead.ts'
 import type { AttemptDeps, Outcome } from './attempt.ts'
 import { createHolds, type Hold } from './holds.ts'
 import { createNextEntry, type NextEntry } from './next-entry.ts'
@@ -65,6 +67,7 @@ export class Slot {
   readonly #holds = createHolds()
   #queues: string[] = []
   readonly #next: NextEntry
+  readonly #askingAhead: ReturnType<typeof createAskAhead>
   #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
@@ -76,6 +79,11 @@ export class Slot {
   constructor(deps: SlotDeps) {
     this.#deps = deps
     this.#next = createNextEntry({ ...deps, holds: this.#holds })
+    this.#askingAhead = createAskAhead({
+      roundTripMs: () => deps.outbox.roundTripMs,
+      ask: () => this.#next.ask(this.#queues),
+      giveBack: () => void this.#next.returnIt()
+    })
   }
 
   /** The queues that it serves, most demanding first. */
@@ -222,13 +230,17 @@ export class Slot {
 
   async #runUnits(entry: Entry, child: SlotTasks): Promise<void> {
     const { link, wasCancelled, onOutcome, id } = this.#deps
+    const isOneOfMany = entry.units.length > 1
     const runTask = runOnChild(child, this.#ready as Ready)
-    const run = runEntry({ ...this.#deps, slotId: id, runTask }, entry)
+    const run = runEntry(
+      { ...this.#deps, slotId: id, runTask: isOneOfMany ? runTask : this.#askingAhead(runTask) },
+      entry
+    )
     this.#running = run
     this.#state = 'running'
     this.#unitsOfChild += entry.units.length
     run.stop('cancelled', entry.units.map(({ unitId }) => unitId).filter(wasCancelled))
-    if (entry.units.length > 1) this.#next.ask(this.#queues, false)
+    if (isOneOfMany) this.#next.ask(this.#queues, false)
     try {
       const { outcomes } = await run.ended
       this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')
