@@ -11,9 +11,14 @@ const AGAIN = new Set(['40P01', '40001'])
  */
 export async function transact<T>(db: Kysely<Tables>, use: (trx: DatabaseTransaction) => Promise<T>): Promise<T> {
   if (db.isTransaction) return await use(db as DatabaseTransaction)
+  return await tried(() => db.transaction().execute(use))
+}
+
+/** The same for a step that is one statement, and needs no transaction. */
+export async function tried<T>(step: () => Promise<T>): Promise<T> {
   for (let triesLeft = TRIES - 1; ; triesLeft--) {
     try {
-      return await db.transaction().execute(use)
+      return await step()
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : ''
       if (!AGAIN.has(code) || triesLeft === 0) throw error

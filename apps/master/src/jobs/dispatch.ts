@@ -5,7 +5,8 @@
  *
  *   unit known, or queued again --wake(queue)---\
  *                                                +--> round: markHead -> addEntries
- *   units finished --------------refill(queue)--/
+ *   units finished --------------refill(queue)--/                            ^
+ *   single unit that an idle slot waits for ------send(unit)-----------------/
  *
  * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
@@ -26,6 +27,8 @@ export interface Dispatch {
   wake(queues: Iterable<string>): void
   /** Units of these queues were finished: has a round before the head is worked off. */
   refill(queues: Iterable<string>): void
+  /** Puts a unit into Redis whose entry is named already, without a round; the reconciler does it should this fail. */
+  send(unit: SentUnit): void
   /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
   sendAgain(units: SentUnit[]): Promise<void>
   /** Takes ended units that no slot has out of their queues; what others share an entry with stays. */
@@ -51,7 +54,7 @@ const ENTRIES_OF_A_SLOT = 2
 /** Units of one queue in a second. */
 const BUSY_COUNT = 100
 /** Rounds are so far apart then. */
-const BUSY_EVERY_MS = 40
+const BUSY_EVERY_MS = 100
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
@@ -154,6 +157,9 @@ export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: Dis
       for (const name of queues) woken.add(name)
       if (woken.size > 0) wakeUp()
     },
+    send: unit => {
+      add(unit.queue, [unit]).catch(error => log.debug({ err: error, unitId: unit.id }, 'sending a unit failed'))
+    },
     sendAgain: async units => {
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) await add(name, rows)
     },
@@ -194,6 +200,7 @@ function toPayload(unit: SentUnit): UnitPayload {
     index: unit.index,
     inputRef: unit.input_ref,
     params: unit.params,
+    ...(unit.seconds > 0 && { seconds: unit.seconds }),
     deadline: unit.deadline_ms
   }
 }

@@ -130,7 +130,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   })
   const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
-  const submitTask = createSubmitTask({ db, dispatch, queuePlan })
+  const submitTask = createSubmitTask({ db, dispatch, queuePlan, isAwaited: transport.isAwaited })
   let schedules: ReturnType<typeof startSchedules> | undefined
 
   return {

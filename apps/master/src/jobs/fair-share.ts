@@ -15,7 +15,7 @@
  * A unit that is queued again keeps its rank, which is low by then: others of its job wait for it. The rank is the
  * first thing that a place in a queue depends on after `priority`; `send-next.ts` puts units into Redis in this order.
  */
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { DatabaseTransaction, JobRow, Tables } from '../database/schema.ts'
 
 /** A unit of no length, in the seconds that ranks are counted in. */
@@ -32,16 +32,15 @@ export async function rankUnits(
   job: Pick<JobRow, 'id' | 'key_id' | 'single'>,
   seconds: number[]
 ): Promise<number[]> {
-  const { next_rank, clock, open_jobs } = await trx
+  const { next_rank, clock, others } = await trx
     .selectFrom('jobs')
     .innerJoin('fair_clock', join => join.onTrue())
-    .select(['jobs.next_rank', 'fair_clock.value as clock', openJobsOf(job.key_id).as('open_jobs')])
+    .select(['jobs.next_rank', 'fair_clock.value as clock', openBeside(job).as('others')])
     .where('jobs.id', '=', job.id)
     .executeTakeFirstOrThrow()
-  // The job itself included.
-  const openJobs = Math.max(1, open_jobs)
+  const openJobs = 1 + others
   const costs = seconds.map(length => Math.max(LEAST_COST, length))
-  const first = next_rank ?? (await beginInTurn(trx, job.key_id, clock, openJobs, costs[0] ?? LEAST_COST))
+  const first = next_rank ?? (await firstRank(trx, job, costs[0]))
   const ranks: number[] = []
   let next = Math.max(clock, first)
   for (const cost of costs) {
@@ -53,35 +52,31 @@ export async function rankUnits(
   return ranks
 }
 
-/** How many; those that wait for their time take nothing yet. */
-const openJobsOf = (keyId: string) => sql<number>`(
+type Beginning = Pick<JobRow, 'id' | 'key_id'>
+
+/** Open jobs of its key beside it; those that wait for their time take nothing yet. */
+const openBeside = ({ id, key_id }: Beginning) => sql<number>`(
   select count(*)::integer from (
-    select from jobs where key_id = ${keyId} and status in ('PENDING', 'RUNNING') and (run_at is null or run_at <= now())
-    limit ${MOST_JOBS_COUNTED}
+    select from jobs where key_id = ${key_id} and id <> ${id} and status in ('PENDING', 'RUNNING')
+      and (run_at is null or run_at <= now())
+    limit ${MOST_JOBS_COUNTED - 1}
   ) as open)`
 
-/** Where a job begins: behind the beginnings of the key's other open jobs. */
-async function beginInTurn(
-  trx: DatabaseTransaction,
-  keyId: string,
-  clock: number,
-  openJobs: number,
-  cost: number
-): Promise<number> {
-  const row = await trx
-    .insertInto('fair_keys')
-    .values({ key_id: keyId, next_rank: clock + cost })
-    .onConflict(conflict =>
-      conflict.column('key_id').doUpdateSet(eb => ({
-        next_rank:
-          openJobs > 1
-            ? eb(eb.fn<number>('greatest', ['fair_keys.next_rank', eb.val(clock)]), '+', cost)
-            : eb.val(clock + cost)
-      }))
-    )
-    .returning('next_rank')
-    .executeTakeFirstOrThrow()
-  return row.next_rank - cost
+/**
+ * A statement that answers the rank of a job's first unit: behind the beginnings of the key's other open jobs. Whether the
+ * job's own row is there already makes no difference.
+ */
+export function takeTurn(job: Beginning, cost: number = LEAST_COST): RawBuilder<{ rank: number }> {
+  return sql`
+    insert into fair_keys (key_id, next_rank) select ${job.key_id}::text, value + ${cost}::float8 from fair_clock
+    on conflict (key_id) do update set next_rank = ${cost}::float8 + (
+      select case when ${openBeside(job)} > 0 then greatest(fair_keys.next_rank, value) else value end from fair_clock)
+    returning next_rank - ${cost}::float8 as rank`
+}
+
+async function firstRank(trx: DatabaseTransaction, job: Beginning, cost: number | undefined): Promise<number> {
+  const { rows } = await takeTurn(job, cost).execute(trx)
+  return (rows[0] as { rank: number }).rank
 }
 
 /** Moves the clock on to the highest rank that has been started. */

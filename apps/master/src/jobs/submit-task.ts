@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { isUniqueViolation } from '../database/connect.ts'
-import type { Database, DatabaseTransaction, UnitRow } from '../database/schema.ts'
-import { transact } from '../database/transact.ts'
+import type { Database } from '../database/schema.ts'
+import { tried } from '../database/transact.ts'
 import type { Dispatch } from './dispatch.ts'
+import { insertSingle } from './insert-single.ts'
 import type { QueuePlan } from './plan.ts'
 import { findSame, type Submitted } from './submit.ts'
-import { insertNew } from './units.ts'
 
 export interface TaskRequest {
   task: string
@@ -31,57 +31,57 @@ export interface TaskRequest {
 /** How long an attempt may take when the request does not say. */
 export const DEFAULT_TIMEOUT_MS = 60 * 60_000
 
+/** Characters of an input that takes the short way: in Redis, inputs are bounded by the rounds of the dispatcher. */
+const SMALL_INPUT = 64 * 1024
+
 export interface SubmitTaskDeps {
   db: Database
-  dispatch: Pick<Dispatch, 'wake'>
+  dispatch: Pick<Dispatch, 'wake' | 'send'>
   queuePlan: QueuePlan
+  /** Whether a slot is idle that would take a unit of this queue. */
+  isAwaited(queue: string): boolean
 }
 
-/** Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. */
-export function createSubmitTask({ db, dispatch, queuePlan }: SubmitTaskDeps) {
+/**
+ * Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. Where a
+ * slot waits for it nothing else does: the unit goes into its queue without a round of the dispatcher.
+ */
+export function createSubmitTask({ db, dispatch, queuePlan, isAwaited }: SubmitTaskDeps) {
   return async (request: TaskRequest): Promise<Submitted> => {
-    const jobId = randomUUID()
-    let unit: Pick<UnitRow, 'queue'> | null
+    const { queue } = request
+    const job = toJob(request)
     try {
-      unit = await transact(db, trx => insertJob(trx, jobId, request))
+      if (queue === null) await db.insertInto('jobs').values(job).execute()
+      else {
+        const isSent = request.runAt === null && job.input.length <= SMALL_INPUT && isAwaited(queue)
+        const unit = { queue, deadlineMs: request.timeoutMs ?? DEFAULT_TIMEOUT_MS, isSent }
+        const sent = await tried(() => insertSingle(db, job, unit))
+        if (isSent) dispatch.send(sent)
+        else dispatch.wake([queue])
+      }
     } catch (error) {
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
       return { jobId: await findSame(db, request, request.idempotencyKey), existing: true }
     }
-    if (unit) dispatch.wake([unit.queue])
-    else await queuePlan({ id: jobId, task: request.task }, request.runAt)
-    return { jobId, existing: false }
+    if (queue === null) await queuePlan({ id: job.id, task: job.task }, request.runAt)
+    return { jobId: job.id, existing: false }
   }
 }
 
-async function insertJob(
-  trx: DatabaseTransaction,
-  jobId: string,
-  request: TaskRequest
-): Promise<Pick<UnitRow, 'queue'> | null> {
-  const { task, queue, input, timeoutMs } = request
-  const job = await trx
-    .insertInto('jobs')
-    .values({
-      id: jobId,
-      task,
-      single: queue !== null,
-      planned: queue !== null,
-      priority: request.priority,
-      input: JSON.stringify(input),
-      key_id: request.keyId,
-      idempotency_key: request.idempotencyKey,
-      request_hash: request.requestHash,
-      run_at: request.runAt,
-      timeout_ms: timeoutMs,
-      wait_timeout_ms: request.waitTimeoutMs ?? null,
-      ...(request.attempts && { max_attempts: request.attempts })
-    })
-    .returningAll()
-    .executeTakeFirstOrThrow()
-  if (queue === null) return null
-  const deadlineMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
-  const draft = { task, index: 0, queue, input: null, params: input, blobs: {}, span: {}, seconds: 0, deadlineMs }
-  await insertNew(trx, job, [draft], false)
-  return { queue }
+function toJob(request: TaskRequest) {
+  return {
+    id: randomUUID(),
+    task: request.task,
+    single: request.queue !== null,
+    planned: request.queue !== null,
+    priority: request.priority,
+    input: JSON.stringify(request.input),
+    key_id: request.keyId,
+    idempotency_key: request.idempotencyKey,
+    request_hash: request.requestHash,
+    run_at: request.runAt,
+    timeout_ms: request.timeoutMs,
+    wait_timeout_ms: request.waitTimeoutMs ?? null,
+    ...(request.attempts && { max_attempts: request.attempts })
+  }
 }

@@ -52,13 +52,8 @@ async function knownOf(trx: DatabaseTransaction, ids: string[]): Promise<KnownUn
 
 type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'single' | 'priority' | 'max_attempts' | 'run_at'>
 
-/** Adds drafts of which none is there yet, of a job that this transaction has locked, or made. */
-export async function insertNew(
-  trx: DatabaseTransaction,
-  job: LockedJob,
-  drafts: UnitDraft[],
-  reuse: boolean
-): Promise<void> {
+/** Adds drafts of which none is there yet, of a job that this transaction has locked. */
+async function insertNew(trx: DatabaseTransaction, job: LockedJob, drafts: UnitDraft[], reuse: boolean): Promise<void> {
   const ranks = await rankUnits(
     trx,
     job,
@@ -82,7 +77,7 @@ export async function insertNew(
     max_attempts: job.max_attempts
   }))
   const json = JSON.stringify(rows)
-  if (json.length > LARGEST_INPUT) checkSizes(rows)
+  if (json.length > LARGEST_INPUT) for (const { id, params } of rows) checkSize(id, JSON.stringify(params))
   // One statement for any number of rows; a result with the same content makes a row DONE, unless nobody knows who made
   // it, or it is of a worker that was revoked.
   await sql`
@@ -103,16 +98,14 @@ export async function insertNew(
     on conflict (job_id, task, index) do nothing`.execute(trx)
 }
 
-/** Nothing larger reaches a worker: its unit would wait for ever. */
-function checkSizes(rows: Array<{ id: string; params: Record<string, unknown> }>): void {
-  for (const { id, params } of rows) {
-    const bytes = Buffer.byteLength(JSON.stringify(params))
-    if (bytes > LARGEST_INPUT)
-      throw new ScError(
-        'SC_TASK_INPUT',
-        `The input of unit ${id} has ${bytes} bytes of JSON; ${LARGEST_INPUT} are the most. Write what is larger to a file, and pass where it is.`
-      )
-  }
+/** Nothing larger reaches a worker: the unit would wait for ever. `params`: as JSON. */
+export function checkSize(unitId: string, params: string): void {
+  const bytes = Buffer.byteLength(params)
+  if (bytes > LARGEST_INPUT)
+    throw new ScError(
+      'SC_TASK_INPUT',
+      `The input of unit ${unitId} has ${bytes} bytes of JSON; ${LARGEST_INPUT} are the most. Write what is larger to a file, and pass where it is.`
+    )
 }
 
 /** What the task gets as its input, with the keys of its further blobs. */
@@ -131,6 +124,6 @@ function cacheKeyOf({ task, input, params, blobs }: UnitDraft): string | null {
     .digest('hex')
 }
 
-function unitIdOf(jobId: string, { task, index }: Pick<UnitDraft, 'task' | 'index'>): string {
+export function unitIdOf(jobId: string, { task, index }: Pick<UnitDraft, 'task' | 'index'>): string {
   return `${jobId}.${task.split('.').at(-1)}.${index}`
 }

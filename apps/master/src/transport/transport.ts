@@ -16,7 +16,7 @@ import type { OpenQueues } from '../queues/open-queues.ts'
 import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
 import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
-import { createLinks, type HeldEntry, newHeld, type ServedLink } from './links.ts'
+import { createLinks, type HeldEntry, isBusy, newHeld, type ServedLink } from './links.ts'
 import { type Matcher, startMatching } from './match.ts'
 import { watchSizes } from './outbox-sizes.ts'
 import { type Outboxes, startOutboxes } from './outboxes.ts'
@@ -32,6 +32,8 @@ export interface Transport {
   /** The workers are others than before. */
   wake(): void
   isCaughtUp(): boolean
+  /** Whether a slot is idle that would take an entry of this queue. */
+  isAwaited(queue: string): boolean
   stop(): Promise<void>
 }
 
@@ -238,6 +240,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     registered: workerIds => void refresh(workerIds).catch(logged('looking up workers failed')),
     wake: leases.wake,
     isCaughtUp: outboxes.isCaughtUp,
+    isAwaited: queue => links.standing().some(one => !isBusy(one) && one.want.queues.includes(queue)),
     stop: async () => {
       stopping.abort()
       await Promise.all([...loops, prefetch.stop(), sizes.stop(), matcher.stop()])

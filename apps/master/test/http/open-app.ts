@@ -98,7 +98,7 @@ export async function openApp(
     log,
     version: '0.0.0-test',
     submit: createSubmit({ db, queuePlan }),
-    submitTask: createSubmitTask({ db, dispatch, queuePlan }),
+    submitTask: createSubmitTask({ db, dispatch, queuePlan, isAwaited: () => false }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
     retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd }),
     redo: createRedo({ db, dispatch, redis, queuePlan, onEnded: afterEnd })

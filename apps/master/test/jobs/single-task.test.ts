@@ -90,6 +90,35 @@ describe('a job of one unit', () => {
   })
 })
 
+describe('a unit that an idle slot waits for', () => {
+  /** Whether the unit's entry was named with its row, and not by a round of the dispatcher. */
+  async function isSentAtOnce(jobId: string): Promise<boolean> {
+    const [unit] = await at.world.units(jobId)
+    return unit?.sent_at?.getTime() === unit?.queued_at.getTime()
+  }
+
+  /** Asks for a unit, and submits this one once the master knows. */
+  async function submitToIdle(change: Partial<TaskRequest> = {}): Promise<{ jobId: string; taken: Taken | null }> {
+    const taking = at.world.worker('w-1').take(change.queue ?? 'cpu', 5_000)
+    await new Promise(resolve => setTimeout(resolve, 500))
+    const jobId = await submit(change)
+    return { jobId, taken: await taking }
+  }
+
+  it('goes to it without a round of the dispatcher', async () => {
+    const { jobId, taken } = await submitToIdle()
+    expect(taken?.units[0]).toMatchObject({ jobId, index: 0, inputRef: null, params: { text: 'one two' } })
+    expect(taken?.entry).toBe(`${taken?.units[0].unitId}-0`)
+    expect(await isSentAtOnce(jobId)).toBe(true)
+  })
+
+  it('waits for a round where its input is large, for the memory that inputs may take', async () => {
+    const { jobId, taken } = await submitToIdle({ input: { text: 'x'.repeat(70_000) } })
+    expect(taken?.units[0].jobId).toBe(jobId)
+    expect(await isSentAtOnce(jobId)).toBe(false)
+  })
+})
+
 describe('a retry', () => {
   it('gives a failed task fresh attempts, under the same id', async () => {
     const jobId = await submit()
