@@ -1,0 +1,42 @@
+import type { SlotWant } from '@sc/shared/outbox-message.ts'
+import { expect, test } from 'vitest'
+import type { TakenEntry } from '../../src/queues/queues.ts'
+import { createLinks, type Links, type ServedLink } from '../../src/transport/links.ts'
+
+const want = (slot: string, count = 1): SlotWant => ({ slot, want: count, queues: ['cpu'] })
+
+function serve(links: Links, workerId: string, wants: SlotWant[]): ServedLink {
+  const link = links.add(workerId)
+  link.allowed = 'any'
+  for (const one of wants) link.want(one)
+  return link
+}
+
+/** The slot has an entry of one unit. */
+function give(link: ServedLink, slot: string): void {
+  const entry = `entry of ${slot}`
+  link.give(slot, 1, { entry, taken: {} as TakenEntry, deadlineMs: 1, unitIds: [`unit of ${slot}`] }, 0)
+}
+
+const order = (links: Links): string[] => links.standing().map(one => `${one.link.workerId} ${one.want.slot}`)
+
+test('who waits for its first unit goes before who asks for its next one, whichever worker and whoever asked first', () => {
+  const links = createLinks()
+  const first = serve(links, 'w-1', [want('a'), want('b')])
+  give(first, 'a')
+  first.want(want('a', 2))
+  serve(links, 'w-2', [want('c')])
+  expect(order(links)).toEqual(['w-1 b', 'w-2 c', 'w-1 a'])
+})
+
+test('a slot has one unit that runs and the next; more it does not get', () => {
+  const links = createLinks()
+  const link = serve(links, 'w-1', [want('a')])
+  give(link, 'a')
+  link.want(want('a', 2))
+  link.give('a', 2, { entry: 'next', taken: {} as TakenEntry, deadlineMs: 1, unitIds: ['next'] }, 0)
+  link.want(want('a', 3))
+  expect(order(links)).toEqual([])
+  link.reported('unit of a')
+  expect(order(links)).toEqual(['w-1 a'])
+})
