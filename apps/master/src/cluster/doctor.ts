@@ -4,6 +4,7 @@ import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
 import { sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
 import type { ListedModel } from './list-models.ts'
+import type { Reach } from './modes.ts'
 import type { WorkerRow } from './presence.ts'
 import { keyEnds } from './tailscale/key-expiry.ts'
 import type { TailnetStatus } from './tailscale/status.ts'
@@ -24,6 +25,15 @@ function nextFor(part: string): string {
   if (part === 'workers')
     return 'Start a worker: `pnpm start:worker`. The worker itself says what it lacks: `sc-worker doctor`.'
   return `On the machine of the master, look whether ${part} runs and its disk has room; the log of the master says more.`
+}
+
+/** Who else may read what goes between the machines. */
+export function networkFindings(mode: Reach['mode']): Finding[] {
+  if (mode !== 'lan') return []
+  const found = 'mode lan: recordings, keys and logins go unencrypted over this network'
+  const next =
+    'Use it where you trust everybody on the network. Else install Tailscale on each machine, and start with `--mode tailscale`.'
+  return [named('network', warning(found, next))]
 }
 
 /** `state`: in words. `isNeeded`: the master was told to be in a tailnet. */

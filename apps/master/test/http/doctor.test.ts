@@ -45,6 +45,14 @@ test('a master alone: its parts, its disks, no worker, no model', async () => {
   expect(of(found, 'tailscale')?.found).toBe('not installed')
 })
 
+test('a master whose network may be read by others', async () => {
+  const { place } = one.deps
+  one.deps.place = () => ({ ...place(), mode: 'lan' })
+  const found = of(await look(), 'network')
+  one.deps.place = place
+  expect(found).toMatchObject({ status: 'warning', found: expect.stringContaining('unencrypted') })
+})
+
 test('workers, and what they find on their own machines', async () => {
   const lowDisk = { check: 'disk of /data', status: 'warning' as const, found: '3.0 GB free', next: 'Make room.' }
   await registerTasks(one, 'desk', [], { findings: [lowDisk], models: [{ name: 'base', sizeBytes: 1 }] })

@@ -2,6 +2,7 @@ import { checkDisk } from '@sc/shared/doctor/disk.ts'
 import { lookAt } from '@sc/shared/doctor/finding.ts'
 import {
   modelsOutcome,
+  networkFindings,
   offenceFindings,
   partFindings,
   refusedFindings,
@@ -54,6 +55,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
           ...deps.redisWatch.findings(),
           ...deps.queueFindings(),
           ...ofDisks,
+          ...networkFindings(deps.place().mode),
           ...tailscaleFindings(status, describeTailnet(status), config.mode === 'tailscale'),
           ...relayFindings(topology),
           ...workerFindings(workers, version),
