@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import type { InboxMessage } from '@sc/shared/inbox-message.ts'
+import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 
 /** What somebody does with a worker's login, for as long as it is let: each a way that once stopped a cluster, or could. */
@@ -9,10 +11,10 @@ export interface Attack {
   /** Resolves when it is over, or refused; `signal` ends one that would go on. */
   run(thief: Thief, signal: AbortSignal): Promise<unknown>
   /**
-   * What becomes of it: `refused` by Redis; `dropped` by the master, with a word of the doctor; `quarantined`: the login is off.
-   * A pattern, where the doctor says something of it.
+   * What becomes of it: `refused` by Redis; `dropped` by the master, with a word of the doctor; `quarantined`: the login is off;
+   * `borne`: it is what a worker may do, and costs its author its own share. A pattern, where the doctor says something of it.
    */
-  outcome: 'refused' | 'dropped' | 'quarantined'
+  outcome: 'refused' | 'dropped' | 'quarantined' | 'borne'
   doctor?: RegExp
 }
 
@@ -54,6 +56,55 @@ async function again(signal: AbortSignal, step: () => Promise<unknown>): Promise
 }
 
 const add = (redis: Redis, id: string, text: string): Promise<unknown> => redis.xadd(out(id), '*', 'm', text)
+
+const QUEUE = 'cpu+wait-none'
+const WAIT_NONE = { name: 'wait-none', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
+const TIMINGS = { waited: 0, fetched: 0, ran: 1, reported: 0 }
+
+type Given = Extract<InboxMessage, { type: 'units' }>
+
+/** Registers a task of the other worker's, as it has it, and asks for its units in the name of so many slots. */
+async function ask({ redis, id }: Thief, instance: string, want: number, slots: number): Promise<void> {
+  const tasks = [{ ...WAIT_NONE, inputSchema: { type: 'object' }, outputSchema: {} }]
+  if (want === 1) await add(redis, id, JSON.stringify([{ type: 'registered', tasks, classes: ['cpu'] }]))
+  const wants = Array.from({ length: slots }, (_, at) => ({ slot: `s${at}`, want, queues: [QUEUE] }))
+  await add(redis, id, JSON.stringify([{ type: 'state', instance, holding: [], wants }]))
+}
+
+/** What it was given since it was last asked. */
+async function given({ redis, id }: Thief, after: { id: string }): Promise<Given[]> {
+  const reply = await redis.xread('STREAMS', `sc:in:${id}`, after.id)
+  const entries = reply?.[0]?.[1] ?? []
+  after.id = entries.at(-1)?.[0] ?? after.id
+  return entries.flatMap(([, fields]) =>
+    (JSON.parse(fields[1] ?? '[]') as InboxMessage[]).filter(message => message.type === 'units')
+  )
+}
+
+/** Until the signal. */
+async function step(signal: AbortSignal, everyMs: number, take: (round: number) => Promise<unknown>): Promise<void> {
+  for (let round = 1; !signal.aborted; round++) {
+    await take(round)
+    await pause(everyMs, signal)
+  }
+}
+
+/** Messages of a unit that it was given and has ended, a thousand in each entry. */
+function afterItsEnd(type: string, more: object): Attack['run'] {
+  return async (thief, signal) => {
+    const after = { id: '0-0' }
+    let about: object | undefined
+    await step(signal, 50, async round => {
+      if (about) return await add(thief.redis, thief.id, JSON.stringify(Array(1_000).fill({ type, ...about, ...more })))
+      if (round === 1) await ask(thief, 'i', round, 1)
+      const [one] = await given(thief, after)
+      if (!one) return
+      about = { unitId: one.first.unitId, attemptId: 'a', ticket: one.tickets[0], slot: one.slot }
+      await add(thief.redis, thief.id, JSON.stringify([{ type: 'result', ...about, output: {}, timings: TIMINGS }]))
+    })
+    if (!about) throw new Error('it was given nothing')
+  }
+}
 
 /** Raw connections that log in and do nothing; held until the signal. */
 async function holdConnections({ redis }: Thief, count: number, signal: AbortSignal): Promise<void> {
@@ -278,5 +329,77 @@ export const ATTACKS: Attack[] = [
       again(signal, () => Promise.all(Array.from({ length: 200 }, () => add(redis, id, '[{"type":"log"}]')))),
     outcome: 'quarantined',
     doctor: /quarantined since/
+  },
+  {
+    name: 'begins messages in parts that never end',
+    run: ({ redis, id }, signal) =>
+      again(signal, () =>
+        Promise.all(Array.from({ length: 200 }, () => redis.xadd(out(id), '*', 'm', 'x', 'p', '0/2')))
+      ),
+    outcome: 'quarantined',
+    doctor: /quarantined since.*begins anew/
+  },
+  {
+    name: 'sends entries of thousands of empty fields',
+    run: ({ redis, id }, signal) =>
+      again(signal, () => redis.xadd(out(id), '*', 'm', '[]', ...Array<string>(40_000).fill(''))),
+    outcome: 'quarantined',
+    doctor: /quarantined since.*fields/
+  },
+  {
+    name: 'tells of the progress of a unit that has ended, a thousand times in each entry',
+    run: afterItsEnd('progress', { fraction: 0.5 }),
+    outcome: 'borne'
+  },
+  {
+    name: 'writes logs of a unit that has ended, a thousand in each entry',
+    run: afterItsEnd('log', { level: 'info', message: 'x' }),
+    outcome: 'borne'
+  },
+  {
+    name: 'takes all units that it can get, and begins none',
+    run: async (thief, signal) => {
+      const instance = randomUUID()
+      await step(signal, 200, round => ask(thief, instance, round, 64))
+    },
+    outcome: 'borne'
+  },
+  {
+    name: 'gives back at once what it takes',
+    run: async (thief, signal) => {
+      const [instance, after] = [randomUUID(), { id: '0-0' }]
+      await step(signal, 20, async round => {
+        if (round % 10 === 1) await ask(thief, instance, round, 64)
+        const returned = (await given(thief, after)).map(({ first, tickets, slot, entry }) => ({
+          ...{ type: 'returned', unitId: first.unitId, attemptId: randomUUID(), ticket: tickets[0] },
+          ...{ slot, entry, hasBegun: false }
+        }))
+        if (returned.length > 0) await add(thief.redis, thief.id, JSON.stringify(returned))
+      })
+    },
+    outcome: 'borne'
+  },
+  {
+    name: 'is another process twice a second, and so loses what it has',
+    run: async (thief, signal) => {
+      await step(signal, 500, round => ask(thief, randomUUID(), round, 64))
+    },
+    outcome: 'borne'
+  },
+  {
+    name: 'asks for a thousand queues in the name of each of its slots',
+    run: async ({ redis, id }, signal) => {
+      const classes = ['gpu', 'gpu.vram6', 'gpu.vram8', 'gpu.vram12', 'gpu.vram24']
+      const names = Array.from({ length: 200 }, (_, at) => `t${at}`)
+      const tasks = names.map(name => ({ ...WAIT_NONE, name, gpu: true, inputSchema: {}, outputSchema: {} }))
+      await add(redis, id, JSON.stringify([{ type: 'registered', tasks, classes }]))
+      const queues = classes.flatMap(one => names.map(name => `${one}+${name}`))
+      const wants = Array.from({ length: 64 }, (_, at) => ({ slot: `s${at}`, want: 1, queues }))
+      await add(redis, id, JSON.stringify([{ type: 'state', instance: 'x', holding: [], wants }]))
+      await step(signal, 2, round =>
+        add(redis, id, JSON.stringify([{ type: 'want', slot: 'z', want: round, queues: ['x'] }]))
+      )
+    },
+    outcome: 'borne'
   }
 ]

@@ -8,15 +8,25 @@ const CLOSING = new Set([']', '}'].map(sign => sign.charCodeAt(0)))
 
 /** Whether JSON text has objects and lists in one another beyond `most`; one pass, before anything parses it. */
 export function isDeeperThan(text: string, most: number): boolean {
-  if (text.length <= most) return false
+  return measureJson(text, most).isDeeper
+}
+
+/**
+ * How many objects and lists JSON text has, up to where they are in one another beyond `mostDepth`: what parsing costs goes by
+ * them more than by characters.
+ */
+export function measureJson(text: string, mostDepth: number): { isDeeper: boolean; lists: number } {
   let depth = 0
+  let lists = 0
   for (let at = 0; at < text.length; at++) {
     const sign = text.charCodeAt(at)
     if (sign === QUOTE) at = endOfString(text, at)
-    else if (OPENING.has(sign) && ++depth > most) return true
-    else if (CLOSING.has(sign)) depth--
+    else if (OPENING.has(sign)) {
+      lists++
+      if (++depth > mostDepth) return { isDeeper: true, lists }
+    } else if (CLOSING.has(sign)) depth--
   }
-  return false
+  return { isDeeper: false, lists }
 }
 
 /** The position of the quote that closes the string that is opened at `start`. */

@@ -104,6 +104,9 @@ export const LARGEST_ENTRY = 1024 ** 2
 /** Levels of what a task answers; a message has a few more around it. */
 export const MOST_OUTPUT_DEPTH = 1_000
 export const MOST_MESSAGE_DEPTH = MOST_OUTPUT_DEPTH + 10
+/** Objects and lists of what a task answers; a message has a few more around it. */
+export const MOST_OUTPUT_LISTS = 500_000
+export const MOST_MESSAGE_LISTS = MOST_OUTPUT_LISTS + 10_000
 /** Messages of one entry. */
 export const MOST_MESSAGES = 1_000
 /** A message as a whole, in characters: what is larger goes by file. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isDeeperThan } from '../src/json-depth.ts'
+import { isDeeperThan, measureJson } from '../src/json-depth.ts'
 
 function depthOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
@@ -17,4 +17,9 @@ test('the depth of JSON text is that of its value, whatever its strings hold', (
     expect(isDeeperThan(text, 1), text).toBe(false)
   expect(isDeeperThan('["\\\\",[[', 2)).toBe(true)
   expect(isDeeperThan('['.repeat(150_000), 100)).toBe(true)
+})
+
+test('objects and lists are counted, and those in strings are not', () => {
+  expect(measureJson('[{"a":[]},"[{",{}]', 10)).toEqual({ isDeeper: false, lists: 4 })
+  expect(measureJson('[[[]]]', 2)).toEqual({ isDeeper: true, lists: 3 })
 })

@@ -79,6 +79,7 @@ export interface Engine {
   stop(): Promise<void>
 }
 
+const WEIGHTS = { wrong: 1, grave: GRAVE, flood: FLOOD } as const
 const MERGES_AT_ONCE = 2
 const WEBHOOKS_AT_ONCE = 4
 
@@ -117,8 +118,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     ...deps,
     queues,
     apply: said => applySaid(applying, said),
-    onRefused: (workerId, reason, isGrave) => deps.offences.record(workerId, reason, isGrave ? GRAVE : 1),
-    onFlood: (workerId, reason) => deps.offences.record(workerId, reason, FLOOD)
+    onRefused: (workerId, reason, gravity) => deps.offences.record(workerId, reason, WEIGHTS[gravity])
   })
   const { isCaughtUp } = transport
   const reconciler = startReconciler({

@@ -1,39 +1,110 @@
-import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+/**
+ * DESIGN: which of what was read is applied together, in one transaction. Each worker has a queue of its own, and they take
+ * turns: what one wrote costs the others no more than its share of each batch, whatever it is.
+ *
+ *   queue of a worker:  piece, piece, …  --at most SHARE of weight--\
+ *   queue of another:   piece, …         --the same-----------------+--> one batch of at most MOST_WEIGHT
+ *
+ * A start, a result and a return are applied many at a time; each other message is a statement of its own, and weighs more.
+ */
+import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Said } from '../jobs/accept-batch.ts'
 import type { Parsed } from './parse-outbox.ts'
-import { MOST_READ } from './read-outboxes.ts'
 
-/** What was read of one worker's outbox, and is to be applied. */
-export interface Pending extends Parsed {
-  workerId: string
+/** Some of what was read of one worker's outbox. Its `ids` are deleted with it: they are those of its last piece. */
+export interface Piece extends Parsed {
+  weight: number
 }
 
-/** Messages of one transaction. */
-const MOST_APPLIED = 2_000
+const MOST_WEIGHT = 2_000
+const SHARE = 1_000
+const STATEMENT_WEIGHT = 125
+/** Of one piece: so much can be applied at once whatever else waits. */
+const PIECE_WEIGHT = 400
+/** Messages of one unit that are taken together with those of others: its start, its progress, its end. */
+const TOGETHER = 3
 
-/** What is applied together: the first MOST_READ entries, or fewer that have MOST_APPLIED messages; one at least. */
-export function firstOf(pending: Pending[]): Pending[] {
-  let messages = 0
-  const end = pending.findIndex((one, at) => {
-    messages += one.messages.length
-    return at === MOST_READ || (at > 0 && messages > MOST_APPLIED)
-  })
-  // A copy: what is read meanwhile is added to `pending`.
-  return pending.slice(0, end === -1 ? pending.length : end)
+/** Cuts what was read into pieces. */
+export function toPieces({ ids, messages }: Parsed): Piece[] {
+  const pieces: Piece[] = []
+  let piece: Piece = { ids: [], messages: [], weight: 0 }
+  let counts = new Map<string, number>()
+  for (const message of messages) {
+    const weight = weightOf(message, counts)
+    if (piece.messages.length > 0 && piece.weight + weight > PIECE_WEIGHT) {
+      pieces.push(piece)
+      piece = { ids: [], messages: [], weight: 0 }
+      counts = new Map()
+    }
+    piece.messages.push(message)
+    piece.weight += weight
+  }
+  return [...pieces, { ...piece, ids }]
+}
+
+function weightOf(message: OutboxMessage, counts: Map<string, number>): number {
+  if (!isOfAttempt(message)) return STATEMENT_WEIGHT
+  const count = (counts.get(message.unitId) ?? 0) + 1
+  counts.set(message.unitId, count)
+  if (count > TOGETHER) return STATEMENT_WEIGHT
+  return message.type === 'started' || message.type === 'result' || message.type === 'returned' ? 1 : STATEMENT_WEIGHT
+}
+
+export interface Share {
+  workerId: string
+  pieces: Piece[]
+}
+
+/** The shares of one batch: of each worker the first pieces of its queue, in order; in the order of `queues`. */
+export function nextBatch(queues: Iterable<[workerId: string, pieces: Piece[]]>): Share[] {
+  const batch: Share[] = []
+  let left = MOST_WEIGHT
+  for (const [workerId, queue] of queues) {
+    if (left <= 0) break
+    let share = Math.min(SHARE, left)
+    const end = queue.findIndex(({ weight }, at) => {
+      share -= weight
+      return share < 0 && at > 0
+    })
+    const pieces = queue.slice(0, end === -1 ? queue.length : end)
+    if (pieces.length === 0) continue
+    batch.push({ workerId, pieces })
+    left -= pieces.reduce((sum, { weight }) => sum + weight, 0)
+  }
+  return batch
 }
 
 /** The messages of a batch, in order; of several registrations of a worker the last one. */
-export function toApply(batch: Pending[]): Said[] {
-  const said = batch.flatMap(({ workerId, messages }) => messages.map(message => ({ workerId, message })))
-  const last = new Map(said.filter(isRegistration).map(one => [one.workerId, one]))
-  return said.filter(one => !isRegistration(one) || last.get(one.workerId) === one)
+export function toApply(batch: Share[]): Said[] {
+  return batch.flatMap(({ workerId, pieces }) => {
+    const messages = pieces.flatMap(piece => piece.messages)
+    const last = messages.findLast(isRegistration)
+    return messages
+      .filter(message => !isRegistration(message) || message === last)
+      .map(message => ({ workerId, message }))
+  })
 }
 
-function isRegistration({ message }: Said): boolean {
+function isRegistration(message: OutboxMessage): boolean {
   return message.type === 'registered'
 }
 
 /** The unit that the message ends an attempt at, if any. */
 export function settledBy(message: OutboxMessage): string[] {
   return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
+}
+
+/** Of several states of one worker the last one says all; of the progress of an attempt the last one counts. */
+export function withoutStale(messages: OutboxMessage[]): OutboxMessage[] {
+  const last = new Map<string, OutboxMessage>()
+  for (const message of messages) last.set(kindOf(message), message)
+  return messages.filter(message => !isSuperseded(message) || last.get(kindOf(message)) === message)
+}
+
+function isSuperseded({ type }: OutboxMessage): boolean {
+  return type === 'state' || type === 'progress'
+}
+
+function kindOf(message: OutboxMessage): string {
+  return message.type === 'progress' ? `progress ${message.unitId} ${message.attemptId}` : message.type
 }

@@ -35,12 +35,15 @@ export interface Held<T> {
   /** The longest that its units may take, together. */
   readonly deadlineMs: number
   signMs: number
+  /** Some attempt at one of its units is known. */
+  isBegun: boolean
 }
 
 export interface Link<T> {
   /** A new process of the worker: answers what those before it held. */
   hello(instance: string): Held<T>[]
-  want(want: SlotWant): void
+  /** True: it stands, and did not before. */
+  want(want: SlotWant): boolean
   /** Answers what the worker holds without this master knowing, and what is lost with an earlier process. */
   state(state: State, nowMs: number): { unknown: Holding[]; lost: Held<T>[] }
   /** Wants that no entry was given to, the oldest first. */
@@ -54,6 +57,8 @@ export interface Link<T> {
   /** Whether the unit is in an entry that the worker holds. */
   knows(unitId: string): boolean
   held(): Held<T>[]
+  /** An attempt at the unit began. True: the first of its entry. */
+  began(unitId: string): boolean
   /** The outcome of a unit was read. */
   reported(unitId: string): void
   /** Outcomes of these units are in PostgreSQL: answers the entries that are over. */
@@ -102,15 +107,16 @@ export function createLink<T>(): Link<T> {
     return take(() => true)
   }
 
-  function stand(want: SlotWant): void {
+  function stand(want: SlotWant): boolean {
     const before = highest.get(want.slot) ?? 0
     const isGiven = given.get(want.slot)?.want === want.want
-    if (want.want < before || isGiven || standing.get(want.slot)?.want === want.want) return
-    if (!highest.has(want.slot) && highest.size >= MOST_SLOTS) return
+    if (want.want < before || isGiven || standing.get(want.slot)?.want === want.want) return false
+    if (!highest.has(want.slot) && highest.size >= MOST_SLOTS) return false
     highest.set(want.slot, want.want)
     // Behind the others: who waits longest goes first.
     standing.delete(want.slot)
     standing.set(want.slot, want)
+    return true
   }
 
   function openOf(slot: string): number {
@@ -148,12 +154,20 @@ export function createLink<T>(): Link<T> {
         given.set(slot, { want, entry })
       }
       const [unread, open] = [new Set(unitIds), new Set(unitIds)]
-      entries.set(entry, { entry, slot, taken, unread, open, sinceMs: nowMs, deadlineMs, signMs: nowMs })
+      // What another master gave is with a slot for a while by now.
+      const isBegun = want === null
+      entries.set(entry, { entry, slot, taken, unread, open, sinceMs: nowMs, deadlineMs, signMs: nowMs, isBegun })
       for (const unitId of unitIds) entryOfUnit.set(unitId, entry)
     },
     has: entry => entries.has(entry),
     knows: unitId => entryOfUnit.has(unitId),
     held: () => [...entries.values()],
+    began: unitId => {
+      const held = entries.get(entryOfUnit.get(unitId) ?? '')
+      if (!held || held.isBegun) return false
+      held.isBegun = true
+      return true
+    },
     reported: unitId => {
       entries.get(entryOfUnit.get(unitId) ?? '')?.unread.delete(unitId)
     },

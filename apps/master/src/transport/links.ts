@@ -1,17 +1,29 @@
 import type { SlotWant } from '@sc/shared/outbox-message.ts'
 import type { TakenEntry } from '../queues/queues.ts'
+import { createCredit } from './credit.ts'
 import { createLink, type Held, type Link } from './link.ts'
 
 /** A worker that this master serves. */
 export interface ServedLink extends Link<TakenEntry> {
   readonly workerId: string
-  /** Whether one may give it entries of this queue; undefined: not known yet. */
-  allowed: ReadonlySet<string> | 'any' | undefined
   /** Its outbox is long: it gets nothing new. */
   isSlowed: boolean
   /** When its last message was read. */
   readMs: number
+  /** See `credit.ts`. */
+  readonly isProven: boolean
+  /** Which queues one may give it entries of; undefined: not known yet. */
+  allow(queues: ReadonlySet<string> | 'any' | undefined): void
+  /** Its wants that may be met now, the oldest first: as many as it has credit for. */
+  asking(nowMs: number): StandingWant[]
   take(want: SlotWant, taken: TakenEntry): void
+}
+
+/** A want, with those of its queues that its worker is allowed, each with its place: the most demanding is first. */
+export interface StandingWant {
+  link: ServedLink
+  want: SlotWant
+  places: ReadonlyMap<string, number>
 }
 
 export interface Links {
@@ -21,8 +33,11 @@ export interface Links {
   remove(workerId: string): void
   /** Whether it is still this one. */
   isServed(link: ServedLink): boolean
-  /** Every want that stands, with the queues that its worker is allowed; those of idle slots before those of busy ones. */
-  standing(): Array<{ link: ServedLink; want: SlotWant }>
+  /**
+   * Every want that stands: those of idle slots before those of busy ones, of these those of proven workers first, and the
+   * workers in turns: who was given something last goes last.
+   */
+  standing(): StandingWant[]
 }
 
 /** A worker without anything to do writes its state every 2.5 s: the wants of one that is silent for so long do not count. */
@@ -33,49 +48,103 @@ const MOST_AT_ONCE = 64
 export type HeldEntry = Held<TakenEntry>
 
 export function createLinks(): Links {
+  /** In the order of their turns. */
   const links = new Map<string, ServedLink>()
+  const isServed = (link: ServedLink): boolean => links.get(link.workerId) === link
+
+  function toEnd(link: ServedLink): void {
+    if (!isServed(link)) return
+    links.delete(link.workerId)
+    links.set(link.workerId, link)
+  }
+
   return {
     of: workerId => links.get(workerId),
     all: () => [...links.values()],
     add: workerId => {
-      const core = createLink<TakenEntry>()
-      const link: ServedLink = {
-        ...core,
-        workerId,
-        allowed: undefined,
-        isSlowed: false,
-        readMs: performance.now(),
-        take: ({ slot, want }, taken) => core.give(slot, want, newHeld(taken), performance.now())
-      }
+      const link = createServedLink(workerId, toEnd)
       links.set(workerId, link)
       return link
     },
     remove: workerId => void links.delete(workerId),
-    isServed: link => links.get(link.workerId) === link,
+    isServed,
     standing: () => {
       const nowMs = performance.now()
-      const asking = [...links.values()].filter(({ isSlowed, readMs }) => !isSlowed && nowMs - readMs < SILENT_MS)
-      const wants = asking.flatMap(link =>
-        link
-          .standing()
-          .slice(0, MOST_AT_ONCE)
-          .flatMap(want => {
-            const queues = [...new Set(want.queues)].filter(name => isAllowed(link, name))
-            return queues.length > 0 ? [{ link, want: { ...want, queues } }] : []
-          })
-      )
-      return [...wants.filter(one => !isBusy(one)), ...wants.filter(isBusy)]
+      const asking = [...links.values()].map(link => link.asking(nowMs))
+      const most = Math.max(0, ...asking.map(wants => wants.length))
+      // The first of each worker, then the second of each.
+      const inTurns = Array.from({ length: most }, (_, at) => asking.flatMap(wants => wants[at] ?? [])).flat()
+      const group = (one: StandingWant): number => (isBusy(one) ? 2 : one.link.isProven ? 0 : 1)
+      return inTurns.toSorted((a, b) => group(a) - group(b))
     }
   }
 }
 
-/** Whether the slot runs something, and asks for the next. */
-export function isBusy({ link, want }: { link: ServedLink; want: SlotWant }): boolean {
-  return link.isBusy(want.slot)
+function createServedLink(workerId: string, onGiven: (link: ServedLink) => void): ServedLink {
+  const core = createLink<TakenEntry>()
+  const credit = createCredit()
+  let allowed: ReadonlySet<string> | 'any' | undefined
+  /** Of wants that were looked at; a want may name a thousand queues. */
+  let places = new WeakMap<SlotWant, Map<string, number>>()
+
+  function placesOf(want: SlotWant): Map<string, number> {
+    const known = places.get(want)
+    if (known) return known
+    const names = want.queues.filter(name => allowed === 'any' || allowed?.has(name))
+    const found = new Map([...new Set(names)].map((name, at) => [name, at]))
+    places.set(want, found)
+    return found
+  }
+
+  function spend(gone: HeldEntry[]): HeldEntry[] {
+    for (const { isBegun } of gone) if (!isBegun) credit.spent(performance.now())
+    return gone
+  }
+
+  const link: ServedLink = {
+    ...core,
+    workerId,
+    isSlowed: false,
+    readMs: performance.now(),
+    get isProven() {
+      return credit.isProven
+    },
+    allow: queues => {
+      allowed = queues
+      places = new WeakMap()
+    },
+    hello: instance => spend(core.hello(instance)),
+    state: (state, nowMs) => {
+      const { unknown, lost } = core.state(state, nowMs)
+      return { unknown, lost: spend(lost) }
+    },
+    lost: nowMs => spend(core.lost(nowMs)),
+    settled: unitIds => spend(core.settled(unitIds)),
+    began: unitId => {
+      const isFirst = core.began(unitId)
+      if (isFirst) credit.begun()
+      return isFirst
+    },
+    asking: nowMs => {
+      if (link.isSlowed || nowMs - link.readMs >= SILENT_MS) return []
+      const notBegun = core.held().filter(({ isBegun, unread }) => !isBegun && unread.size > 0).length
+      return core
+        .standing()
+        .slice(0, Math.min(MOST_AT_ONCE, credit.left(notBegun, nowMs)))
+        .map(want => ({ link, want, places: placesOf(want) }))
+        .filter(one => one.places.size > 0)
+    },
+    take: ({ slot, want }, taken) => {
+      core.give(slot, want, newHeld(taken), performance.now())
+      onGiven(link)
+    }
+  }
+  return link
 }
 
-function isAllowed({ allowed }: ServedLink, queue: string): boolean {
-  return allowed === 'any' || (allowed?.has(queue) ?? false)
+/** Whether the slot runs something, and asks for the next. */
+export function isBusy({ link, want }: StandingWant): boolean {
+  return link.isBusy(want.slot)
 }
 
 /** What is known of an entry with its worker. */

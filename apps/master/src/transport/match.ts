@@ -16,7 +16,7 @@ import { QUEUED_CHANNEL } from '../queues/keys.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { giveBack, headBands, type TakenEntry, takeEntry, type UnitQueue } from '../queues/queues.ts'
 import { sendInbox } from './inbox.ts'
-import type { Links, ServedLink } from './links.ts'
+import type { Links, ServedLink, StandingWant } from './links.ts'
 import type { Tickets } from './tickets.ts'
 
 /** Nobody waits so long: whoever adds or asks says so. */
@@ -55,7 +55,9 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
   async function round(): Promise<void> {
     const wants = links.standing()
     if (wants.length === 0) return
-    const names = [...new Set(wants.flatMap(({ want }) => want.queues))]
+    // What nobody has ever put a unit into need not be looked at, whatever a worker asks for.
+    const names = queues.names().filter(name => wants.some(({ places }) => places.has(name)))
+    if (names.length === 0) return
     const bands = await headBands(redis, names, wants.length)
     if (bands.size === 0) return
     const chosen = choose(wants, bands)
@@ -82,7 +84,10 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
     wakeUp()
   }
 
-  subscriber.on('message', wake)
+  subscriber.on('message', (_, name) => {
+    queues.get(name)
+    wake()
+  })
   await subscriber.subscribe(QUEUED_CHANNEL)
 
   return {
@@ -101,16 +106,15 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
 
 /** Which want gets an entry of which queue: each entry once. `bands`: of each queue those of its first entries, in order. */
 export function choose(
-  wants: Array<{ link: ServedLink; want: SlotWant }>,
+  wants: StandingWant[],
   bands: ReadonlyMap<string, number[]>
-): Array<{ link: ServedLink; want: SlotWant; queue: string }> {
-  const byName = new Map([...bands].map(([queue, left]) => [queue, { queue, left: [...left] }]))
-  return wants.flatMap(({ link, want }) => {
-    const heads = want.queues.flatMap(name => {
-      const head = byName.get(name)
-      return head && head.left.length > 0 ? [head] : []
-    })
-    const [best] = heads.sort((a, b) => (a.left[0] as number) - (b.left[0] as number))
+): Array<Pick<StandingWant, 'link' | 'want'> & { queue: string }> {
+  const heads = [...bands].map(([queue, left]) => ({ queue, left: [...left] }))
+  return wants.flatMap(({ link, want, places }) => {
+    const placeOf = ({ queue }: { queue: string }): number => places.get(queue) ?? Number.POSITIVE_INFINITY
+    const [best] = heads
+      .filter(({ queue, left }) => left.length > 0 && places.has(queue))
+      .sort((a, b) => (a.left[0] as number) - (b.left[0] as number) || placeOf(a) - placeOf(b))
     if (!best) return []
     best.left.shift()
     return [{ link, want, queue: best.queue }]

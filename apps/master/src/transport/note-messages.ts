@@ -1,6 +1,7 @@
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { settledBy } from './batch.ts'
 import type { HeldEntry, ServedLink } from './links.ts'
+import type { Gravity } from './parse-outbox.ts'
 import type { Tickets } from './tickets.ts'
 
 export interface NotesDeps {
@@ -12,8 +13,8 @@ export interface NotesDeps {
   /** A worker holds entries that this master did not give it. */
   onUnknown(link: ServedLink, holding: Parameters<ServedLink['state']>[0]['holding']): void
   onLost(link: ServedLink, lost: HeldEntry[]): void
-  /** Something that no worker of ours writes; `isGrave`: it costs more than a message. */
-  onRefused(workerId: string, reason: string, isGrave?: boolean): void
+  /** Something that no worker of ours writes. */
+  onRefused(workerId: string, reason: string, gravity: Gravity): void
 }
 
 /** Of one worker in a second; far more than one of ours writes. */
@@ -39,7 +40,7 @@ export function createNotes(deps: NotesDeps): (link: ServedLink, message: Outbox
   return (link, message) => {
     const { workerId } = link
     if (isTooOften(link, message)) {
-      deps.onRefused(workerId, `it wrote "${message.type}" too often`)
+      deps.onRefused(workerId, `it wrote "${message.type}" too often`, 'wrong')
       return false
     }
     if (message.type === 'hello') {
@@ -48,8 +49,7 @@ export function createNotes(deps: NotesDeps): (link: ServedLink, message: Outbox
       return false
     }
     if (message.type === 'want') {
-      link.want(message)
-      deps.onWants()
+      if (link.want(message)) deps.onWants()
       return false
     }
     if (message.type === 'state') {
@@ -61,9 +61,10 @@ export function createNotes(deps: NotesDeps): (link: ServedLink, message: Outbox
     }
     if (!isOfAttempt(message)) return true
     if (!link.knows(message.unitId) && !deps.tickets.isUnit(message.ticket, workerId, message.unitId)) {
-      deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`)
+      deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`, 'wrong')
       return false
     }
+    if (message.type !== 'returned') link.began(message.unitId)
     for (const unitId of settledBy(message)) link.reported(unitId)
     return true
   }

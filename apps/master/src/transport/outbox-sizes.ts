@@ -3,6 +3,7 @@ import { inboxKey, outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Links } from './links.ts'
+import type { Gravity } from './parse-outbox.ts'
 
 /** What a worker may have waiting in its outbox before it is given nothing new: results that PostgreSQL is not there for. */
 const SLOW_BYTES = 32 * 1024 ** 2
@@ -25,9 +26,9 @@ export function watchSizes(deps: {
   /** Nothing is read just now: whatever grows is no fault of who writes. */
   isHeldUp(): boolean
   log: Logger
-  onFlood(workerId: string, reason: string): void
+  onRefused(workerId: string, reason: string, gravity: Gravity): void
 }): { stop(): Promise<void> } {
-  const { redis, links, log, onFlood } = deps
+  const { redis, links, log, onRefused } = deps
   const stopping = new AbortController()
   /** As of the last look. */
   const before = new Map<string, { entries: number; bytes: number }>()
@@ -55,7 +56,7 @@ export function watchSizes(deps: {
       const grows = last !== undefined && (bytes > last.bytes || entries > last.entries) && !deps.isHeldUp()
       if ((grows && (bytes > MOST_BYTES || entries > MOST_ENTRIES)) || bytes > HARD_BYTES) {
         await redis.del(outboxKey(link.workerId))
-        onFlood(link.workerId, `its outbox had ${entries} entries and ${bytes} bytes: emptied`)
+        onRefused(link.workerId, `its outbox had ${entries} entries and ${bytes} bytes: emptied`, 'flood')
       }
       if (inboxBytes > MOST_BYTES) await redis.del(inboxKey(link.workerId))
     }

@@ -3,30 +3,37 @@
  * slot's next want does not wait for the result before it to be in PostgreSQL:
  *
  *   read --wants, states, outcomes--> links          (at once, in memory)
- *     \---everything of rows-------> pending --apply--> PostgreSQL --> delete from the stream --> release entries
+ *     \---everything of rows-------> queue of the worker --turns (`batch.ts`)--> PostgreSQL --> delete --> release entries
  *
  * An entry of the stream is deleted only once it is applied, so a master that is killed in between leaves it to be read
  * again from the start, which changes nothing: every message is guarded. PostgreSQL away: what was read waits, reading goes
- * on up to MOST_PENDING entries, and locks are renewed all the while. What no ticket proves is dropped.
+ * on up to MOST_PENDING pieces of a worker, and locks are renewed all the while. What no ticket proves is dropped.
+ *
+ * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence. A batch that
+ * cannot be applied, with PostgreSQL and Redis there, is tried piece by piece, and the piece that is to blame is dropped.
  */
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { isDatabaseAway } from '../database/connect.ts'
 import type { Said } from '../jobs/accept-batch.ts'
-import { firstOf, type Pending, settledBy, toApply } from './batch.ts'
+import { nextBatch, type Piece, type Share, settledBy, toApply, toPieces, withoutStale } from './batch.ts'
 import type { HeldEntry, Links, ServedLink } from './links.ts'
 import { createNotes, type NotesDeps } from './note-messages.ts'
-import { createOutboxParser, type OutboxEntry, type OutboxParser } from './parse-outbox.ts'
+import { createOutboxParser, type Gravity, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
 import { MOST_READ, readOutboxes } from './read-outboxes.ts'
 
 export interface Outboxes {
   /** From the start of its outbox. */
   follow(workerId: string): void
   leave(workerId: string): void
-  /** False while messages wait to be read or applied: what PostgreSQL says of a unit may be old. */
+  /**
+   * False while messages wait to be read or applied: what PostgreSQL says of a unit may be old. A worker that is behind for
+   * long, since it writes more than its share, does not count: others do not wait for it.
+   */
   isCaughtUp(): boolean
-  /** Whether what was read waits for PostgreSQL, so that nothing more is read. */
+  /** Whether what was read waits for PostgreSQL: that outboxes grow is no fault of their workers then. */
   isHeldUp(): boolean
   stop(): Promise<void>
 }
@@ -46,33 +53,52 @@ export interface OutboxesDeps extends Omit<NotesDeps, 'onLost'> {
 }
 
 const BLOCK_MS = 250
-/** Entries that wait to be applied. */
-const MOST_PENDING = 200
+/** While some worker is not read: it may be soon. */
+const SHORT_BLOCK_MS = 20
+/** Pieces of one worker that wait to be applied. */
+const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
 /** A stream's ids are of Redis's clock, which may go back a little; beyond what they were when this program began. */
 const MOST_AHEAD_MS = 3600_000
+/** What a worker wrote is old, and waits: for so long what PostgreSQL says of its units does not count. */
+const MOST_BEHIND_MS = 30_000
+/** Beside LOST_MS. */
+const MORE_SILENCE_MS = 15_000
+/** A batch takes longer only where PostgreSQL does not answer. */
+const HELD_UP_MS = 5_000
 
-/** Characters that are read of one worker in a second: after a large read it waits its turn. */
+/** What is read of one worker in a second, in characters: after a large read it waits its turn. */
 const MOST_READ_A_SECOND = 8 * 1024 ** 2
-const FREE_LENGTH = 1024 ** 2
+const FREE_COST = 1024 ** 2
+/** What no mistake does is not read on before its author is quarantined. */
+const AFTER_FLOOD_MS = 5_000
 
 interface Followed {
   after: string
   /** Not read before. */
   notBeforeMs: number
   parser: OutboxParser
+  /** Read, and not applied yet. */
+  pending: Piece[]
+  /** There was nothing more at the last look. */
+  isRead: boolean
+  /** Since when there is something to read or to apply; null: there is not. */
+  behindSinceMs: number | null
 }
 
 export function startOutboxes(deps: OutboxesDeps): Outboxes {
   const { redis, links, log } = deps
   const note = createNotes({ ...deps, onLost: lose })
   const stopping = new AbortController()
+  /** In the order of their turns. */
   const followed = new Map<string, Followed>()
-  let pending: Pending[] = []
-  let isRead = false
   let changed = Promise.withResolvers<void>()
   /** Redis's clock, by this machine's steady one. */
   let redisAheadMs: number | undefined
+  /** Since when a batch is being applied, or waits for PostgreSQL. */
+  let applyingSinceMs: number | null = null
+  /** The last batch could not be applied as a whole. */
+  let isPiecewise = false
 
   async function lookAtClock(): Promise<void> {
     const [seconds] = await redis.time()
@@ -94,43 +120,62 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     changed = Promise.withResolvers()
   }
 
+  function refuse(workerId: string, reason: string, gravity: Gravity): void {
+    const one = followed.get(workerId)
+    if (one && gravity === 'flood') one.notBeforeMs = performance.now() + AFTER_FLOOD_MS
+    deps.onRefused(workerId, reason, gravity)
+  }
+
   async function round(): Promise<void> {
-    const open = [...followed].filter(([, { notBeforeMs }]) => notBeforeMs <= performance.now())
+    const open = [...followed].filter(([, one]) => isOpen(one))
+    for (const [, one] of followed) if (!isOpen(one)) one.isRead = false
+    if (open.length === 0) return await pause(followed.size === 0 ? BLOCK_MS : SHORT_BLOCK_MS, stopping.signal)
     const positions = open.map(([workerId, { after }]) => ({ workerId, after }))
-    if (positions.length === 0) {
-      isRead = followed.size === 0
-      return await pause(BLOCK_MS, stopping.signal)
-    }
-    const { read, broken } = await readOutboxes(deps, positions, BLOCK_MS)
+    const blockMs = open.length === followed.size ? BLOCK_MS : SHORT_BLOCK_MS
+    const { read, broken } = await readOutboxes(deps, positions, blockMs)
     const nowMs = performance.now()
-    for (const { workerId } of read) {
-      const link = links.of(workerId)
-      if (link) link.readMs = nowMs
-    }
     for (const workerId of broken) {
-      deps.onRefused(workerId, 'its outbox is no stream: made anew', true)
+      refuse(workerId, 'its outbox is no stream: made anew', 'grave')
       restart(workerId)
     }
-    for (const { workerId, entries } of read) take(workerId, entries)
-    isRead = open.length === followed.size && read.every(({ entries }) => entries.length < MOST_READ)
-    // What was read has been taken note of: silence is silence.
-    if (isRead) judge()
+    for (const { workerId, entries } of read) {
+      const link = links.of(workerId)
+      if (link) link.readMs = nowMs
+      take(workerId, entries)
+    }
+    const more = new Set(read.filter(({ entries }) => entries.length === MOST_READ).map(({ workerId }) => workerId))
+    for (const [workerId, one] of open) one.isRead = broken.length === 0 && !more.has(workerId)
+    judge()
     if (read.length > 0) signal()
-    while (pending.length >= MOST_PENDING && !stopping.signal.aborted) {
-      isRead = false
-      await changed.promise
+  }
+
+  /** What was read has been taken note of: silence is silence. Of who is not read to the end its signs may be still to come. */
+  function judge(): void {
+    const nowMs = performance.now()
+    for (const [workerId, one] of followed) {
+      one.behindSinceMs = one.isRead && one.pending.length === 0 ? null : (one.behindSinceMs ?? nowMs)
+      const link = links.of(workerId)
+      if (link && (one.isRead || !isHeldUp())) lose(link, link.lost(one.isRead ? nowMs : nowMs - MORE_SILENCE_MS))
     }
   }
 
+  function isOpen({ notBeforeMs, pending }: Followed): boolean {
+    return notBeforeMs <= performance.now() && pending.length < MOST_PENDING
+  }
+
   function restart(workerId: string): void {
-    if (followed.has(workerId)) followed.set(workerId, newFollowed(workerId))
+    const before = followed.get(workerId)
+    if (before) followed.set(workerId, { ...newFollowed(workerId), pending: before.pending })
   }
 
   function newFollowed(workerId: string): Followed {
     return {
       after: '0-0',
-      parser: createOutboxParser((reason, isGrave) => deps.onRefused(workerId, reason, isGrave)),
-      notBeforeMs: 0
+      parser: createOutboxParser((reason, gravity) => refuse(workerId, reason, gravity)),
+      notBeforeMs: 0,
+      pending: [],
+      isRead: false,
+      behindSinceMs: null
     }
   }
 
@@ -138,26 +183,26 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const one = followed.get(workerId)
     const link = links.of(workerId)
     if (!one || !link) return
-    let length = 0
-    for (const entry of entries) {
-      one.after = entry.id
-      length += entry.fields?.reduce((sum, field) => sum + field.length, 0) ?? 0
-      pending.push(...read(link, one.parser, entry))
-    }
-    one.notBeforeMs = performance.now() + (length > FREE_LENGTH ? (length / MOST_READ_A_SECOND) * 1000 : 0)
+    one.after = entries.at(-1)?.id ?? one.after
+    const parsed = entries.flatMap(entry => parse(workerId, one.parser, entry))
+    const ids = parsed.flatMap(each => each.ids)
+    const messages = withoutStale(parsed.flatMap(each => each.messages)).filter(message => note(link, message))
+    if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }))
+    const cost = one.parser.takeCost()
+    const pauseMs = cost > FREE_COST ? (cost / MOST_READ_A_SECOND) * 1000 : 0
+    one.notBeforeMs = Math.max(one.notBeforeMs, performance.now() + pauseMs)
     if (isFarAhead(one.after)) void remake(workerId)
   }
 
   /** Whatever is in an entry, it holds up no other. */
-  function read(link: ServedLink, parser: OutboxParser, entry: OutboxEntry): Pending[] {
-    const { workerId } = link
+  function parse(workerId: string, parser: OutboxParser, entry: OutboxEntry): Parsed[] {
     try {
       const parsed = parser.parse(entry)
-      return parsed ? [{ workerId, ids: parsed.ids, messages: parsed.messages.filter(m => note(link, m)) }] : []
+      return parsed ? [parsed] : []
     } catch (error) {
       log.debug({ err: error, workerId }, 'an entry could not be read')
-      deps.onRefused(workerId, 'an entry could not be read', true)
-      return [{ workerId, ids: [entry.id], messages: [] }]
+      refuse(workerId, 'an entry could not be read', 'grave')
+      return [{ ids: [entry.id], messages: [] }]
     }
   }
 
@@ -165,32 +210,67 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     if (lost.length > 0) deps.onLost(link, lost)
   }
 
-  function judge(): void {
-    const nowMs = performance.now()
-    for (const link of links.all()) lose(link, link.lost(nowMs))
-  }
-
   /** Nobody can add to a stream whose last id is the largest, and one of tomorrow is on its way there. */
   async function remake(workerId: string): Promise<void> {
-    deps.onRefused(workerId, 'the ids of its outbox are far ahead: made anew', true)
+    refuse(workerId, 'the ids of its outbox are far ahead: made anew', 'grave')
     await redis.del(outboxKey(workerId)).catch(() => {})
     restart(workerId)
   }
 
   async function applyPending(): Promise<void> {
-    const batch = firstOf(pending)
-    const said = toApply(batch)
-    if (said.length > 0) await deps.apply(said)
-    const pipeline = redis.pipeline()
-    for (const [workerId, parts] of Map.groupBy(batch, one => one.workerId))
-      pipeline.xdel(outboxKey(workerId), ...parts.flatMap(({ ids }) => ids))
-    await pipeline.exec()
-    pending = pending.slice(batch.length)
-    const over = [...Map.groupBy(said, one => one.workerId)].flatMap(
+    const all = nextBatch([...followed].map(([workerId, { pending }]) => [workerId, pending]))
+    const [first] = all
+    if (!first) {
+      isPiecewise = false
+      return await changed.promise
+    }
+    const batch = isPiecewise ? [{ ...first, pieces: first.pieces.slice(0, 1) }] : all
+    applyingSinceMs ??= performance.now()
+    try {
+      await applyBatch(batch)
+    } catch (error) {
+      if (isDatabaseAway(error) || redis.status !== 'ready') throw error
+      if (!isPiecewise)
+        log.error({ err: error }, 'what workers reported could not be applied; trying it piece by piece')
+      else await dropPiece(first.workerId, batch, error)
+      isPiecewise = true
+    }
+    applyingSinceMs = null
+  }
+
+  async function applyBatch(batch: Share[]): Promise<void> {
+    const reported = toApply(batch)
+    if (reported.length > 0) await deps.apply(reported)
+    await forget(batch)
+    const over = [...Map.groupBy(reported, one => one.workerId)].flatMap(
       ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => settledBy(message))) ?? []
     )
     if (over.length > 0) deps.onOver(over)
     signal()
+  }
+
+  /** Takes what is done out of streams and queues; whose turn it was goes behind the others. */
+  async function forget(batch: Share[]): Promise<void> {
+    const pipeline = redis.pipeline()
+    for (const { workerId, pieces } of batch) {
+      const ids = pieces.flatMap(piece => piece.ids)
+      if (ids.length > 0) pipeline.xdel(outboxKey(workerId), ...ids)
+    }
+    await pipeline.exec()
+    for (const { workerId, pieces } of batch) {
+      const one = followed.get(workerId)
+      if (!one) continue
+      const done = new Set(pieces)
+      one.pending = one.pending.filter(piece => !done.has(piece))
+      followed.delete(workerId)
+      followed.set(workerId, one)
+    }
+  }
+
+  async function dropPiece(workerId: string, batch: Share[], error: unknown): Promise<void> {
+    log.error({ err: error, workerId }, 'what a worker reported cannot be applied; dropped')
+    refuse(workerId, 'what it reported could not be applied', 'grave')
+    await forget(batch)
   }
 
   async function loop(step: () => Promise<void>, what: string): Promise<void> {
@@ -199,7 +279,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
         await step()
       } catch (error) {
         if (stopping.signal.aborted) break
-        isRead = false
+        for (const one of followed.values()) one.isRead = false
         log.warn({ err: error }, `${what} failed; trying again`)
         await pause(PAUSE_AFTER_ERROR_MS, stopping.signal)
         const nowMs = performance.now()
@@ -211,16 +291,22 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   deps.blocking.on('ready', onReady)
   void lookAtClock().catch(() => {})
   const reading = loop(round, 'reading the outboxes')
-  const applying = loop(async () => {
-    if (pending.length === 0) await changed.promise
-    else await applyPending()
-  }, 'applying what workers reported')
+  const applying = loop(applyPending, 'applying what workers reported')
+
+  function isHeldUp(): boolean {
+    return applyingSinceMs !== null && performance.now() - applyingSinceMs > HELD_UP_MS
+  }
+
+  function isCurrent({ isRead, pending, behindSinceMs }: Followed): boolean {
+    const behindMs = behindSinceMs === null ? 0 : performance.now() - behindSinceMs
+    return (isRead && pending.length === 0) || behindMs > MOST_BEHIND_MS
+  }
 
   return {
     follow: workerId => void followed.set(workerId, newFollowed(workerId)),
     leave: workerId => void followed.delete(workerId),
-    isCaughtUp: () => isRead && pending.length === 0,
-    isHeldUp: () => pending.length >= MOST_PENDING,
+    isCaughtUp: () => !isHeldUp() && [...followed.values()].every(isCurrent),
+    isHeldUp,
     stop: async () => {
       stopping.abort()
       deps.blocking.off('ready', onReady)

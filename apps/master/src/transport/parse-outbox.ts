@@ -1,8 +1,9 @@
-import { isDeeperThan } from '@sc/shared/json-depth.ts'
+import { measureJson } from '@sc/shared/json-depth.ts'
 import {
   LARGEST_ENTRY,
   LARGEST_MESSAGE,
   MOST_MESSAGE_DEPTH,
+  MOST_MESSAGE_LISTS,
   MOST_MESSAGES,
   type OutboxMessage,
   outboxMessageSchema
@@ -21,6 +22,9 @@ export interface Parsed {
   messages: OutboxMessage[]
 }
 
+/** What a refused entry says of its author: a mistake; something that costs the master much; something that no mistake does. */
+export type Gravity = 'wrong' | 'grave' | 'flood'
+
 /**
  * Reads the entries of one worker's outbox, in order. A message that is too long for one entry comes in parts (`p`: place and
  * count, as `0/3`), in entries that follow each other. Whatever is not a message is dropped unread and counted.
@@ -28,23 +32,32 @@ export interface Parsed {
 export interface OutboxParser {
   /** Undefined: it is a part, and the others are still to come. */
   parse(entry: OutboxEntry): Parsed | undefined
+  /** What was parsed since this was last asked, in characters; fields, objects and lists cost something however short they are. */
+  takeCost(): number
 }
 
 /** Some room for the JSON around a message of LARGEST_ENTRY characters, whose last may take several bytes. */
 const LARGEST_READ = 2 * LARGEST_ENTRY
+/** Names and values: `m`, and `p` of a part. */
+const MOST_FIELDS = 4
+const FIELD_COST = 64
+const LIST_COST = 32
 
-export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean) => void): OutboxParser {
+export function createOutboxParser(onRefused: (reason: string, gravity: Gravity) => void): OutboxParser {
+  let cost = 0
   let parts: { count: number; ids: string[]; texts: string[]; length: number } | undefined
 
-  function refuse(reason: string, isGrave = false): OutboxMessage[] {
-    onRefused(reason, isGrave)
+  function refuse(reason: string, gravity: Gravity = 'wrong'): OutboxMessage[] {
+    onRefused(reason, gravity)
     return []
   }
 
   function toMessages(text: string): OutboxMessage[] {
+    const { isDeeper, lists } = measureJson(text, MOST_MESSAGE_DEPTH)
+    cost += lists * LIST_COST
     // What walks it later does so by recursion.
-    if (isDeeperThan(text, MOST_MESSAGE_DEPTH))
-      return refuse(`it is nested in more than ${MOST_MESSAGE_DEPTH} levels`, true)
+    if (isDeeper) return refuse(`it is nested in more than ${MOST_MESSAGE_DEPTH} levels`, 'grave')
+    if (lists > MOST_MESSAGE_LISTS) return refuse(`it has ${lists} objects and lists`, 'grave')
     let list: unknown
     try {
       list = JSON.parse(text)
@@ -53,7 +66,7 @@ export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean
     }
     const all = Array.isArray(list) ? list : [list]
     if (all.length > MOST_MESSAGES)
-      return refuse(`an entry has ${all.length} messages; ${MOST_MESSAGES} are the most`, true)
+      return refuse(`an entry has ${all.length} messages; ${MOST_MESSAGES} are the most`, 'grave')
     return all.flatMap(one => {
       const message = outboxMessageSchema.safeParse(one)
       return message.success
@@ -65,8 +78,12 @@ export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean
   function addPart(id: string, place: string, text: string): Parsed | undefined {
     const [at, count] = place.split('/').map(Number)
     const isFirst = at === 0 && count !== undefined && count > 1 && count * LARGEST_ENTRY <= 2 * LARGEST_MESSAGE
-    // Begun again after an outage: what came before is to be deleted with the rest.
-    if (isFirst) parts = { count, ids: parts?.ids ?? [], texts: [], length: 0 }
+    if (isFirst) {
+      const left = parts?.ids
+      parts = { count, ids: [id], texts: [text], length: text.length }
+      // Begun again, as after an outage: what came before is deleted, and never piles up here.
+      return left && { ids: left, messages: refuse('a message in parts begins anew') }
+    }
     if (!parts || parts.texts.length !== at || parts.count !== count) {
       const ids = [...(parts?.ids ?? []), id]
       parts = undefined
@@ -78,7 +95,7 @@ export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean
     const { ids, texts, length } = parts
     if (length > LARGEST_MESSAGE) {
       parts = undefined
-      return { ids, messages: refuse(`it is longer than ${LARGEST_MESSAGE} characters`, true) }
+      return { ids, messages: refuse(`it is longer than ${LARGEST_MESSAGE} characters`, 'grave') }
     }
     if (texts.length < count) return undefined
     parts = undefined
@@ -86,14 +103,22 @@ export function createOutboxParser(onRefused: (reason: string, isGrave?: boolean
   }
 
   return {
+    takeCost: () => {
+      const taken = cost
+      cost = 0
+      return taken
+    },
     parse: ({ id, fields }) => {
+      cost += fields?.reduce((sum, field) => sum + field.length + FIELD_COST, 0) ?? 0
       const text = fieldOf(fields, 'm')
       const place = fieldOf(fields, 'p')
+      if (fields && fields.length > MOST_FIELDS)
+        return { ids: [id], messages: refuse(`an entry has ${fields.length / 2} fields`, 'flood') }
       if (text === undefined) return { ids: [id], messages: refuse('it has no field m') }
       if (text.length > LARGEST_READ)
         return {
           ids: [id],
-          messages: refuse(`an entry has ${text.length} characters; ${LARGEST_ENTRY} are the most`, true)
+          messages: refuse(`an entry has ${text.length} characters; ${LARGEST_ENTRY} are the most`, 'grave')
         }
       if (place !== undefined) return addPart(id, place, text)
       const left = parts?.ids ?? []

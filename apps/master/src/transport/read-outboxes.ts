@@ -2,8 +2,8 @@ import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { OutboxEntry } from './parse-outbox.ts'
 
-/** Of one worker at a time, each of up to 1 MB. */
-export const MOST_READ = 20
+/** Entries of one worker at a time, each of up to 1 MB. */
+export const MOST_READ = 8
 
 type StreamReply = Array<[stream: string, entries: Array<[id: string, fields: string[] | null]>]> | null
 

@@ -21,6 +21,7 @@ import { type Matcher, startMatching } from './match.ts'
 import { watchSizes } from './outbox-sizes.ts'
 import { type Outboxes, startOutboxes } from './outboxes.ts'
 import { overdueMessages } from './overdue.ts'
+import type { Gravity } from './parse-outbox.ts'
 import { startPrefetch } from './prefetch.ts'
 import type { Tickets } from './tickets.ts'
 
@@ -55,9 +56,7 @@ export interface TransportDeps {
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
   graceMs?: number
   apply(said: Said[]): Promise<void>
-  onRefused(workerId: string, reason: string, isGrave?: boolean): void
-  /** A worker filled its outbox. */
-  onFlood(workerId: string, reason: string): void
+  onRefused(workerId: string, reason: string, gravity: Gravity): void
 }
 
 /** What a slot needs beside its units, fetching included. */
@@ -132,10 +131,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   async function refresh(workerIds: string[]): Promise<void> {
     if (workerIds.length === 0) return
     const rows = await db.selectFrom('workers').select(['id', 'queues']).where('id', 'in', workerIds).execute()
-    for (const { id, queues: names } of rows) {
-      const link = links.of(id)
-      if (link) link.allowed = names ? new Set(names) : 'any'
-    }
+    for (const { id, queues: names } of rows) links.of(id)?.allow(names ? new Set(names) : 'any')
     matcher.wake()
   }
 
@@ -161,7 +157,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
       const id = `${link.workerId} ${entry}`
       if (adopting.has(id)) continue
       if (!tickets.isEntry(ticket, link.workerId, queue, entry)) {
-        deps.onRefused(link.workerId, `it holds the entry ${entry}, which it was not given`)
+        deps.onRefused(link.workerId, `it holds the entry ${entry}, which it was not given`, 'wrong')
         continue
       }
       adopting.add(id)
@@ -240,7 +236,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     registered: workerIds => void refresh(workerIds).catch(logged('looking up workers failed')),
     wake: leases.wake,
     isCaughtUp: outboxes.isCaughtUp,
-    isAwaited: queue => links.standing().some(one => !isBusy(one) && one.want.queues.includes(queue)),
+    isAwaited: queue => links.standing().some(one => !isBusy(one) && one.places.has(queue)),
     stop: async () => {
       stopping.abort()
       await Promise.all([...loops, prefetch.stop(), sizes.stop(), matcher.stop()])

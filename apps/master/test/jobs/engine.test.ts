@@ -77,6 +77,8 @@ describe('the engine', () => {
     const taken = await takeOne()
     const { unitId } = taken.units[0]
     await work(taken)
+    // What two workers report at the same moment comes in any order.
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.status).toBe('DONE'), WAIT)
     await at.world.say('w-2', {
       type: 'result',
       unitId,

@@ -7,7 +7,7 @@ const want = (slot: string, count = 1): SlotWant => ({ slot, want: count, queues
 
 function serve(links: Links, workerId: string, wants: SlotWant[]): ServedLink {
   const link = links.add(workerId)
-  link.allowed = 'any'
+  link.allow('any')
   for (const one of wants) link.want(one)
   return link
 }
@@ -39,4 +39,32 @@ test('a slot has one unit that runs and the next; more it does not get', () => {
   expect(order(links)).toEqual([])
   link.reported('unit of a')
   expect(order(links)).toEqual(['w-1 a'])
+})
+
+test('who has begun what it was given goes before who has not, and who let something be lost goes behind', () => {
+  const links = createLinks()
+  const idle = serve(links, 'w-1', [want('a')])
+  const proven = serve(links, 'w-2', [want('b')])
+  give(proven, 'b')
+  proven.began('unit of b')
+  proven.settled(['unit of b'])
+  proven.want(want('b', 2))
+  expect(order(links)).toEqual(['w-2 b', 'w-1 a'])
+  proven.give('b', 2, { entry: 'lost', taken: {} as TakenEntry, deadlineMs: 1, unitIds: ['lost'] }, 0)
+  expect(proven.lost(10_000)).toHaveLength(1)
+  proven.want(want('b', 3))
+  give(idle, 'a')
+  idle.began('unit of a')
+  idle.settled(['unit of a'])
+  idle.want(want('a', 2))
+  expect(order(links)).toEqual(['w-1 a', 'w-2 b'])
+})
+
+test('a worker may have few units that it has not begun, and the workers take turns', () => {
+  const links = createLinks()
+  const many = Array.from({ length: 20 }, (_, at) => want(`m${at}`))
+  serve(links, 'w-1', many)
+  serve(links, 'w-2', [want('a'), want('b')])
+  expect(order(links).slice(0, 4)).toEqual(['w-1 m0', 'w-2 a', 'w-1 m1', 'w-2 b'])
+  expect(order(links).length).toBeLessThan(10)
 })

@@ -8,9 +8,15 @@
  * slots have units at once). A batch whose answer was lost is sent again: the reader knows a message by its attemptId.
  */
 import { ScError } from '@sc/shared/errors.ts'
-import { isDeeperThan } from '@sc/shared/json-depth.ts'
+import { measureJson } from '@sc/shared/json-depth.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { LARGEST_ENTRY, LARGEST_MESSAGE, MOST_OUTPUT_DEPTH, type OutboxMessage } from '@sc/shared/outbox-message.ts'
+import {
+  LARGEST_ENTRY,
+  LARGEST_MESSAGE,
+  MOST_OUTPUT_DEPTH,
+  MOST_OUTPUT_LISTS,
+  type OutboxMessage
+} from '@sc/shared/outbox-message.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 
@@ -167,8 +173,9 @@ function tryJson(message: OutboxMessage): { json: string; excess: string | null 
     const size = `${(json.length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
     return { json, excess: `has ${size}` }
   }
-  const isDeep = isDeeperThan(json, MOST_OUTPUT_DEPTH)
-  return { json, excess: isDeep ? `is nested in more than ${MOST_OUTPUT_DEPTH} levels` : null }
+  const { isDeeper, lists } = measureJson(json, MOST_OUTPUT_DEPTH)
+  if (isDeeper) return { json, excess: `is nested in more than ${MOST_OUTPUT_DEPTH} levels` }
+  return { json, excess: lists > MOST_OUTPUT_LISTS ? `has more than ${MOST_OUTPUT_LISTS} objects and lists` : null }
 }
 
 /** Pieces of at most LARGEST_ENTRY characters, none of which ends within a pair of surrogates. */

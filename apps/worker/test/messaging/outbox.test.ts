@@ -1,4 +1,10 @@
-import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage, outboxMessageSchema } from '@sc/shared/outbox-message.ts'
+import {
+  LARGEST_ENTRY,
+  LARGEST_MESSAGE,
+  MOST_OUTPUT_LISTS,
+  type OutboxMessage,
+  outboxMessageSchema
+} from '@sc/shared/outbox-message.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
 import { afterAll, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
@@ -99,10 +105,15 @@ test('a message too long for one entry goes in parts, in its place, and none of 
   await outbox.close(0)
 })
 
-test('an output beyond the most is an error of its task', async () => {
-  const outbox = openOutbox(redis, 'w6', quiet)
-  expect(await outbox.add(result('huge', 'x'.repeat(LARGEST_MESSAGE)))).toBe(true)
-  const [[, fields] = ['', []]] = await redis.xrange('sc:out:w6', '-', '+')
+test.each([
+  ['long', 'x'.repeat(LARGEST_MESSAGE), /16\.0 MB; 16 MB are the most/],
+  ['of small parts', Array(MOST_OUTPUT_LISTS + 1).fill([]), /more than 500000 objects and lists/],
+  ['deep', JSON.parse(`${'['.repeat(1_500)}${']'.repeat(1_500)}`), /more than 1000 levels/]
+])('an output that is too %s is an error of its task', async (what, output, detail) => {
+  const workerId = `w-${what.replaceAll(' ', '-')}`
+  const outbox = openOutbox(redis, workerId, quiet)
+  expect(await outbox.add(result('huge', output))).toBe(true)
+  const [[, fields] = ['', []]] = await redis.xrange(`sc:out:${workerId}`, '-', '+')
   const [message] = outboxMessageSchema.array().parse(JSON.parse(fields[1] as string))
   expect(message).toMatchObject({
     type: 'error',
@@ -110,7 +121,7 @@ test('an output beyond the most is an error of its task', async () => {
     attemptId: 'a',
     ticket: 't',
     slot: 's',
-    error: { code: 'SC_TASK_FAILED', detail: /16\.0 MB; 16 MB are the most/ },
+    error: { code: 'SC_TASK_FAILED', detail },
     retryable: false
   })
   expect(message).not.toHaveProperty('output')

@@ -1,0 +1,69 @@
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { expect, test } from 'vitest'
+import { nextBatch, type Piece, toApply, toPieces, withoutStale } from '../../src/transport/batch.ts'
+
+const about = (unit: number) => ({ unitId: `u${unit}`, attemptId: 'a', ticket: 't' })
+const TIMINGS = { waited: 0, fetched: 0, ran: 1, reported: 0 }
+const result = (unit: number): OutboxMessage => ({
+  type: 'result',
+  ...about(unit),
+  slot: 's',
+  output: 1,
+  timings: TIMINGS
+})
+const log = (unit: number): OutboxMessage => ({ type: 'log', ...about(unit), level: 'info', message: 'x' })
+const started = (unit: number): OutboxMessage => ({ type: 'started', ...about(unit), slot: 's', waitedMs: 0 })
+const progress = (unit: number, fraction: number): OutboxMessage => ({ type: 'progress', ...about(unit), fraction })
+const many = (count: number, make: (at: number) => OutboxMessage) => Array.from({ length: count }, (_, at) => make(at))
+const messagesOf = (pieces: Piece[]) => pieces.reduce((sum, { messages }) => sum + messages.length, 0)
+/** How many messages of each worker come into the next batch. */
+const shares = (queues: Record<string, Piece[]>) =>
+  Object.fromEntries(nextBatch(Object.entries(queues)).map(({ workerId, pieces }) => [workerId, messagesOf(pieces)]))
+const read = (messages: OutboxMessage[], id = '1-0') => toPieces({ ids: [id], messages })
+
+test('results go together by the hundred, statements of their own do not, and no worker has more than its share', () => {
+  const results = read(many(3_000, result))
+  const logs = read(many(3_000, log))
+  expect(shares({ results })).toEqual({ results: 800 })
+  expect(shares({ logs })).toEqual({ logs: 6 })
+  expect(shares({ logs, results })).toEqual({ logs: 6, results: 800 })
+})
+
+test('the same few units again and again are no results that go together', () => {
+  const again = read(many(1_000, () => started(1)))
+  expect(shares({ again }).again).toBeLessThan(20)
+})
+
+test('a piece that is larger than a share goes all the same, and a queue keeps its order', () => {
+  const [first, ...rest] = read([...many(10, log), result(10)])
+  expect(shares({ one: [{ ...(first as Piece), weight: 10_000 }, ...rest] })).toEqual({ one: first?.messages.length })
+  const all = [...many(500, result), log(500), ...many(500, at => result(501 + at))]
+  const applied: string[] = []
+  let queue = read(all)
+  while (queue.length > 0) {
+    const [share] = nextBatch([['w', queue]])
+    for (const { message } of toApply([share as NonNullable<typeof share>]))
+      applied.push((message as { unitId: string }).unitId)
+    queue = queue.slice(share?.pieces.length)
+  }
+  expect(applied).toEqual(all.map((_, at) => `u${at}`))
+})
+
+test('an entry is deleted with its last piece', () => {
+  const pieces = read(many(100, log), '7-1')
+  expect(pieces.length).toBeGreaterThan(10)
+  expect(pieces.map(({ ids }) => ids.length)).toEqual([...Array(pieces.length - 1).fill(0), 1])
+  expect(toPieces({ ids: ['8-0'], messages: [] })).toEqual([{ ids: ['8-0'], messages: [], weight: 0 }])
+})
+
+test('of several states, and of the progress of one attempt, the last one counts', () => {
+  const state = (instance: string): OutboxMessage => ({ type: 'state', instance, holding: [], wants: [] })
+  const kept = withoutStale([state('a'), progress(1, 0.1), progress(2, 0.1), result(3), progress(1, 0.5), state('b')])
+  expect(kept).toEqual([progress(2, 0.1), result(3), progress(1, 0.5), state('b')])
+})
+
+test('of several registrations of a worker the last one is applied', () => {
+  const registered = (name: string): OutboxMessage => ({ type: 'registered', tasks: [], classes: [name] })
+  const batch = nextBatch([['w', read([registered('cpu'), result(1), registered('gpu')])]])
+  expect(toApply(batch).map(({ message }) => message)).toEqual([result(1), registered('gpu')])
+})

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest'
+import { createCredit } from '../../src/transport/credit.ts'
+
+test('who begins what it is given is given more', () => {
+  const credit = createCredit()
+  const first = credit.left(0, 0)
+  expect(first).toBeGreaterThan(1)
+  expect([credit.left(first, 0), credit.isProven]).toEqual([0, false])
+  for (let n = 0; n < 100; n++) credit.begun()
+  expect([credit.left(0, 0), credit.isProven]).toEqual([first + 100, true])
+})
+
+test('who begins nothing gets one at a time, after ever longer pauses', () => {
+  const credit = createCredit()
+  let nowMs = 0
+  let given = 0
+  while (nowMs < 600_000) {
+    const left = credit.left(0, nowMs)
+    given += left
+    for (let n = 0; n < left; n++) credit.spent(nowMs)
+    nowMs += 100
+  }
+  expect(given).toBeLessThan(22)
+  credit.begun()
+  expect(credit.left(0, nowMs + 60_000)).toBe(2)
+})
+
+test('one that comes back now and then costs an honest worker little', () => {
+  const credit = createCredit()
+  for (let n = 0; n < 200; n++) {
+    for (let begun = 0; begun < 20; begun++) credit.begun()
+    credit.spent(n)
+    expect(credit.left(0, n)).toBeGreaterThan(9)
+  }
+})

@@ -1,0 +1,93 @@
+import { createLog } from '@sc/shared/log.ts'
+import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import { afterAll, afterEach, expect, test, vi } from 'vitest'
+import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
+import type { Said } from '../../src/jobs/accept-batch.ts'
+import { createLinks } from '../../src/transport/links.ts'
+import { type Outboxes, startOutboxes } from '../../src/transport/outboxes.ts'
+import { createTickets } from '../../src/transport/tickets.ts'
+
+const server = await startRedis()
+const redis = connectRedis(server.url, { name: 'test' })
+afterAll(async () => {
+  await closeRedis(redis)
+  await server.stop()
+})
+
+let outboxes: Outboxes
+afterEach(async () => {
+  await outboxes.stop()
+  await redis.flushall()
+})
+
+/** Reads the outboxes of two workers, each message of which is applied by `apply`. */
+function read(apply: (reported: Said[]) => Promise<void>) {
+  const links = createLinks()
+  const refused: string[] = []
+  outboxes = startOutboxes({
+    redis,
+    blocking: connectRedis(server.url, { name: 'outboxes', blocking: true }),
+    links,
+    log: createLog('test', 'silent'),
+    tickets: createTickets(Buffer.from('secret')),
+    apply,
+    onHello: () => {},
+    onWants: () => {},
+    onUnknown: () => {},
+    onLost: () => {},
+    onOver: () => {},
+    onRefused: (workerId, reason, gravity) => void refused.push(`${workerId} ${gravity}: ${reason}`)
+  })
+  for (const id of ['w-1', 'w-2']) {
+    links.add(id)
+    outboxes.follow(id)
+  }
+  return { links, refused }
+}
+
+const write = (workerId: string, ...classes: string[]) =>
+  redis.xadd(
+    outboxKey(workerId),
+    '*',
+    'm',
+    JSON.stringify(classes.map(one => ({ type: 'registered', tasks: [], classes: [one] })))
+  )
+const classOf = ({ message }: Said): string => (message.type === 'registered' ? (message.classes[0] ?? '') : '')
+const WAIT = { timeout: 8_000, interval: 10 }
+const left = async () => (await redis.xlen(outboxKey('w-1'))) + (await redis.xlen(outboxKey('w-2')))
+
+test('what cannot be applied, whatever the reason, is dropped and held against its author; the others go on', async () => {
+  const applied: string[] = []
+  const { refused } = read(async reported => {
+    if (reported.map(classOf).includes('bad')) throw new RangeError('Maximum call stack size exceeded')
+    applied.push(...reported.map(classOf))
+  })
+  await write('w-1', 'bad')
+  for (let n = 0; n < 5; n++) await write('w-2', `good ${n}`)
+  await vi.waitFor(async () => expect(await left()).toBe(0), WAIT)
+  // Of registrations that come together the last one counts.
+  expect(applied.at(-1)).toBe('good 4')
+  expect(refused).toEqual(['w-1 grave: what it reported could not be applied'])
+  await write('w-1', 'better')
+  await vi.waitFor(() => expect(applied).toContain('better'), WAIT)
+})
+
+test('what a worker wrote is not applied any more once it is gone', async () => {
+  const begun: string[] = []
+  const blocked = Promise.withResolvers<void>()
+  const { links } = read(async reported => {
+    begun.push(...reported.map(classOf))
+    await blocked.promise
+  })
+  await write('w-2', 'first')
+  await vi.waitFor(() => expect(begun).toEqual(['first']), WAIT)
+  const lastReadMs = links.of('w-1')?.readMs
+  await write('w-1', 'late')
+  await vi.waitFor(() => expect(links.of('w-1')?.readMs).not.toBe(lastReadMs), WAIT)
+  outboxes.leave('w-1')
+  blocked.resolve()
+  await write('w-2', 'second')
+  await vi.waitFor(() => expect(begun).toContain('second'), WAIT)
+  expect(begun).not.toContain('late')
+})
