@@ -1,5 +1,5 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
-import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
+import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sortTasks } from '@sc/shared/task-limits.ts'
 import { sql } from 'kysely'
@@ -8,7 +8,7 @@ import { toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
-import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
+import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
 
 /**
  * One message of a worker: what it registers is kept with it; a message of an attempt, which a ticket proved, is
@@ -20,7 +20,8 @@ import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type
  * |          |                 | attempt that is over already (the message was read twice): nothing             |
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
- * | result   | open            | DONE, once, whichever attempt brings it; else dropped                          |
+ * | result   | open            | DONE, once, whichever attempt brings it; else dropped. Of a transcription, one |
+ * |          |                 | that cannot be of its audio: as an error (`transcription/check-output.ts`)     |
  * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
  * |          |                    | out of memory on a GPU: QUEUED for a larger one, FAILED when there is none   |
  * | returned | open, same entry   | QUEUED again at no cost, for an entry of its own; over another attempt that  |
@@ -108,17 +109,7 @@ async function acceptError(
   const { retryable } = message
   const error = reportOf(message.error.code, message.error.detail)
   if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)
-  const crashed = CRASH_CODES.has(error.code)
-  const attempts = unit.attempts + (crashed ? 0 : 1)
-  const crashes = unit.crashes + (crashed ? 1 : 0)
-  const again = retryable && ERRORS[error.code].retryable
-  if (again && attempts < unit.max_attempts && crashes < MAX_CRASHES) {
-    const pauseMs = crashed ? 0 : pauseAfterMs(attempts)
-    await requeue(trx, unit, { attempts, crashes, error, pauseMs }, verdict)
-  } else {
-    const spent = { ...unit, attempts, crashes, error }
-    await failUnit(trx, spent, crashed ? poison(spent) : error, verdict)
-  }
+  await failAttempt(trx, unit, error, retryable, verdict)
 }
 
 /** The card was too small: a larger class, at no cost; never the same again. */
