@@ -19,7 +19,7 @@ import type { z } from 'zod'
 const MOST_PARTS_PER_SECOND = 30
 const MOST_PARTS_PER_WINDOW = 250
 const MOST_CHARS_PER_SECOND = 3_000
-const MOST_CHARS_PER_WINDOW = 30_000
+const MOST_CHARS_PER_WINDOW = 40_000
 /** `{"language":"en","probability":0.9}` */
 const MOST_CHARS_OF_DETECTION = 1_000
 

@@ -3,7 +3,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import { type ErrorReport, toScError } from '@sc/shared/errors.ts'
+import { toScError } from '@sc/shared/errors.ts'
 import type { DecodeParams, Window } from '@sc/shared/transcription.ts'
 import type { Gap, JobRow } from '../database/schema.ts'
 import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
@@ -202,7 +202,8 @@ export function toChunkResult(
 ): ChunkResult {
   const span = unit.span as { startSample: number; endSample: number }
   const windows = windowsOf(unit.params)
-  const { output, error } = unit.status === 'DONE' ? readDone(windows, unit.output) : { output: null, error: unit.error }
+  const { output, error } =
+    unit.status === 'DONE' ? readDone(windows, unit.output) : { output: null, error: unit.error }
   return { index: unit.index, ...span, windows, output, error }
 }
 

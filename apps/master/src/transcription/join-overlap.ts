@@ -7,7 +7,7 @@ const SAME_WORD_SECONDS = 1
  * Words of each side that are compared: the last ones of the left, the first ones of the right. Five seconds of speech
  * have some 20; the table of both takes the square.
  */
-const MOST_COMPARED = 400
+const MOST_COMPARED = 200
 
 interface Joined {
   readonly left: TranscriptSegment[]
