@@ -28,6 +28,7 @@ export async function beginAgain(
       bytes: null,
       told: false,
       counts: null,
+      merges_begun: 0,
       generation: eb('generation', '+', 1)
     }))
     .where('id', '=', jobId)
