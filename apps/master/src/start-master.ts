@@ -165,6 +165,7 @@ export async function startMaster(
     workerIds: () => presence.workerIds(),
     address,
     slotsOf: queue => slotsOn(presence.workers(), queue),
+    isKnown: queue => presence.workers().some(({ queues }) => queues.includes(queue)),
     tasks,
     checkInput,
     room,
