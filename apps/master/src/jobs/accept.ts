@@ -76,6 +76,15 @@ async function acceptRegistered(
   verdict.registered.add(workerId)
 }
 
+/** In characters of JSON. It goes to everybody who watches the job, at every look. */
+const LARGEST_PARTIAL = 256 * 1024
+
+/** What there is to show so far; of what is too large, nothing. */
+function partialText(partial: unknown): string | null {
+  const text = partial === undefined ? null : JSON.stringify(partial)
+  return text !== null && text.length > LARGEST_PARTIAL ? null : text
+}
+
 async function acceptProgress(
   trx: DatabaseTransaction,
   workerId: string,
@@ -86,7 +95,7 @@ async function acceptProgress(
     .updateTable('units')
     .set({
       fraction: sql<number>`greatest(fraction, ${Math.round(fraction * 1e4) / 1e4}::real)`,
-      partial: partial === undefined ? null : JSON.stringify(partial),
+      partial: partialText(partial),
       touched_at: sql<Date>`now()`
     })
     .where('id', '=', unitId)

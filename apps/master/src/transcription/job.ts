@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate } from 'node:timers/promises'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import type { DecodeParams, Window } from '@sc/shared/transcription.ts'
@@ -170,7 +171,12 @@ function toDetectDraft(probe: { stored: StoredInput; windows: Window[] }, model:
 async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitToMerge[]): Promise<JobOutcome> {
   const params = paramsOf(job)
   const summary = job.plan_summary as PlanSummary
-  const chunks = units.filter(unit => unit.task === CHUNK_TASK).map(toChunkResult)
+  const chunks: ChunkResult[] = []
+  for (const unit of units.filter(({ task }) => task === CHUNK_TASK)) {
+    chunks.push(toChunkResult(unit))
+    // Reading those of three hours takes half a second.
+    await setImmediate()
+  }
   const document = mergeTranscript({
     jobId: job.id,
     sourceFile: job.source_file ?? '',
