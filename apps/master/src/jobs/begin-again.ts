@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { DatabaseTransaction, JobRow, UnitRow, UnitStatus } from '../database/schema.ts'
+import { type DatabaseTransaction, type JobRow, OPEN_UNIT, type UnitRow, type UnitStatus } from '../database/schema.ts'
 import { rankUnits } from './fair-share.ts'
 
 /** Workers remember for 3 s which units were cancelled: until then they would end them again. */
@@ -34,6 +34,25 @@ export async function beginAgain(
     .where('id', '=', jobId)
     .returningAll()
     .executeTakeFirstOrThrow()
+}
+
+/** Those that a slot has or may get. */
+export async function heldUnits(trx: DatabaseTransaction, jobId: string): Promise<UnitRow[]> {
+  return await trx
+    .selectFrom('units')
+    .selectAll()
+    .where('job_id', '=', jobId)
+    .where('entry', 'is not', null)
+    .where('status', 'in', OPEN_UNIT)
+    .execute()
+}
+
+/** An open job of many units, which the caller has locked, is planned again; answers it and the units that it had. */
+export async function planAgain(trx: DatabaseTransaction, jobId: string): Promise<{ job: JobRow; held: UnitRow[] }> {
+  const held = await heldUnits(trx, jobId)
+  const job = await beginAgain(trx, jobId, sql<Date>`now() + ${SPARE}`)
+  await trx.deleteFrom('units').where('job_id', '=', jobId).execute()
+  return { job, held }
 }
 
 /** Units of a job of one unit, of some statuses, queued again with fresh attempts. */

@@ -133,7 +133,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   })
   const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
-  const leavingGpus = startLeavingGpus({ ...deps, ...settle, isCaughtUp, onSettled })
+  const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan, isAwaited: transport.isAwaited })
   let schedules: ReturnType<typeof startSchedules> | undefined
 

@@ -27,7 +27,8 @@ const at = useEngine(async () => ({
           yield {
             task,
             index,
-            queue,
+            // As a transcription is: for a GPU where there is one.
+            queue: queue === 'gpu' && hasOnlyCpus() ? 'cpu' : queue,
             input: null,
             params: { windows: WINDOWS, salt: job.id },
             blobs: {},
@@ -41,6 +42,7 @@ const at = useEngine(async () => ({
     }
   ]
 }))
+const hasOnlyCpus = () => at.world.slots.get('gpu') === 0 && at.world.slots.get('cpu') !== 0
 beforeEach(() => at.world.slots.clear())
 
 async function submit(units: number, queue = 'gpu', task = 'transcribe.chunk'): Promise<string> {
@@ -65,16 +67,36 @@ async function answer({ units: [{ unitId }] }: Taken, workerId = 'w-1'): Promise
   await at.world.say(workerId, { type: 'result', ...about, output: OUTPUT, timings: TIMINGS })
 }
 
-it('go to CPU slots, and are done there at no cost', async () => {
+it('of a job of which nothing was done: it is planned again, without a GPU', async () => {
   const id = await submit(2)
   at.world.slots.set('gpu', 0)
   await moved(id, ['cpu', 'cpu'])
+  expect(await at.world.job(id)).toMatchObject({ generation: 1, status: 'PENDING' })
   for (let n = 0; n < 2; n++) await answer(await at.world.takeOne('cpu'))
   await vi.waitFor(async () => expect((await at.world.job(id)).status).toBe('COMPLETED'), WAIT)
   expect(await at.world.units(id)).toMatchObject([
-    { attempts: 0, crashes: 0, dispatch: 1 },
-    { attempts: 0, crashes: 0, dispatch: 1 }
+    { attempts: 0, crashes: 0, dispatch: 0 },
+    { attempts: 0, crashes: 0, dispatch: 0 }
   ])
+  expect(await countEntries(at.world.queueOf('gpu'))).toEqual({ waiting: 0, active: 0 })
+})
+
+it('of a job of which some was done go to CPU slots, at no cost', async () => {
+  const id = await submit(2)
+  await answer(await at.world.takeOne('gpu'))
+  await vi.waitFor(
+    async () => expect((await at.world.units(id)).some(({ status }) => status === 'DONE')).toBe(true),
+    WAIT
+  )
+  at.world.slots.set('gpu', 0)
+  await answer(await at.world.takeOne('cpu'))
+  await vi.waitFor(async () => expect((await at.world.job(id)).status).toBe('COMPLETED'), WAIT)
+  const costs = (await at.world.units(id)).map(({ queue, attempts, crashes }) => [queue, attempts, crashes])
+  expect(costs.sort()).toEqual([
+    ['cpu', 0, 0],
+    ['gpu', 0, 0]
+  ])
+  expect((await at.world.job(id)).generation).toBe(0)
   expect(await countEntries(at.world.queueOf('gpu'))).toEqual({ waiting: 0, active: 0 })
 })
 
@@ -82,26 +104,31 @@ it('of a class that only a larger card would serve, too', async () => {
   const id = await submit(1, 'gpu.vram24')
   at.world.slots.set('gpu.vram24', 0)
   await moved(id, ['cpu'])
+  expect((await at.world.job(id)).generation).toBe(0)
 })
 
-it('stay while a slot has them, and are moved once it is lost, as a crash', async () => {
-  const id = await submit(2)
+it('stay while a slot has one of their job, and leave once that is lost, as a crash', async () => {
+  const id = await submit(3)
+  await answer(await at.world.takeOne('gpu'))
   const taken = await at.world.takeOne('gpu')
   await begin(taken)
   const { index } = taken.units[0]
   await vi.waitFor(async () => expect((await at.world.units(id))[index]?.status).toBe('RUNNING'), WAIT)
+  const other = await submit(1)
   at.world.slots.set('gpu', 0)
-  await moved(id, index === 0 ? ['gpu', 'cpu'] : ['cpu', 'gpu'])
-  // Two further rounds.
-  await new Promise(resolve => setTimeout(resolve, 2_500))
-  expect((await at.world.units(id))[index]).toMatchObject({ queue: 'gpu', status: 'RUNNING', crashes: 0 })
+  await moved(other, ['cpu'])
+  // A further round.
+  await new Promise(resolve => setTimeout(resolve, 1_200))
+  expect(await queuesOf(id)).toEqual(['gpu', 'gpu', 'gpu'])
+  expect((await at.world.units(id))[index]).toMatchObject({ status: 'RUNNING', crashes: 0 })
   at.world.worker('w-1').die()
   await vi.waitFor(
     async () => expect((await at.world.units(id))[index]).toMatchObject({ queue: 'cpu', status: 'QUEUED', crashes: 1 }),
     { timeout: 20_000, interval: 20 }
   )
-  for (let n = 0; n < 2; n++) await answer(await at.world.takeOne('cpu', 'w-2'), 'w-2')
-  await vi.waitFor(async () => expect((await at.world.job(id)).status).toBe('COMPLETED'), WAIT)
+  for (let n = 0; n < 3; n++) await answer(await at.world.takeOne('cpu', 'w-2'), 'w-2')
+  for (const jobId of [id, other])
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe('COMPLETED'), WAIT)
 }, 40_000)
 
 it('stay where no CPU slot would take them, and where they are not of a transcription', async () => {
@@ -123,8 +150,10 @@ it('wait a while for a worker that is only away', async () => {
   const watch = startLeavingGpus({
     db,
     log,
+    queuePlan: async () => {},
     dispatch: {
       wake: () => {},
+      withdraw: async () => {},
       takeBack: async units => {
         movedIds = units.map(({ job_id }) => job_id)
         return []
