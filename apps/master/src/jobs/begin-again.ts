@@ -47,10 +47,13 @@ export async function heldUnits(trx: DatabaseTransaction, jobId: string): Promis
     .execute()
 }
 
-/** An open job of many units, which the caller has locked, is planned again; answers it and the units that it had. */
+/**
+ * An open job of many units, which the caller has locked, is planned again at once: no worker was told to stop any of its
+ * units. Answers it and those that may be in Redis.
+ */
 export async function planAgain(trx: DatabaseTransaction, jobId: string): Promise<{ job: JobRow; held: UnitRow[] }> {
   const held = await heldUnits(trx, jobId)
-  const job = await beginAgain(trx, jobId, sql<Date>`now() + ${SPARE}`)
+  const job = await beginAgain(trx, jobId, sql<null>`null`)
   await trx.deleteFrom('units').where('job_id', '=', jobId).execute()
   return { job, held }
 }
