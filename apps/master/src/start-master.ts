@@ -14,12 +14,12 @@ import { watchConnections } from './cluster/connections.ts'
 import { startEnrolling } from './cluster/enrol.ts'
 import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
 import { createOffences, FLOOD, GRAVE } from './cluster/offences.ts'
-import { hasGpuWorker, startPresence } from './cluster/presence.ts'
+import { startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { openReach } from './cluster/reach.ts'
 import { startRedisWatch } from './cluster/redis-watch.ts'
 import { startRoom } from './cluster/room.ts'
-import { slotsOn } from './cluster/slots-for.ts'
+import { hasGpuFor, slotsOn } from './cluster/slots-for.ts'
 import { openTailnet } from './cluster/tailnet.ts'
 import { watchKeyExpiry } from './cluster/tailscale/key-expiry.ts'
 import { createTaskRegistry } from './cluster/task-registry.ts'
@@ -129,7 +129,7 @@ export async function startMaster(
   const room = await step('looking at the disk', startRoom({ redis, folder: dir.root, log }))
   releasers.add('room', () => room.stop())
 
-  const hasGpu = () => hasGpuWorker(presence.workers())
+  const hasGpu = () => hasGpuFor(presence.workers())
   const { defaultModel } = config
   const voiceActivity = openVoiceActivity()
   releasers.add('voice activity', () => voiceActivity.close())
@@ -165,6 +165,7 @@ export async function startMaster(
     workerIds: () => presence.workerIds(),
     address,
     slotsOf: queue => slotsOn(presence.workers(), queue),
+    isKnown: queue => presence.workers().some(({ queues }) => queues.includes(queue)),
     tasks,
     checkInput,
     room,

@@ -43,50 +43,72 @@ export const chunkParamsSchema = decodeParamsSchema.extend({
 })
 export type ChunkParams = z.infer<typeof chunkParamsSchema>
 
-export const wordSchema = z.object({ word: z.string(), start: z.number(), end: z.number(), probability: z.number() })
+/** What a worker answers has bounds, far above what any audio gives; `MOST_…` of lengths in characters. */
+const MOST_NAME = 200
+/** Whisper's codes have two or three letters. */
+const MOST_LANGUAGE = 20
+const MOST_WORD = 2_000
+const MOST_TEXT = 100_000
+const MOST_DETAIL = 2_000
+/** Of one window, and windows of one unit; what a unit's audio can give at most, the master counts (`check-output.ts`). */
+const MOST_PARTS = 30_000
+/** A window has 30 s. */
+const LATEST_SECONDS = 3_600
+const LARGEST_FIGURE = 1_000_000
+
+const seconds = z.number().min(-LATEST_SECONDS).max(LATEST_SECONDS)
+const figure = z.number().min(-LARGEST_FIGURE).max(LARGEST_FIGURE)
+const languageOfAudio = z.string().max(MOST_LANGUAGE)
+
+export const wordSchema = z.object({
+  word: z.string().max(MOST_WORD),
+  start: seconds,
+  end: seconds,
+  probability: figure
+})
 export type Word = z.infer<typeof wordSchema>
 
 /** Times in seconds from the start of the segment's window. */
 export const segmentSchema = z.object({
-  start: z.number(),
-  end: z.number(),
-  text: z.string(),
-  words: z.array(wordSchema),
-  avg_logprob: z.number(),
-  no_speech_prob: z.number(),
-  compression_ratio: z.number(),
-  temperature: z.number()
+  start: seconds,
+  end: seconds,
+  text: z.string().max(MOST_TEXT),
+  words: z.array(wordSchema).max(MOST_PARTS),
+  avg_logprob: figure,
+  no_speech_prob: figure,
+  compression_ratio: figure,
+  temperature: figure
 })
 export type Segment = z.infer<typeof segmentSchema>
 
 /** What was noticed about a place. Times in seconds from the start of the window. */
 export const qualityNoteSchema = z.object({
   kind: z.enum(['redecoded', 'speech-without-words', 'low-confidence', 'no-text-kept']),
-  start: z.number(),
-  end: z.number(),
-  detail: z.string()
+  start: seconds,
+  end: seconds,
+  detail: z.string().max(MOST_DETAIL)
 })
 export type QualityNote = z.infer<typeof qualityNoteSchema>
 
 export const decodedWindowSchema = z.object({
-  language: z.string(),
-  language_probability: z.number(),
-  segments: z.array(segmentSchema),
-  quality: z.array(qualityNoteSchema)
+  language: languageOfAudio,
+  language_probability: figure,
+  segments: z.array(segmentSchema).max(MOST_PARTS),
+  quality: z.array(qualityNoteSchema).max(MOST_PARTS)
 })
 export type DecodedWindow = z.infer<typeof decodedWindowSchema>
 
 /** Output of `transcribe.chunk`: one entry for each window of the unit, in order. */
 export const chunkOutputSchema = z.object({
-  windows: z.array(decodedWindowSchema),
-  model: z.string(),
-  device: z.string(),
-  compute_type: z.string()
+  windows: z.array(decodedWindowSchema).max(MOST_PARTS),
+  model: z.string().max(MOST_NAME),
+  device: z.string().max(MOST_NAME),
+  compute_type: z.string().max(MOST_NAME)
 })
 export type ChunkOutput = z.infer<typeof chunkOutputSchema>
 
 /** Output of `transcribe.detect`. */
-export const detectOutputSchema = z.object({ language: z.string(), probability: z.number() })
+export const detectOutputSchema = z.object({ language: languageOfAudio, probability: figure })
 export type DetectOutput = z.infer<typeof detectOutputSchema>
 
 /** Models that know only English: `tiny.en`, `distil-large-v3.5`, … */

@@ -170,9 +170,3 @@ function refuseHuge(_key: string, value: unknown): unknown {
   if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) throw new RangeError(`${value} is huge`)
   return value
 }
-
-/** Whether the cluster has a GPU that takes units, also while its worker is switched off for now. */
-export function hasGpuWorker(workers: WorkerRow[]): boolean {
-  const online = workers.filter(worker => worker.status !== 'offline')
-  return (online.length > 0 ? online : workers).some(({ queues }) => queues.includes('gpu'))
-}

@@ -26,3 +26,12 @@ export function slotsFor(worker: WorkerRow, queue: string): SlotState[] {
 export function slotsOn(workers: WorkerRow[], queue: string): number {
   return workers.filter(({ status }) => status === 'online').flatMap(worker => slotsFor(worker, queue)).length
 }
+
+/**
+ * Whether a transcription is to be planned for a GPU: a slot of one takes units; or nothing does just now, and a worker that
+ * is away, or draining, has one.
+ */
+export function hasGpuFor(workers: WorkerRow[]): boolean {
+  if (slotsOn(workers, 'gpu') > 0) return true
+  return slotsOn(workers, 'cpu') === 0 && workers.some(({ queues }) => queues.includes('gpu'))
+}

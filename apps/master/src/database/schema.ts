@@ -129,6 +129,8 @@ export interface JobsTable {
   webhook_url: string | null
   /** How many times it was begun again. */
   generation: Generated<number>
+  /** Merges that were begun and did not end: they ended with their master. */
+  merges_begun: Generated<number>
   /** Of the units of a job that has ended; null: they are counted. See `jobs/unit-counts.ts`. */
   counts: NullableJson<Record<string, number>>
   /** What follows its end was done. */

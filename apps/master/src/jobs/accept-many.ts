@@ -1,8 +1,10 @@
+import { type ScError, toScError } from '@sc/shared/errors.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import { isOpenById } from '../database/by-id.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
-import { failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
+import { checkOutput, TRANSCRIPTION_TASKS } from '../transcription/check-output.ts'
+import { failAttempt, failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
 
 /** Any number of starts, results and returns in one statement each: what most messages are. */
 
@@ -69,7 +71,10 @@ async function stopSettled(trx: DatabaseTransaction, starts: Start[], verdict: V
     if (!open.has(unitId)) verdict.stop.push({ id: unitId, worker_id: workerId })
 }
 
-/** An open unit is DONE, once, whichever attempt brings it; a result of a settled one is dropped. */
+/**
+ * An open unit is DONE, once, whichever attempt brings it; a result of a settled one is dropped. One that cannot be of a
+ * unit of the master's own is an error of that attempt.
+ */
 export async function acceptResults(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
   for (const part of byBytes(results)) await acceptPart(trx, part, verdict)
 }
@@ -92,7 +97,7 @@ function byBytes(results: Result[]): Result[][] {
 
 async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
   const json = results.map(result => ({ ...toRow(result), ...pick(result) }))
-  const { rows } = await sql<SettledUnit & { timings: Timings; rank: number }>`
+  const { rows } = await sql<SettledUnit & { timings: Timings; rank: number; params: UnitRow['params'] | null }>`
     update units set
       status = 'DONE', output = outcome.output, error = null, fraction = 1, partial = null,
       waited_ms = ${waitedMs},
@@ -103,12 +108,34 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as outcome
       (unit_id text, attempt_id text, worker_id text, slot text, output jsonb, timings jsonb, took double precision)
     where units.id = outcome.unit_id and ${isOpenById}
-    returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings`.execute(trx)
-  for (const { timings, rank, ...unit } of rows) {
+    returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings,
+      case when units.task = any(${TRANSCRIPTION_TASKS}::text[]) then units.params end as params`.execute(trx)
+  for (const { timings, rank, params, ...unit } of rows) {
     verdict.changed.add(unit.job_id)
     verdict.startedRank = Math.max(verdict.startedRank, rank)
-    verdict.done.push({ unit, timings })
+    const refusal = params && refusalOf(unit.task, params, results.find(({ unitId }) => unitId === unit.id)?.output)
+    if (refusal) await takeBack(trx, unit.id, refusal, verdict)
+    else verdict.done.push({ unit, timings })
   }
+}
+
+function refusalOf(task: string, params: UnitRow['params'], output: unknown): ScError | null {
+  try {
+    checkOutput(task, params, output)
+    return null
+  } catch (thrown) {
+    return toScError(thrown)
+  }
+}
+
+async function takeBack(trx: DatabaseTransaction, unitId: string, refusal: ScError, verdict: Verdict): Promise<void> {
+  const unit = await trx
+    .updateTable('units')
+    .set({ output: null, timings: null, finished_at: null })
+    .where('id', '=', unitId)
+    .returningAll()
+    .executeTakeFirstOrThrow()
+  await failAttempt(trx, unit, refusal.toReport(), refusal.retryable, verdict)
 }
 
 /**

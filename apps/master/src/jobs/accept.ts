@@ -1,5 +1,5 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
-import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
+import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sortTasks } from '@sc/shared/task-limits.ts'
 import { sql } from 'kysely'
@@ -8,7 +8,7 @@ import { toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
-import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
+import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
 
 /**
  * One message of a worker: what it registers is kept with it; a message of an attempt, which a ticket proved, is
@@ -20,7 +20,8 @@ import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type
  * |          |                 | attempt that is over already (the message was read twice): nothing             |
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
- * | result   | open            | DONE, once, whichever attempt brings it; else dropped                          |
+ * | result   | open            | DONE, once, whichever attempt brings it; else dropped. Of a transcription, one |
+ * |          |                 | that cannot be of its audio: as an error (`transcription/check-output.ts`)     |
  * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
  * |          |                    | out of memory on a GPU: QUEUED for a larger one, FAILED when there is none   |
  * | returned | open, same entry   | QUEUED again at no cost, for an entry of its own; over another attempt that  |
@@ -75,6 +76,15 @@ async function acceptRegistered(
   verdict.registered.add(workerId)
 }
 
+/** In characters of JSON. It goes to everybody who watches the job, at every look. */
+const LARGEST_PARTIAL = 256 * 1024
+
+/** What there is to show so far; of what is too large, nothing. */
+function partialText(partial: unknown): string | null {
+  const text = partial === undefined ? null : JSON.stringify(partial)
+  return text !== null && text.length > LARGEST_PARTIAL ? null : text
+}
+
 async function acceptProgress(
   trx: DatabaseTransaction,
   workerId: string,
@@ -85,7 +95,7 @@ async function acceptProgress(
     .updateTable('units')
     .set({
       fraction: sql<number>`greatest(fraction, ${Math.round(fraction * 1e4) / 1e4}::real)`,
-      partial: partial === undefined ? null : JSON.stringify(partial),
+      partial: partialText(partial),
       touched_at: sql<Date>`now()`
     })
     .where('id', '=', unitId)
@@ -108,17 +118,7 @@ async function acceptError(
   const { retryable } = message
   const error = reportOf(message.error.code, message.error.detail)
   if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)
-  const crashed = CRASH_CODES.has(error.code)
-  const attempts = unit.attempts + (crashed ? 0 : 1)
-  const crashes = unit.crashes + (crashed ? 1 : 0)
-  const again = retryable && ERRORS[error.code].retryable
-  if (again && attempts < unit.max_attempts && crashes < MAX_CRASHES) {
-    const pauseMs = crashed ? 0 : pauseAfterMs(attempts)
-    await requeue(trx, unit, { attempts, crashes, error, pauseMs }, verdict)
-  } else {
-    const spent = { ...unit, attempts, crashes, error }
-    await failUnit(trx, spent, crashed ? poison(spent) : error, verdict)
-  }
+  await failAttempt(trx, unit, error, retryable, verdict)
 }
 
 /** The card was too small: a larger class, at no cost; never the same again. */

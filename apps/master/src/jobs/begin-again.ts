@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { DatabaseTransaction, JobRow, UnitRow, UnitStatus } from '../database/schema.ts'
+import { type DatabaseTransaction, type JobRow, OPEN_UNIT, type UnitRow, type UnitStatus } from '../database/schema.ts'
 import { rankUnits } from './fair-share.ts'
 
 /** Workers remember for 3 s which units were cancelled: until then they would end them again. */
@@ -28,11 +28,34 @@ export async function beginAgain(
       bytes: null,
       told: false,
       counts: null,
+      merges_begun: 0,
       generation: eb('generation', '+', 1)
     }))
     .where('id', '=', jobId)
     .returningAll()
     .executeTakeFirstOrThrow()
+}
+
+/** Those that a slot has or may get. */
+export async function heldUnits(trx: DatabaseTransaction, jobId: string): Promise<UnitRow[]> {
+  return await trx
+    .selectFrom('units')
+    .selectAll()
+    .where('job_id', '=', jobId)
+    .where('entry', 'is not', null)
+    .where('status', 'in', OPEN_UNIT)
+    .execute()
+}
+
+/**
+ * An open job of many units, which the caller has locked, is planned again at once: no worker was told to stop any of its
+ * units. Answers it and those that may be in Redis.
+ */
+export async function planAgain(trx: DatabaseTransaction, jobId: string): Promise<{ job: JobRow; held: UnitRow[] }> {
+  const held = await heldUnits(trx, jobId)
+  const job = await beginAgain(trx, jobId, sql<null>`null`)
+  await trx.deleteFrom('units').where('job_id', '=', jobId).execute()
+  return { job, held }
 }
 
 /** Units of a job of one unit, of some statuses, queued again with fresh attempts. */

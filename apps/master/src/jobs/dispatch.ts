@@ -33,6 +33,11 @@ export interface Dispatch {
   sendAgain(units: SentUnit[]): Promise<void>
   /** Takes ended units that no slot has out of their queues; what others share an entry with stays. */
   withdraw(units: SentUnit[]): Promise<void>
+  /**
+   * Takes the entries of open units out of their queues; answers the units that no slot has. Should nothing be done with
+   * them, the reconciler sends them again.
+   */
+  takeBack<T extends SentUnit>(units: T[]): Promise<T[]>
   close(): Promise<void>
 }
 
@@ -174,6 +179,15 @@ export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: Dis
           ids.filter(id => !needed.has(id))
         )
       }
+    },
+    takeBack: async units => {
+      await lastRounds
+      const held = new Set<string>()
+      for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
+        const ids = entriesOf(rows).map(([id]) => id)
+        for (const id of await removeEntries(queues.get(name), ids)) held.add(id)
+      }
+      return units.filter(({ entry }) => entry === null || !held.has(entry))
     },
     close: async () => {
       stopping = true

@@ -21,6 +21,7 @@ import type { JobDefinition } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
 import { createFinish, settledJobs } from './finish.ts'
+import { startLeavingGpus } from './leave-gpu.ts'
 import { createPace } from './pace.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
 import { startPlanner } from './planner.ts'
@@ -57,6 +58,8 @@ export interface EngineDeps {
   graceMs?: number
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  /** Whether a known worker serves a queue, also one that is away. */
+  isKnown(queue: string): boolean
   tasks: TaskRegistry
   checkInput: CheckInput
   room: Pick<Room, 'check'>
@@ -130,6 +133,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   })
   const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
+  const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ db, dispatch, queuePlan, isAwaited: transport.isAwaited })
   let schedules: ReturnType<typeof startSchedules> | undefined
 
@@ -150,6 +154,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
       await Promise.all([
         schedules?.stop(),
         waitTimeouts.stop(),
+        leavingGpus.stop(),
         reconciler.stop(),
         keeper.stop(),
         planner.stop(),

@@ -1,5 +1,5 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import { toScError } from '@sc/shared/errors.ts'
+import { ScError, toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
@@ -8,6 +8,10 @@ import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
 
 const AT_MOST = 1_000
+/** Merges of a job that may end with the master that ran them: one that takes it down is not to do so at every start. */
+const MOST_BEGUN = 3
+/** Results of a job's units, as JSON text: as objects, several times as large, they are in the master's memory at once. */
+const MOST_MERGED_BYTES = 128 * 1024 ** 2
 
 export interface FinishDeps extends SettleDeps {
   blobs: BlobStore
@@ -34,13 +38,19 @@ export async function settledJobs(db: Database, among?: string[]): Promise<strin
 export function createFinish(deps: FinishDeps) {
   return async (jobId: string, triesLeft: number): Promise<void> => {
     if ((await settledJobs(deps.db, [jobId])).length === 0) return
-    const job = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow()
+    const job = await begin(deps.db, jobId)
+    if (!job) return
     let hasEnded = false
     try {
+      if (job.merges_begun > MOST_BEGUN) throw tooManyBegun(job)
       hasEnded = await merge(deps, job)
     } catch (thrown) {
       const error = toScError(thrown)
-      if (error.retryable && triesLeft > 0) throw error
+      if (error.retryable && triesLeft > 0) {
+        // PostgreSQL may be away: then this one counts as if the master had ended.
+        await takeBack(deps.db, job).catch(() => {})
+        throw error
+      }
       await endJob(deps, jobId, 'FAILED', error.toReport())
       return
     }
@@ -49,8 +59,49 @@ export function createFinish(deps: FinishDeps) {
   }
 }
 
+/** Counts a merge before it begins. Undefined: the job is no longer open. */
+async function begin(db: Database, jobId: string): Promise<JobRow | undefined> {
+  return await db
+    .updateTable('jobs')
+    .set(eb => ({ merges_begun: eb('merges_begun', '+', 1) }))
+    .where('id', '=', jobId)
+    .where('status', 'in', OPEN_JOB)
+    .returningAll()
+    .executeTakeFirst()
+}
+
+/** It ended, and the master did not. */
+async function takeBack(db: Database, { id, generation }: JobRow): Promise<void> {
+  await db
+    .updateTable('jobs')
+    .set({ merges_begun: sql<number>`greatest(merges_begun - 1, 0)` })
+    .where('id', '=', id)
+    .where('generation', '=', generation)
+    .execute()
+}
+
+function tooManyBegun({ id }: JobRow): ScError {
+  const what = `The results of job ${id} were to be put together ${MOST_BEGUN} times, and each time the master ended before that was done`
+  const next = 'See the log of the master for why, then begin the job again (`sc retry`).'
+  return new ScError('SC_INTERNAL', `${what}: it is not tried again by itself. ${next}`, { retryable: false })
+}
+
+/** Before they are read. */
+async function checkSize(db: Database, jobId: string): Promise<void> {
+  const { rows } = await sql<{ bytes: number }>`
+    select coalesce(sum(octet_length(output::text)), 0)::float8 as bytes from units where job_id = ${jobId}`.execute(db)
+  const bytes = rows[0]?.bytes ?? 0
+  if (bytes <= MOST_MERGED_BYTES) return
+  const [has, most] = [bytes, MOST_MERGED_BYTES].map(value => `${Math.ceil(value / 1024 ** 2)} MB`)
+  const what = `The results of the units of job ${jobId} have ${has} together; ${most} are the most that is merged.`
+  throw new ScError('SC_TASK_FAILED', `${what} Answer less, or keep what is large elsewhere and answer where.`, {
+    retryable: false
+  })
+}
+
 /** False: the job was no longer open. */
 async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
+  if (!job.single) await checkSize(deps.db, job.id)
   const units = await deps.db
     .selectFrom('units')
     .select(TO_MERGE)

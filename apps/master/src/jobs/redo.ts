@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
-import type { DatabaseTransaction, JobRow, UnitRow } from '../database/schema.ts'
+import type { DatabaseTransaction, JobRow } from '../database/schema.ts'
 import { OPEN_JOB } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
-import { beginAgain, queueAgain, SPARE } from './begin-again.ts'
+import { beginAgain, heldUnits, queueAgain, SPARE } from './begin-again.ts'
 import type { RetryDeps } from './retry.ts'
 import { notifyJob, stopUnits } from './settle.ts'
 import { isTouchedBy, REDOABLE_JOB } from './worker-jobs.ts'
@@ -57,15 +57,4 @@ async function lock(
   if (!job?.touched || !REDOABLE_JOB.includes(job.status)) return undefined
   // What follows an end is over before the end is taken back.
   return job.told || OPEN_JOB.includes(job.status) ? job : undefined
-}
-
-/** Those that a slot has or may get. */
-async function heldUnits(trx: DatabaseTransaction, jobId: string): Promise<UnitRow[]> {
-  return await trx
-    .selectFrom('units')
-    .selectAll()
-    .where('job_id', '=', jobId)
-    .where('entry', 'is not', null)
-    .where('status', 'in', ['QUEUED', 'RUNNING'])
-    .execute()
 }

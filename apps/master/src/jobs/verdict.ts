@@ -1,4 +1,4 @@
-import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
+import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
@@ -28,7 +28,7 @@ export interface Verdict {
 
 export const MAX_CRASHES = 5
 /** Outcomes that say nothing about the unit's own code: they count as crashes. */
-export const CRASH_CODES = new Set<string>(['SC_CHILD_DIED', 'SC_WORKER_LOST'])
+const CRASH_CODES = new Set<string>(['SC_CHILD_DIED', 'SC_WORKER_LOST'])
 
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 5 * 60_000
@@ -89,6 +89,27 @@ export async function requeue(
     .execute()
   verdict.changed.add(unit.job_id)
   verdict.waiting.add(queue)
+}
+
+/** An attempt at an open unit ended in an error: QUEUED again while its budget lasts and trying again can help, else FAILED. */
+export async function failAttempt(
+  trx: DatabaseTransaction,
+  unit: UnitRow,
+  error: ErrorReport,
+  retryable: boolean,
+  verdict: Verdict
+): Promise<void> {
+  const crashed = CRASH_CODES.has(error.code)
+  const attempts = unit.attempts + (crashed ? 0 : 1)
+  const crashes = unit.crashes + (crashed ? 1 : 0)
+  const again = retryable && ERRORS[error.code].retryable
+  if (again && attempts < unit.max_attempts && crashes < MAX_CRASHES) {
+    const pauseMs = crashed ? 0 : pauseAfterMs(attempts)
+    await requeue(trx, unit, { attempts, crashes, error, pauseMs }, verdict)
+  } else {
+    const spent = { ...unit, attempts, crashes, error }
+    await failUnit(trx, spent, crashed ? poison(spent) : error, verdict)
+  }
 }
 
 /** Ends a unit for good. */

@@ -89,9 +89,10 @@ export async function addEntries({ queue }: UnitQueue, entries: QueueEntry[], op
   )
 }
 
-/** Removes entries; one that is taken stays. Nothing that BullMQ's own keys name beside is followed. */
-export async function removeEntries({ queue }: UnitQueue, jobIds: string[]): Promise<void> {
-  await Promise.all(jobIds.map(jobId => queue.remove(jobId, { removeChildren: false })))
+/** Removes entries; one that is taken stays, and is answered. Nothing that BullMQ's own keys name beside is followed. */
+export async function removeEntries({ queue }: UnitQueue, jobIds: string[]): Promise<string[]> {
+  const removed = await Promise.all(jobIds.map(jobId => queue.remove(jobId, { removeChildren: false })))
+  return jobIds.filter((_, at) => removed[at] === 0)
 }
 
 export async function countEntries({ queue }: UnitQueue): Promise<{ waiting: number; active: number }> {

@@ -2,11 +2,13 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate } from 'node:timers/promises'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import type { ErrorReport } from '@sc/shared/errors.ts'
-import { chunkOutputSchema, type DecodeParams, detectOutputSchema, type Window } from '@sc/shared/transcription.ts'
+import { toScError } from '@sc/shared/errors.ts'
+import type { DecodeParams, Window } from '@sc/shared/transcription.ts'
 import type { Gap, JobRow } from '../database/schema.ts'
 import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
+import { CHUNK_TASK, DETECT_TASK, readChunkOutput, readDetectOutput, windowsOf } from './check-output.ts'
 import { chooseModel, detectionModel, type ModelQuestion } from './choose-model.ts'
 import { type ChunkResult, mergeTranscript } from './merge.ts'
 import type { TranscribeParams } from './params.ts'
@@ -120,7 +122,7 @@ async function decideHow(
   let model = chooseModel(question)
   if (model === null) {
     const draft = toDetectDraft(probe, detectionModel(question), queue)
-    const detected = detectOutputSchema.parse(await context.run(draft))
+    const detected = readDetectOutput(await context.run(draft))
     model = chooseModel({ ...question, language: detected.language }) as string
     await context.learned({ model, language: detected.language })
   } else {
@@ -140,7 +142,7 @@ function toDraft(
   // With the language given there is nothing to detect, and equal audio gives equal units whatever surrounds it.
   const needsProbe = decode.language === null
   return {
-    task: 'transcribe.chunk',
+    task: CHUNK_TASK,
     index,
     queue,
     input,
@@ -154,7 +156,7 @@ function toDraft(
 
 function toDetectDraft(probe: { stored: StoredInput; windows: Window[] }, model: string, queue: string): UnitDraft {
   return {
-    task: 'transcribe.detect',
+    task: DETECT_TASK,
     index: 0,
     queue,
     input: probe.stored,
@@ -169,7 +171,12 @@ function toDetectDraft(probe: { stored: StoredInput; windows: Window[] }, model:
 async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitToMerge[]): Promise<JobOutcome> {
   const params = paramsOf(job)
   const summary = job.plan_summary as PlanSummary
-  const chunks = units.filter(unit => unit.task === 'transcribe.chunk').map(toChunkResult)
+  const chunks: ChunkResult[] = []
+  for (const unit of units.filter(({ task }) => task === CHUNK_TASK)) {
+    chunks.push(toChunkResult(unit))
+    // Reading those of three hours takes half a second.
+    await setImmediate()
+  }
   const document = mergeTranscript({
     jobId: job.id,
     sourceFile: job.source_file ?? '',
@@ -195,11 +202,21 @@ async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitToMerge[])
   }
 }
 
+/** What was accepted by a master of before may be no answer to its unit: then it is a gap, not the end of the job. */
 export function toChunkResult(
   unit: Pick<UnitToMerge, 'index' | 'status' | 'params' | 'span' | 'output' | 'error'>
 ): ChunkResult {
   const span = unit.span as { startSample: number; endSample: number }
-  const windows = (unit.params as { windows: Window[] }).windows
-  const output = unit.status === 'DONE' ? chunkOutputSchema.parse(unit.output) : null
-  return { index: unit.index, ...span, windows, output, error: unit.error as ErrorReport | null }
+  const windows = windowsOf(unit.params)
+  const { output, error } =
+    unit.status === 'DONE' ? readDone(windows, unit.output) : { output: null, error: unit.error }
+  return { index: unit.index, ...span, windows, output, error }
+}
+
+function readDone(windows: Window[], output: unknown): Pick<ChunkResult, 'output' | 'error'> {
+  try {
+    return { output: readChunkOutput(windows, output), error: null }
+  } catch (thrown) {
+    return { output: null, error: toScError(thrown).toReport() }
+  }
 }

@@ -3,6 +3,11 @@ import type { TranscriptSegment } from './merge.ts'
 
 /** The same word of two decodings lies at most so far apart, in seconds. */
 const SAME_WORD_SECONDS = 1
+/**
+ * Words of each side that are compared: the last ones of the left, the first ones of the right. Five seconds of speech
+ * have some 20; the table of both takes the square.
+ */
+const MOST_COMPARED = 200
 
 interface Joined {
   readonly left: TranscriptSegment[]
@@ -24,7 +29,7 @@ export function joinOverlap(
   const leftWords = left.flatMap(segment => segment.words).filter(word => word.end > region.start)
   const rightWords = right.flatMap(segment => segment.words).filter(word => word.start < region.end)
   const middle = (region.start + region.end) / 2
-  const common = commonWords(leftWords, rightWords).sort(
+  const common = commonWords(leftWords.slice(-MOST_COMPARED), rightWords.slice(0, MOST_COMPARED)).sort(
     ([a], [b]) => Math.abs(centre(a) - middle) - Math.abs(centre(b) - middle)
   )[0]
   if (common) {
@@ -34,7 +39,7 @@ export function joinOverlap(
     const detail = `no pause for a cut: two decodings joined at "${lastLeft.word.trim()}"`
     return { left: without(left, dropLeft), right: without(right, dropRight), detail }
   }
-  const leftEnds = Math.max(region.start, ...leftWords.map(word => word.end))
+  const leftEnds = leftWords.reduce((latest, { end }) => Math.max(latest, end), region.start)
   const dropRight = new Set(rightWords.filter(word => word.end <= leftEnds))
   const detail = 'no pause for a cut, and two decodings without a common word: words may be doubled here'
   return { left: [...left], right: without(right, dropRight), detail }
@@ -42,30 +47,30 @@ export function joinOverlap(
 
 /** The longest common subsequence of both, equal words at nearly equal times only. */
 function commonWords(left: readonly Word[], right: readonly Word[]): [Word, Word][] {
-  const lengths = Array.from({ length: left.length + 1 }, () => new Array<number>(right.length + 1).fill(0))
-  const at = (row: number, column: number): number => lengths[row]?.[column] ?? 0
+  const [leftLetters, rightLetters] = [left.map(({ word }) => plain(word)), right.map(({ word }) => plain(word))]
+  const isSame = (row: number, column: number): boolean => {
+    const letters = leftLetters[row]
+    if (letters === undefined || letters === '' || letters !== rightLetters[column]) return false
+    return Math.abs(centre(left[row] as Word) - centre(right[column] as Word)) <= SAME_WORD_SECONDS
+  }
+  const width = right.length + 1
+  const lengths = new Uint16Array((left.length + 1) * width)
+  const at = (row: number, column: number): number => lengths[row * width + column] ?? 0
   for (let row = left.length - 1; row >= 0; row--)
     for (let column = right.length - 1; column >= 0; column--)
-      (lengths[row] as number[])[column] = isSame(left[row], right[column])
+      lengths[row * width + column] = isSame(row, column)
         ? at(row + 1, column + 1) + 1
         : Math.max(at(row + 1, column), at(row, column + 1))
   const pairs: [Word, Word][] = []
   for (let row = 0, column = 0; row < left.length && column < right.length; ) {
-    const [a, b] = [left[row] as Word, right[column] as Word]
-    if (isSame(a, b)) {
-      pairs.push([a, b])
+    if (isSame(row, column)) {
+      pairs.push([left[row] as Word, right[column] as Word])
       row++
       column++
     } else if (at(row + 1, column) >= at(row, column + 1)) row++
     else column++
   }
   return pairs
-}
-
-function isSame(a: Word | undefined, b: Word | undefined): boolean {
-  if (!a || !b || Math.abs(centre(a) - centre(b)) > SAME_WORD_SECONDS) return false
-  const letters = plain(a.word)
-  return letters !== '' && letters === plain(b.word)
 }
 
 function plain(word: string): string {

@@ -140,15 +140,23 @@ function joinForcedCuts(windows: HeardWindow[]): TranscriptNote[] {
 
 /** Whisper's texts bring their own spaces; one is added only where a text of a language with spaces came without. */
 export function joinTexts(texts: readonly string[]): string {
-  const joined = texts.reduce((before, text) => before + (isGlued(before, text) ? ' ' : '') + text, '')
-  return joined.trim()
+  const parts: string[] = []
+  /** Looking at all that was joined so far would take the square of its length. */
+  let last = ''
+  for (const text of texts) {
+    if (isGlued(last, text)) parts.push(' ')
+    parts.push(text)
+    last = text.at(-1) ?? last
+  }
+  return parts.join('').trim()
 }
 
 const WITHOUT_SPACES = /[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Mymr}\p{sc=Tibt}]/u
 
-function isGlued(before: string, text: string): boolean {
+/** `last`: the character before, empty: there is none. */
+function isGlued(last: string, text: string): boolean {
   const first = /^[\p{L}\p{N}]/u.exec(text)?.[0]
-  return first !== undefined && /\S$/.test(before) && !WITHOUT_SPACES.test(first)
+  return first !== undefined && /\S/.test(last) && !WITHOUT_SPACES.test(first)
 }
 
 function languagesOf(windows: readonly HeardWindow[]): Transcript['languages'] {

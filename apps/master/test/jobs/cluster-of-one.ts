@@ -103,7 +103,8 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
       workerIds: async () => ids,
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
       graceMs: 500,
-      slotsOf: () => 2,
+      slotsOf: queue => slots.get(queue) ?? 2,
+      isKnown: () => false,
       tasks,
       checkInput,
       room,
@@ -113,6 +114,8 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
     return engine
   }
 
+  /** Of queues that have others than two. */
+  const slots = new Map<string, number>()
   const queues = new Map<string, UnitQueue>()
   const queueOf = (name: string): UnitQueue => {
     const queue = queues.get(name) ?? openQueue(redis, name)
@@ -132,6 +135,7 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
     redisServer,
     feed,
     log,
+    slots,
     startMaster,
     openRoom,
     release: () => releasers.release(),

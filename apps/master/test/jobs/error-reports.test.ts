@@ -31,6 +31,22 @@ it('an error of a worker has the title of the table and a detail with bounds, wh
   }
 })
 
+it('what a unit has to show so far is shown while it is small', async () => {
+  const jobId = await at.world.insertJob({ units: 1 })
+  await at.engine.stop()
+  await at.start()
+  const { unitId } = (await at.world.takeOne()).units[0]
+  const about = { unitId, attemptId: randomUUID() }
+  await at.world.say('w-1', { type: 'started', ...about, slot: 'cpu-0', waitedMs: 0 })
+  const shown = async (fraction: number, partial: unknown) => {
+    await at.world.say('w-1', { type: 'progress', ...about, fraction, partial })
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.fraction).toBe(fraction), WAIT)
+    return (await at.world.units(jobId))[0]?.partial
+  }
+  expect(await shown(0.25, { text: 'so far' })).toEqual({ text: 'so far' })
+  expect(await shown(0.5, { text: 'x'.repeat(300_000) })).toBeNull()
+})
+
 async function fail(taken: Taken): Promise<void> {
   const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu-0' }
   await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })

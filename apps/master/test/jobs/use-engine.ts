@@ -1,7 +1,6 @@
-import type { DefinedJob } from '@sc/shared/define-job.ts'
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import type { Engine } from '../../src/jobs/engine.ts'
-import { type ClusterOfOne, startClusterOfOne } from './cluster-of-one.ts'
+import { type ClusterOfOne, type ClusterOptions, startClusterOfOne } from './cluster-of-one.ts'
 
 export interface EngineInTest {
   readonly world: ClusterOfOne
@@ -11,7 +10,7 @@ export interface EngineInTest {
 }
 
 /** One cluster for a test file, and an engine for each test, which leaves no job behind. */
-export function useEngine(options: () => Promise<{ jobs?: DefinedJob[] }> = async () => ({})): EngineInTest {
+export function useEngine(options: () => Promise<ClusterOptions> = async () => ({})): EngineInTest {
   let world: ClusterOfOne
   let engine: Engine
 

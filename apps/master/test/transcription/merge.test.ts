@@ -228,6 +228,16 @@ describe('a forced cut', () => {
     )
   })
 
+  test('compares the words near the cut alone, however many there are', () => {
+    const many = Array.from({ length: 150_000 }, (): [string, number, number] => ['x', 26, 27])
+    const others = many.map(([, ...times]): [string, number, number] => ['y', ...times])
+    const document = merge(chunked(pair([...many, ...spoken.slice(1, 5)], [...spoken.slice(1), ...others]), 150))
+    expect(document.quality[0]?.detail).toContain('joined at "four"')
+    expect(document.word_count).toBe(2 * many.length + 5)
+    // Without a word that both have the left side is kept.
+    expect(merge(chunked(pair(many, others), 150)).word_count).toBe(many.length)
+  })
+
   test('never loses a word of the parts that only one window heard', () => {
     const times = fc.uniqueArray(fc.integer({ min: 0, max: 499 }), { minLength: 1, maxLength: 40 })
     const word = fc.constantFrom('a', 'b', 'c', 'd')
@@ -262,6 +272,17 @@ describe('texts joined', () => {
 
   test('get one where a language with spaces would lose it', () => {
     expect(joinTexts(['Hello.', 'World', ', again'])).toBe('Hello. World, again')
+  })
+
+  test('are joined in time with their length', () => {
+    const begunMs = performance.now()
+    expect(joinTexts(Array.from({ length: 100_000 }, () => 'abcdefghij'))).toHaveLength(1_099_999)
+    // Looking at all of the text for each of them takes most of a minute.
+    expect(performance.now() - begunMs).toBeLessThan(5_000)
+  })
+
+  test('look back over an empty one for a space', () => {
+    expect(joinTexts(['Hello', '', 'world ', '', 'again'])).toBe('Hello world again')
   })
 
   test('get none where the script has none', () => {

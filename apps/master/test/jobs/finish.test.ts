@@ -1,0 +1,98 @@
+/** A merge that would take the master down, or did. */
+import { sql } from 'kysely'
+import { beforeEach, expect, it, vi } from 'vitest'
+import type { JobDefinition } from '../../src/jobs/definition.ts'
+import { useEngine } from './use-engine.ts'
+
+const WAIT = { timeout: 8_000, interval: 20 }
+const TIMINGS = { waited: 0, fetched: 1, ran: 1, reported: 0 }
+
+/** Of each merge that was begun, what was counted by then. */
+const begun: number[] = []
+let fails = 0
+
+/** One unit, and a merge that fails `fails` times. */
+const kind: JobDefinition = {
+  task: 'sum',
+  async *plan() {
+    yield {
+      task: 'square',
+      index: 0,
+      queue: 'cpu',
+      input: null,
+      params: {},
+      blobs: {},
+      span: {},
+      seconds: 1,
+      deadlineMs: 60_000
+    }
+    return {}
+  },
+  merge: async job => {
+    begun.push(job.merges_begun)
+    if (begun.length <= fails) throw new Error('the disk is away')
+    return { status: 'COMPLETED', error: null, gaps: [], language: null }
+  }
+}
+
+const at = useEngine(async () => ({ definitions: () => [kind] }))
+beforeEach(() => {
+  begun.length = 0
+  fails = 0
+})
+
+/** A job whose unit a worker has; `change` is written before it answers. */
+async function answered(change: Record<string, unknown>): Promise<string> {
+  const id = await at.world.insertJob({})
+  await at.world.db.updateTable('jobs').set({ task: 'sum' }).where('id', '=', id).execute()
+  const { unitId } = (await at.world.takeOne()).units[0]
+  await at.world.db
+    .updateTable('jobs')
+    .set({ ...change })
+    .where('id', '=', id)
+    .execute()
+  await at.world.say('w-1', { type: 'result', unitId, attemptId: 'a', slot: 's', output: 1, timings: TIMINGS })
+  return id
+}
+
+const ended = (id: string, status: string) =>
+  vi.waitFor(async () => expect((await at.world.job(id)).status).toBe(status), WAIT)
+
+it('a merge that ended with its master three times is not begun a fourth time: the job fails', async () => {
+  const id = await answered({ merges_begun: 3 })
+  await ended(id, 'FAILED')
+  expect(begun).toEqual([])
+  const job = await at.world.job(id)
+  expect(job.error).toMatchObject({ code: 'SC_INTERNAL', detail: expect.stringContaining('the master ended') })
+  // Begun again by hand it is merged: what took the master down may have been mended.
+  await vi.waitFor(async () => expect((await at.world.job(id)).told).toBe(true), WAIT)
+  await at.world.db.updateTable('units').set({ status: 'FAILED' }).where('job_id', '=', id).execute()
+  expect(await at.engine.retry(id)).not.toBeNull()
+  expect(await at.world.job(id)).toMatchObject({ merges_begun: 0, status: 'PENDING' })
+})
+
+it('a merge is counted before it begins, and one that only failed does not count', async () => {
+  fails = 1
+  await ended(await answered({ merges_begun: 2 }), 'COMPLETED')
+  expect(begun).toEqual([3, 3])
+})
+
+it('results that are too much for the memory of a master are an error, and are not read', async () => {
+  const id = await at.world.insertJob({})
+  await at.world.db.updateTable('jobs').set({ task: 'sum' }).where('id', '=', id).execute()
+  const { unitId } = (await at.world.takeOne()).units[0]
+  await at.world.db
+    .updateTable('units')
+    .set({ status: 'DONE', output: sql<string>`to_jsonb(repeat('x', 135000000))` })
+    .where('id', '=', unitId)
+    .execute()
+  await vi.waitFor(async () => expect((await at.world.job(id)).planned).toBe(true), WAIT)
+  await at.engine.stop()
+  await at.start()
+  await ended(id, 'FAILED')
+  expect(begun).toEqual([])
+  expect((await at.world.job(id)).error).toMatchObject({
+    code: 'SC_TASK_FAILED',
+    detail: expect.stringContaining('129 MB')
+  })
+}, 30_000)
