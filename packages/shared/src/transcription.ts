@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { bounded } from './bounded.ts'
 
 /**
  * What master and Python agree on for `transcribe.chunk` and `transcribe.detect`. Positions are integer samples at
@@ -43,34 +44,40 @@ export const chunkParamsSchema = decodeParamsSchema.extend({
 })
 export type ChunkParams = z.infer<typeof chunkParamsSchema>
 
-export const wordSchema = z.object({ word: z.string(), start: z.number(), end: z.number(), probability: z.number() })
+/** Times of a window, which has half a minute. */
+const seconds = bounded(0, 3_600)
+const probability = bounded(0, 1)
+/** Of a measure that may be below 0. */
+const measure = bounded(-1e6, 1e6)
+
+export const wordSchema = z.object({ word: z.string(), start: seconds, end: seconds, probability })
 export type Word = z.infer<typeof wordSchema>
 
 /** Times in seconds from the start of the segment's window. */
 export const segmentSchema = z.object({
-  start: z.number(),
-  end: z.number(),
+  start: seconds,
+  end: seconds,
   text: z.string(),
   words: z.array(wordSchema),
-  avg_logprob: z.number(),
-  no_speech_prob: z.number(),
-  compression_ratio: z.number(),
-  temperature: z.number()
+  avg_logprob: measure,
+  no_speech_prob: probability,
+  compression_ratio: measure,
+  temperature: measure
 })
 export type Segment = z.infer<typeof segmentSchema>
 
 /** What was noticed about a place. Times in seconds from the start of the window. */
 export const qualityNoteSchema = z.object({
   kind: z.enum(['redecoded', 'speech-without-words', 'low-confidence', 'no-text-kept']),
-  start: z.number(),
-  end: z.number(),
+  start: seconds,
+  end: seconds,
   detail: z.string()
 })
 export type QualityNote = z.infer<typeof qualityNoteSchema>
 
 export const decodedWindowSchema = z.object({
   language: z.string(),
-  language_probability: z.number(),
+  language_probability: probability,
   segments: z.array(segmentSchema),
   quality: z.array(qualityNoteSchema)
 })
@@ -86,7 +93,7 @@ export const chunkOutputSchema = z.object({
 export type ChunkOutput = z.infer<typeof chunkOutputSchema>
 
 /** Output of `transcribe.detect`. */
-export const detectOutputSchema = z.object({ language: z.string(), probability: z.number() })
+export const detectOutputSchema = z.object({ language: z.string(), probability })
 export type DetectOutput = z.infer<typeof detectOutputSchema>
 
 /** Models that know only English: `tiny.en`, `distil-large-v3.5`, … */

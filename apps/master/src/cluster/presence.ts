@@ -159,16 +159,10 @@ function missed({ status, reason }: Presence, draining: boolean): boolean {
 function parse(text: string | null | undefined): Presence | null {
   if (!text || text.length > LARGEST_PRESENCE) return null
   try {
-    return presenceSchema.parse(JSON.parse(text, refuseHuge))
+    return presenceSchema.parse(JSON.parse(text))
   } catch {
     return null
   }
-}
-
-/** Sums of such numbers may be none any more. */
-function refuseHuge(_key: string, value: unknown): unknown {
-  if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) throw new RangeError(`${value} is huge`)
-  return value
 }
 
 /** Whether the cluster has a GPU that takes units, also while its worker is switched off for now. */

@@ -277,3 +277,24 @@ describe('GET /api/jobs/{jobId}/units', () => {
     expect((await get(`/api/jobs/${jobId}/units?cursor=zzz`)).json().detail).toMatch(/^cursor: /)
   })
 })
+
+it('shows jobs of a task of which an absurd time was reported, whole seconds of it at most', async () => {
+  const reported = [
+    { waited: 0, fetched: 1e308, ran: 1.7e308, reported: 1e308 },
+    { waited: 5e-324, fetched: 5e-324, ran: 1e20, reported: 0 }
+  ]
+  for (const timings of reported) {
+    const { jobId, unitId } = await submit()
+    await complete(jobId, {})
+    const finished_at = new Date(Date.now() + 60_000)
+    await changeUnit(unitId, { status: 'DONE', timings: JSON.stringify(timings), finished_at })
+    expect((await get(`/api/jobs/${jobId}/units`)).statusCode).toBe(200)
+  }
+  const { jobId, unitId } = await submit()
+  for (const url of [`/api/jobs/${jobId}`, '/api/jobs']) expect((await get(url)).statusCode, url).toBe(200)
+  expect((await get(`/api/jobs/${jobId}`)).json().etaSeconds).toEqual(expect.any(Number))
+  const seen = events(jobId, {}, () => {})
+  await changeUnit(unitId, { status: 'DONE' })
+  await complete(jobId, {})
+  expect((await seen).at(-1)).toMatchObject({ event: 'done' })
+})
