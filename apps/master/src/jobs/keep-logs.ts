@@ -1,6 +1,6 @@
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
-import { toJsonb } from '../database/jsonb.ts'
+import { storableText, toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'
 
 /** Of one line. */
@@ -17,7 +17,7 @@ export async function keepLog(
   trx: DatabaseTransaction,
   { unitId, level, message, fields }: Extract<OutboxMessage, { type: 'log' }>
 ): Promise<void> {
-  const text = cut(message.replaceAll('\0', '\ufffd').toWellFormed())
+  const text = cut(storableText(message))
   const kept = fields && keptFields(fields)
   const bytes = Buffer.byteLength(text) + Buffer.byteLength(kept ?? '')
   await sql`
