@@ -293,7 +293,7 @@ it('shows jobs of a task of which an absurd time was reported, whole seconds of 
   const { jobId, unitId } = await submit()
   for (const url of [`/api/jobs/${jobId}`, '/api/jobs']) expect((await get(url)).statusCode, url).toBe(200)
   expect((await get(`/api/jobs/${jobId}`)).json().etaSeconds).toEqual(expect.any(Number))
-  const seen = events(jobId, {}, () => {})
+  const seen = events(jobId)
   await changeUnit(unitId, { status: 'DONE' })
   await complete(jobId, {})
   expect((await seen).at(-1)).toMatchObject({ event: 'done' })
