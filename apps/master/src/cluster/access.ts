@@ -1,12 +1,5 @@
 import { pause } from '@sc/shared/pause.ts'
-import {
-  enrolAnswerKey,
-  enrolAskKey,
-  inboxKey,
-  outboxKey,
-  PROTOCOL_VERSION,
-  presenceKey
-} from '@sc/shared/redis-keys.ts'
+import { enrolAnswerKey, enrolAskKey, inboxKey, outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
@@ -100,37 +93,52 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     if (!hasUsers) return
     let query = db
       .selectFrom('workers')
-      .select(['id', 'redis_hash', sql<number | null>`(presence ->> 'protocol')::integer`.as('protocol')])
+      .select(['id', 'redis_hash', 'is_old'])
       .where('revoked_at', 'is', null)
       .where('quarantined_at', 'is', null)
     if (workerId !== undefined) query = query.where('id', '=', workerId)
+    const rows = await query.where('redis_hash', 'is not', null).execute()
     let changed = false
-    for (const { id, redis_hash: hash, protocol } of await query.where('redis_hash', 'is not', null).execute()) {
-      const isOld = protocol !== null && protocol < PROTOCOL_VERSION
+    const granting = forEach(rows, async ({ id, redis_hash: hash, is_old: isOld }) => {
       changed = (await set(id, workerRights({ id, hash: hash as string, isOld }))) || changed
-    }
-    await save(changed)
+    })
+    await granting.finally(() => save(changed))
   }
 
   async function round(): Promise<void> {
     if (!hasUsers || redis.status !== 'ready') return
-    await grant()
+    await forEach([grant, endRevoked, shutOutQuarantined, renewCodes], step => step())
+  }
+
+  async function endRevoked(): Promise<void> {
     const revoked = await db
       .selectFrom('workers')
       .select('id')
       .where('revoked_at', 'is not', null)
       .where('redis_hash', 'is not', null)
       .execute()
-    for (const { id } of revoked) await end(id)
+    await forEach(revoked, ({ id }) => end(id))
+  }
+
+  async function shutOutQuarantined(): Promise<void> {
     const quarantined = await db.selectFrom('workers').select('id').where('quarantined_at', 'is not', null).execute()
-    for (const { id } of quarantined.filter(({ id }) => made.get(id) !== GONE)) await shutOut(id)
+    await forEach(
+      quarantined.filter(({ id }) => made.get(id) !== GONE),
+      ({ id }) => shutOut(id)
+    )
+  }
+
+  async function renewCodes(): Promise<void> {
     const codes = await db
       .selectFrom('join_codes')
       .select(['id', 'hash', sql<boolean>`used_at is null and expires_at > now()`.as('good')])
       .where(sql<boolean>`coalesce(used_at, expires_at) > now() - interval '1 day'`)
       .where(sql<boolean>`used_at is null or used_at < now() - make_interval(secs => ${ANSWER_READ_SECONDS})`)
       .execute()
-    for (const { id, hash } of codes.filter(({ good }) => good)) await set(id, joinRights(id, hash))
+    await forEach(
+      codes.filter(({ good }) => good),
+      ({ id, hash }) => set(id, joinRights(id, hash))
+    )
     const over = codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id)
     await remove(over)
     if (over.length > 0) await redis.del(over.flatMap(id => [enrolAskKey(id), enrolAnswerKey(id)]))
@@ -210,6 +218,13 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       await running
     }
   }
+}
+
+/** Each by itself: what cannot be done for one is done for all others, and the first error is thrown at the end. */
+async function forEach<T>(items: T[], step: (item: T) => Promise<unknown>): Promise<void> {
+  const errors: unknown[] = []
+  for (const item of items) await step(item).catch(error => errors.push(error))
+  if (errors.length > 0) throw errors[0]
 }
 
 /** In place of a user's rights: it was removed. */

@@ -194,7 +194,7 @@ async function keep(trx: DatabaseTransaction, { name, hostname }: EnrolRequest, 
   await trx
     .insertInto('workers')
     .values({ id, name, hostname, queues: [] })
-    .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname }))
+    .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname, is_old: false }))
     .execute()
 }
 

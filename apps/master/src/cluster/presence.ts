@@ -6,7 +6,7 @@ import {
   type Presence,
   presenceSchema
 } from '@sc/shared/presence.ts'
-import { presenceKey } from '@sc/shared/redis-keys.ts'
+import { PROTOCOL_VERSION, presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
@@ -99,7 +99,11 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
     saved.set(live.id, lasting)
     await deps.db
       .updateTable('workers')
-      .set({ last_seen: sql<Date>`now()`, ...(changed && { presence: toJsonb(live) }) })
+      .set({
+        last_seen: sql<Date>`now()`,
+        is_old: sql<boolean>`is_old and ${live.protocol < PROTOCOL_VERSION}`,
+        ...(changed && { presence: toJsonb(live) })
+      })
       .where('id', '=', live.id)
       .execute()
   }

@@ -78,12 +78,19 @@ export interface WorkersTable {
   refused_tasks: ColumnType<RefusedTask[], string | undefined, string>
   /** When it registered them. */
   tasks_at: Time
+  /** By name, since when it has offered each without a break, in ms since 1970. */
+  tasks_since: ColumnType<Record<string, number>, string | undefined, string>
   /** Told to take no units; kept over its restart. */
   draining: Generated<boolean>
   /** Those whose units it may be given; null: it was enrolled before this was kept. */
   queues: string[] | null
   /** Of the secret of its Redis user, as Redis keeps it; null: it has none. */
   redis_hash: string | null
+  /** Of a version from before masters stood between workers and queues, and not updated since. Never true again. */
+  is_old: Generated<boolean>
+  /** The machine that was refused this worker's name last, and when. */
+  name_asked_by: string | null
+  name_asked_at: Time
   /** Its login is off until an admin forgives it. */
   quarantined_at: Time
   /** What it wrote that no worker writes: how often, the last, and when. */
