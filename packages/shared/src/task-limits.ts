@@ -1,20 +1,27 @@
 import { printable } from './printable.ts'
 import type { TaskDescription } from './python-protocol.ts'
 import { excessOfSchema } from './schema-limits.ts'
-import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
+import { isStepOfTranscription, TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
 
 /** Of one worker. What workers register is kept, read often and shown whole: it has to stay small. */
 export const MOST_TASKS = 200
 const MOST_DESCRIPTION_CHARS = 2_000
 const MOST_FEATURES = 50
+/** More than any card will have for a while. */
+const MOST_VRAM_GB = 10_000
 const MOST_SCHEMA_KB = 64
 /** Of all tasks of a worker: the masters read them twice a second while tasks are submitted. */
 const MOST_KB_OF_ALL = 1_024
 
 /** Why a task cannot be registered, in words; null: it can. */
-export function excessOf({ name, description, features, inputSchema, outputSchema }: TaskDescription): string | null {
+export function excessOf(task: TaskDescription): string | null {
+  const { name, description, features, vramGb, builtIn, inputSchema, outputSchema } = task
   if (!TASK_NAME.test(name)) return `the name of a task: ${TASK_NAME_RULE}`
   const told = `the task ${name} has`
+  if (builtIn && !isStepOfTranscription(name))
+    return `the task ${name} is marked as one that every worker has, which only the steps of a transcription are`
+  if (vramGb < 0 || vramGb > MOST_VRAM_GB)
+    return `${told} ${vramGb} GB of GPU memory to ask for; 0 to ${MOST_VRAM_GB} are possible`
   if (description.length > MOST_DESCRIPTION_CHARS)
     return `${told} a description of ${description.length} characters; ${MOST_DESCRIPTION_CHARS} are the most`
   if (features.length > MOST_FEATURES) return `${told} ${features.length} features; ${MOST_FEATURES} are the most`

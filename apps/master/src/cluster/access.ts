@@ -8,6 +8,7 @@ import { leaseKey } from '../queues/keys.ts'
 import { sendControl } from './control.ts'
 import { createJoinCode, type JoinCode } from './join-codes.ts'
 import { joinRights, workerRights } from './rights.ts'
+import { lockTasks, shareOutTasks } from './task-claims.ts'
 
 /**
  * DESIGN: who may log in to Redis, and to what. PostgreSQL knows the workers and the join codes, with hashed secrets;
@@ -177,6 +178,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     revokeWorker: async workerId => {
       if (!(await revoke(db, workerId))) return false
       log.info({ workerId }, 'worker revoked')
+      await shareOut(db)
       // Redis away, or held up by a script: a later round does it.
       const ending = end(workerId).catch(error =>
         log.debug({ err: error, workerId }, 'revoking in Redis failed; trying again')
@@ -246,6 +248,14 @@ async function revoke(db: Database, workerId: string): Promise<boolean> {
       .where('revoked_at', 'is', null)
       .execute()
     return worker !== undefined
+  })
+}
+
+/** What it offered counts no more. In a transaction of its own: whoever registers waits for the revocation, in turn. */
+async function shareOut(db: Database): Promise<void> {
+  await db.transaction().execute(async trx => {
+    await lockTasks(trx)
+    await shareOutTasks(trx)
   })
 }
 

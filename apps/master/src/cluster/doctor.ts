@@ -1,5 +1,4 @@
 import { type Finding, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
-import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
 import { sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
@@ -8,6 +7,7 @@ import type { Reach } from './modes.ts'
 import type { WorkerRow } from './presence.ts'
 import { keyEnds } from './tailscale/key-expiry.ts'
 import type { TailnetStatus } from './tailscale/status.ts'
+import type { TaskOfWorker } from './task-claims.ts'
 import type { Topology, TopologyEdge } from './topology.ts'
 
 /** What the master makes of what it knows of the cluster: one finding for each part, worker and relayed way. */
@@ -57,12 +57,9 @@ export function workerFindings(workers: WorkerRow[], masterVersion: string): Fin
 }
 
 /** Tasks that workers registered and the master does not offer. */
-export function refusedFindings(refused: Array<RefusedTask & { worker: string }>): Finding[] {
-  return refused.map(({ worker, name, reason }) =>
-    named(
-      `worker ${worker}: task ${name}`,
-      warning(`left out: ${reason}`, 'Change the task in the tasks folder of that machine, and start its worker again.')
-    )
+export function refusedFindings(refused: TaskOfWorker[]): Finding[] {
+  return refused.map(({ worker, name, reason, next }) =>
+    named(`worker ${worker}: task ${name}`, warning(`left out: ${reason}`, next))
   )
 }
 

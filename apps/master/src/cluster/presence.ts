@@ -52,7 +52,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
   async function look(): Promise<void> {
     const known = await deps.db
       .selectFrom('workers')
-      .select(['id', 'name', 'presence', 'last_seen', 'draining'])
+      .select(['id', 'name', 'presence', 'last_seen', 'draining', 'queues'])
       .where('revoked_at', 'is', null)
       .orderBy('name')
       .execute()
@@ -62,8 +62,10 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
     )
     const now = new Date()
     const deaf: string[] = []
-    rows = known.flatMap(({ id, name, presence, last_seen, draining }): WorkerRow[] => {
+    rows = known.flatMap(({ id, name, presence, last_seen, draining, queues }): WorkerRow[] => {
       const live = parse(texts.get(id))
+      // Those that it asks for and is not given would count as slots for what waits there.
+      if (live && queues) live.queues = live.queues.filter(queue => queues.includes(queue))
       if (live && missed(live, draining)) deaf.push(id)
       // Who it is it was told when it was let in; what it says of that could be another's.
       if (live) return [{ ...live, id, name, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]

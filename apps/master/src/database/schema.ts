@@ -28,6 +28,12 @@ export interface Gap {
   error: ErrorReport
 }
 
+/** A task that a worker does not offer since `leftMs` (since 1970), and what it was. */
+export interface LeftTask {
+  leftMs: number
+  digest: string
+}
+
 type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>
 type Time = ColumnType<Date | null, Date | null | undefined, Date | null>
 
@@ -80,6 +86,8 @@ export interface WorkersTable {
   tasks_at: Time
   /** By name, since when it has offered each without a break, in ms since 1970. */
   tasks_since: ColumnType<Record<string, number>, string | undefined, string>
+  /** By name, those that it does not offer since a moment ago; see `cluster/task-claims.ts`. */
+  tasks_left: ColumnType<Record<string, LeftTask>, string | undefined, string>
   /** Told to take no units; kept over its restart. */
   draining: Generated<boolean>
   /** Those whose units it may be given; null: it was enrolled before this was kept. */

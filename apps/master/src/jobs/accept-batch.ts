@@ -2,6 +2,7 @@ import { type AttemptMessage, isOfAttempt, type OutboxMessage } from '@sc/shared
 import type { DatabaseTransaction } from '../database/schema.ts'
 import { acceptMessage } from './accept.ts'
 import { acceptResults, acceptReturns, acceptStarts, type Result, type Return, type Start } from './accept-many.ts'
+import { acceptRegistrations } from './accept-registrations.ts'
 import type { Verdict } from './verdict.ts'
 
 export interface Said {
@@ -33,6 +34,8 @@ export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdi
   await acceptResults(trx, results, verdict)
   await acceptReturns(trx, returns, verdict)
   for (const { workerId, message } of [...logs, ...others]) await acceptMessage(trx, workerId, message, verdict)
+  // Last: they wait for those of other masters, who by then wait for nothing of this batch.
+  await acceptRegistrations(trx, batch, verdict)
 }
 
 function isLog({ message }: Said): boolean {

@@ -1,18 +1,14 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
-import { sortTasks } from '@sc/shared/task-limits.ts'
 import { sql } from 'kysely'
-import { queuesOfWorker } from '../cluster/rights.ts'
-import { toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of a worker: what it registers is kept with it; a message of an attempt, which a ticket proved, is
- * applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of an attempt, which a ticket proved, is applied to its unit. This is where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
@@ -48,7 +44,8 @@ export async function acceptMessage(
     case 'log':
       return await keepLog(trx, message)
     case 'registered':
-      return await acceptRegistered(trx, workerId, message, verdict)
+      // All of a batch together: `acceptRegistrations`.
+      return
     case 'hello':
     case 'want':
     case 'state':
@@ -58,22 +55,6 @@ export async function acceptMessage(
 }
 
 type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T }>
-
-async function acceptRegistered(
-  trx: DatabaseTransaction,
-  workerId: string,
-  { tasks: all, classes }: Message<'registered'>,
-  verdict: Verdict
-): Promise<void> {
-  const { accepted: tasks, refused } = sortTasks(all)
-  const queues = queuesOfWorker(classes, tasks)
-  await trx
-    .updateTable('workers')
-    .set({ tasks: toJsonb(tasks), refused_tasks: toJsonb(refused), tasks_at: sql<Date>`now()`, queues })
-    .where('id', '=', workerId)
-    .execute()
-  verdict.registered.add(workerId)
-}
 
 async function acceptProgress(
   trx: DatabaseTransaction,

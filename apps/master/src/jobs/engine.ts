@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { FLOOD, GRAVE, type Offences } from '../cluster/offences.ts'
 import type { Room } from '../cluster/room.ts'
+import { forgetLeftTasks } from '../cluster/task-claims.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
@@ -126,6 +127,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     log,
     isCaughtUp,
     queueMerge: merges.add,
+    forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
   const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })

@@ -9,6 +9,7 @@ export function up(pgm: MigrationBuilder): void {
     alter table workers
       add column is_old boolean not null default false,
       add column tasks_since jsonb not null default '{}',
+      add column tasks_left jsonb not null default '{}',
       add column name_asked_by text,
       add column name_asked_at timestamptz;
     update workers set is_old = true
@@ -22,6 +23,6 @@ export function up(pgm: MigrationBuilder): void {
 
 export function down(pgm: MigrationBuilder): void {
   pgm.sql(`
-    alter table workers drop column is_old, drop column tasks_since, drop column name_asked_by,
-      drop column name_asked_at`)
+    alter table workers drop column is_old, drop column tasks_since, drop column tasks_left,
+      drop column name_asked_by, drop column name_asked_at`)
 }
