@@ -109,6 +109,26 @@ export async function offenceFindings(db: Database): Promise<Finding[]> {
   })
 }
 
+/** Workers whose name another machine asked for in the last day, and was refused. */
+export async function nameFindings(db: Database): Promise<Finding[]> {
+  const rows = await db
+    .selectFrom('workers')
+    .select(['id', 'name', 'hostname', 'enrolled_at', 'name_asked_by', 'name_asked_at'])
+    .where('revoked_at', 'is', null)
+    .where('name_asked_at', '>', sql<Date>`now() - interval '1 day'`)
+    .orderBy('name')
+    .execute()
+  return rows.map(({ id, name, hostname, enrolled_at, name_asked_by, name_asked_at }) =>
+    named(
+      `worker ${name}: name`,
+      warning(
+        `${id} (${hostname}) has this name since ${enrolled_at.toISOString()}; another machine (${name_asked_by}) asked for it on ${name_asked_at?.toISOString()}, and was refused`,
+        `If the other is the right one, remove this one (DELETE /api/workers/${id}) and let the other join again. If not, give the other another --name.`
+      )
+    )
+  )
+}
+
 /** The workers that the master reaches through a relay. What other machines of the tailnet do is nobody's concern here. */
 export function relayFindings({ nodes, edges }: Topology): Finding[] {
   return edges
