@@ -1,8 +1,9 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
-import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import type { Holds } from './accept-batch.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type Verdict } from './verdict.ts'
@@ -14,8 +15,10 @@ import { CRASH_CODES, failUnit, MAX_CRASHES, pauseAfterMs, poison, requeue, type
  * |----------|-----------------|--------------------------------------------------------------------------------|
  * | started  | open            | RUNNING; over an earlier attempt that never ended: one crash more; of an       |
  * |          |                 | attempt that is over already (the message was read twice): nothing             |
+ * | started  | RUNNING, and its worker does not hold it (any more) | nothing                                    |
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
+ * | log      | RUNNING, same attempt; QUEUED | a line of the job's log                                          |
  * | result   | open            | DONE, once, whichever attempt brings it; else dropped                          |
  * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
  * |          |                    | out of memory on a GPU: QUEUED for a larger one, FAILED when there is none   |
@@ -28,11 +31,13 @@ export async function acceptMessage(
   trx: DatabaseTransaction,
   workerId: string,
   message: OutboxMessage,
-  verdict: Verdict
+  verdict: Verdict,
+  holds: Holds
 ): Promise<void> {
+  const isHeld = isOfAttempt(message) && holds(workerId, message.unitId)
   switch (message.type) {
     case 'started':
-      return await acceptStarts(trx, [{ workerId, ...message }], verdict)
+      return await acceptStarts(trx, [{ workerId, ...message, isHeld }], verdict)
     case 'progress':
       return await acceptProgress(trx, workerId, message, verdict)
     case 'result':
@@ -40,9 +45,9 @@ export async function acceptMessage(
     case 'error':
       return await acceptError(trx, workerId, message, verdict)
     case 'returned':
-      return await acceptReturns(trx, [{ workerId, ...message }], verdict)
+      return await acceptReturns(trx, [{ workerId, ...message, isHeld }], verdict)
     case 'log':
-      return await keepLog(trx, message)
+      return await keepLog(trx, workerId, message)
     case 'registered':
       // All of a batch together: `acceptRegistrations`.
       return

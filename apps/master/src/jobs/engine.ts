@@ -15,6 +15,7 @@ import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
 import type { Tickets } from '../transport/tickets.ts'
 import { startTransport, type Transport, type TransportDeps } from '../transport/transport.ts'
+import type { Holds } from './accept-batch.ts'
 import { createAfterEnd } from './after-end.ts'
 import { applySaid } from './apply-said.ts'
 import { createCancel } from './cancel.ts'
@@ -113,7 +114,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const planner = startPlanner({ db, log, consumer: deps.owner, lightTasks, run: runPlan })
   const queuePlan: QueuePlan = async () => planner.wake()
   const onRegistered = (workerIds: string[]): void => transport?.registered(workerIds)
-  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered }
+  const holds: Holds = (workerId, unitId) => transport?.holds(workerId, unitId) ?? false
+  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered, holds }
   transport = await startTransport({
     ...deps,
     queues,

@@ -52,7 +52,7 @@ async function log(unitId: string, message: string, level: 'debug' | 'info' | 'w
   }
   await db()
     .transaction()
-    .execute(trx => keepLog(trx, line))
+    .execute(trx => keepLog(trx, 'w', line))
 }
 
 const complete = (jobId: string, output: unknown) =>
@@ -125,7 +125,7 @@ describe('GET /api/jobs/{jobId}/events', () => {
     const { jobId, unitId } = await submit()
     const steps: Array<() => Promise<void>> = [
       async () => {
-        await changeUnit(unitId, { status: 'RUNNING', started_at: new Date() })
+        await changeUnit(unitId, { status: 'RUNNING', started_at: new Date(), worker_id: 'w', attempt_id: 'a' })
         await changeJob(db(), jobId, { status: 'RUNNING', started_at: new Date() })
       },
       () => log(unitId, 'half of it'),
@@ -173,7 +173,8 @@ describe('GET /api/jobs/{jobId}/events', () => {
     const jobId = await insertTranscription(db(), { status: 'RUNNING' })
     await insertChunk(db(), jobId, 0, { status: 'DONE', texts: ['a1', 'a2'] })
     await insertChunk(db(), jobId, 1, { status: 'RUNNING' })
-    await log(`${jobId}.chunk.0`, 'loaded')
+    await changeUnit(`${jobId}.chunk.1`, { worker_id: 'w', attempt_id: 'a' })
+    await log(`${jobId}.chunk.1`, 'loaded')
     const told = (all: Awaited<ReturnType<typeof events>>) =>
       all.flatMap(({ event, data }) => (event === 'segment' ? data.text : event === 'log' ? data.message : []))
     const first = await events(jobId, {}, ({ event }) => event === 'segment')
