@@ -235,6 +235,8 @@ const GONE = ''
 /** Its key for blobs ends with it. */
 async function revoke(db: Database, workerId: string): Promise<boolean> {
   return await db.transaction().execute(async trx => {
+    // After what is being applied of its answers: whoever does them anew finds all.
+    await trx.selectFrom('workers').select('id').where('id', '=', workerId).forUpdate().execute()
     const worker = await trx
       .updateTable('workers')
       .set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` })

@@ -54,8 +54,9 @@ async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unkno
   await applySaid(deps, [{ workerId, message: { ...about, type: 'error', error: report, retryable: false } }])
 }
 
-async function decideTogether(trx: DatabaseTransaction, said: Said[], holds: Holds): Promise<Verdict> {
+async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Holds): Promise<Verdict> {
   const verdict = emptyVerdict()
+  const said = await withoutRevoked(trx, all)
   await lockJobs(trx, said)
   await acceptBatch(trx, said, verdict, holds)
   await markStarted(trx, verdict)
@@ -66,6 +67,18 @@ async function decideTogether(trx: DatabaseTransaction, said: Said[], holds: Hol
   await advanceClock(trx, verdict.startedRank)
   await notifyJobs(trx, [...new Set([...verdict.changed, ...verdict.noticed])])
   return verdict
+}
+
+/**
+ * What a revoked worker wrote counts no more, so that `redo` after its revocation is final. A revocation waits for batches
+ * that began before it: see `revoke` in `cluster/access.ts`.
+ */
+async function withoutRevoked(trx: DatabaseTransaction, said: Said[]): Promise<Said[]> {
+  const workerIds = [...new Set(said.map(({ workerId }) => workerId))]
+  const { rows } = await sql<{ id: string; revoked_at: Date | null }>`
+    select id, revoked_at from workers where id = any(${workerIds}::text[]) order by id for key share`.execute(trx)
+  const revoked = new Set(rows.filter(({ revoked_at }) => revoked_at !== null).map(({ id }) => id))
+  return revoked.size === 0 ? said : said.filter(({ workerId }) => !revoked.has(workerId))
 }
 
 /**

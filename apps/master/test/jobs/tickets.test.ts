@@ -125,4 +125,20 @@ describe('what a worker reports of units', () => {
     await sayAll('w-1', [logOf(unitId, 'a-1', 'after its end')])
     await expect.poll(() => linesOf(jobId)).toEqual(['it runs', 'the last line'])
   })
+
+  it('counts nothing once its worker is revoked', async () => {
+    const jobId = await start({ units: 1 })
+    const { unitId } = (await take('w-1')).units[0]
+    await sayAll('w-1', [startOf(unitId, 'a-1')])
+    const revoke = (revoked_at: Date | null) =>
+      at.world.db.updateTable('workers').set({ revoked_at }).where('id', '=', 'w-1').execute()
+    await revoke(new Date())
+    try {
+      await sayAll('w-1', [logOf(unitId, 'a-1', 'of a revoked one'), resultOf(unitId, 'made up', 'a-1')])
+      expect(await unitOf(jobId, 0)).toMatchObject({ status: 'RUNNING', output: null })
+      expect(await linesOf(jobId)).toEqual([])
+    } finally {
+      await revoke(null)
+    }
+  })
 })
