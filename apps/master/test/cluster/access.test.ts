@@ -1,6 +1,7 @@
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Access, startAccess } from '../../src/cluster/access.ts'
 import { joinAnswer } from '../../src/cluster/join-command.ts'
@@ -88,6 +89,36 @@ describe('what a worker may', () => {
     one.deps.redis.disconnect(true)
     const users = async () => (await one.deps.redis.call('ACL', 'USERS')) as string[]
     await expect.poll(users, { timeout: 10_000 }).toEqual(expect.arrayContaining(['w-other', user]))
+  })
+})
+
+describe('revoking', () => {
+  it('waits for answers that are being applied: what comes after finds them', async () => {
+    await registerTasks(one, 'w-busy', [])
+    const { promise: applied, resolve: apply } = Promise.withResolvers<void>()
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+    const applying = one.deps.db.transaction().execute(async trx => {
+      await trx.selectFrom('workers').select('id').where('id', '=', 'w-busy').forKeyShare().execute()
+      begin()
+      await applied
+    })
+    await begun
+    let isRevoked = false
+    const revoking = one.deps.access.revokeWorker('w-busy').then(() => {
+      isRevoked = true
+    })
+    await expect
+      .poll(async () => {
+        const { rows } = await sql<{ waiting: number }>`
+          select count(*)::integer as waiting from pg_stat_activity
+          where wait_event_type = 'Lock' and datname = current_database()`.execute(one.deps.db)
+        return rows[0]?.waiting
+      })
+      .toBe(1)
+    expect(isRevoked).toBe(false)
+    apply()
+    await Promise.all([applying, revoking])
+    expect(isRevoked).toBe(true)
   })
 })
 
