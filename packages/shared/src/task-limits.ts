@@ -49,9 +49,11 @@ const MOST_REFUSED_SHOWN = 20
 export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription[]; refused: RefusedTask[] } {
   const accepted: TaskDescription[] = []
   const refused: RefusedTask[] = []
+  const names = new Set<string>()
   let bytesLeft = MOST_KB_OF_ALL * 1024
   const reasonAgainst = (task: TaskDescription, at: number): string | null => {
     if (at >= MOST_TASKS) return `there are ${MOST_TASKS} tasks already, the most`
+    if (names.has(task.name)) return 'another task before it has the same name'
     if (bytesLeft <= 0) return `the tasks before it have ${MOST_KB_OF_ALL} KB, the most of all together`
     return excessOf(task)
   }
@@ -59,6 +61,7 @@ export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription
     const reason = reasonAgainst(task, at)
     if (reason === null) {
       accepted.push(task)
+      names.add(task.name)
       bytesLeft -= Buffer.byteLength(JSON.stringify(task))
     } else if (refused.length < MOST_REFUSED_SHOWN)
       refused.push({ name: printable(task.name.slice(0, MOST_NAME_CHARS)), reason: printable(reason) })

@@ -113,15 +113,12 @@ function refusalOf(name: string, { name: worker }: OffersRow, { row: owner, sinc
   }
 }
 
-/** Of what decides where units go and what is in them; not of the description, which is only shown. */
+/**
+ * Of what decides where units go and what is in them; not of the description, which is only shown. As PostgreSQL gives the
+ * task back: its jsonb has one order of keys.
+ */
 function digestOf({ gpu, vramGb, features, inputSchema, outputSchema }: TaskDescription): string {
-  return hash('sha256', JSON.stringify([gpu, vramGb, features, inputSchema, outputSchema], inOrder))
-}
-
-/** However the keys were ordered: PostgreSQL orders them its own way. */
-function inOrder(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+  return hash('sha256', JSON.stringify([gpu, vramGb, features, inputSchema, outputSchema]))
 }
 
 /** What is kept of a worker that registers `tasks`: since when it offers each, and what it has left. */

@@ -123,6 +123,17 @@ describe('what a worker says of itself', () => {
     await expect.poll(async () => (await liar()).status).toBe('offline')
   })
 
+  it('is not that it serves queues whose units it is not given', async () => {
+    await one.deps.db
+      .updateTable('workers')
+      .set({ queues: ['cpu'] })
+      .where('id', '=', 'liar')
+      .execute()
+    await say({ id: 'liar', name: 'liar', hostname: 'eager', queues: ['cpu', 'cpu+word-count'] })
+    await expect.poll(async () => (await liar()).hostname).toBe('eager')
+    expect((await liar()).queues).toEqual(['cpu'])
+  })
+
   it('is a number that can be added to those of others, however large it is', async () => {
     const most = Number.MAX_SAFE_INTEGER
     const absurd = {
