@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { boundedInt } from './bounded.ts'
 
 /**
  * Speech models as folders of the models folder (`base/model.bin`), and as blobs that a master gives to its workers:
@@ -22,7 +23,8 @@ export const MODEL_LIST_KEY = `${MODELS}${MANIFEST}`
 export const modelKey = (name: string, file: string): string => `${MODELS}${name}/${file}`
 export const isModelName = (name: string): boolean => NAME.test(name)
 
-export const modelSchema = z.object({ name: z.string(), sizeBytes: z.number() })
+const LARGEST_MODEL_BYTES = 1e15
+export const modelSchema = z.object({ name: z.string(), sizeBytes: boundedInt(0, LARGEST_MODEL_BYTES) })
 export const modelListSchema = z.object({ models: z.array(modelSchema) })
 export const modelManifestSchema = z.object({
   name: z.string(),

@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import { boundedMs } from './bounded.ts'
+import { protocolSchema } from './presence.ts'
 import { taskDescriptionSchema } from './python-protocol.ts'
-import { errorReportSchema, timingsSchema } from './unit.ts'
+import { errorReportSchema, LONGEST_TIMING_MS, timingsSchema } from './unit.ts'
 
 /** Slots of one worker: what a machine with 8 GPUs and 64 threads has, and more. */
 export const MOST_SLOTS = 256
@@ -38,7 +40,7 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     /** New for each process. */
     instance: name,
     hostname: z.string().max(255),
-    protocol: z.number().int(),
+    protocol: protocolSchema,
     version: name
   }),
   z.object({ type: z.literal('want'), ...slotWantSchema.shape }),
@@ -52,7 +54,7 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     holding: z.array(holdingSchema).max(2 * MOST_SLOTS),
     wants: z.array(slotWantSchema).max(MOST_SLOTS)
   }),
-  z.object({ type: z.literal('started'), ...attempt, slot: name, waitedMs: z.number().nonnegative() }),
+  z.object({ type: z.literal('started'), ...attempt, slot: name, waitedMs: boundedMs(LONGEST_TIMING_MS) }),
   z.object({
     type: z.literal('progress'),
     ...attempt,

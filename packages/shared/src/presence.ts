@@ -1,17 +1,29 @@
 import { z } from 'zod'
+import { bounded, boundedInt } from './bounded.ts'
 import { type Finding, findingSchema } from './doctor/finding.ts'
 import { modelSchema } from './models.ts'
 
+/** Far more than any machine has: what is above is no measurement. */
+const MOST_GB = 1e6
+const MOST_BYTES = 1e15
+const MOST_CORES = 1e5
+const MOST_UNITS = 1e12
+const gigabytes = bounded(0, MOST_GB)
+const bytes = boundedInt(0, MOST_BYTES)
+
+/** `PROTOCOL_VERSION` of a worker. */
+export const protocolSchema = boundedInt(0, 1e4)
+
 /** What a worker says of itself every 2.5 s; gone 10 s after its last word. Row of `GET /api/workers`. */
 export const gpuSchema = z.object({
-  index: z.number().int(),
+  index: boundedInt(0, 1_000),
   uuid: z.string(),
   name: z.string(),
-  vramTotalGb: z.number(),
-  vramUsedGb: z.number(),
-  utilization: z.number().nullable(),
-  temperatureC: z.number().nullable(),
-  powerW: z.number().nullable(),
+  vramTotalGb: gigabytes,
+  vramUsedGb: gigabytes,
+  utilization: bounded(0, 100).nullable(),
+  temperatureC: bounded(-273, 1_000).nullable(),
+  powerW: bounded(0, 1e5).nullable(),
   driver: z.string(),
   computeCapability: z.string().nullable()
 })
@@ -57,23 +69,23 @@ export const presenceSchema = z.object({
   /** Why it is draining. */
   reason: z.string().nullable().default(null),
   version: z.string(),
-  protocol: z.number().int(),
+  protocol: protocolSchema,
   os: z.string(),
   cpu: z.object({
     model: z.string(),
-    cores: z.number().int(),
-    threads: z.number().int(),
-    ghz: z.number(),
-    load: z.number()
+    cores: boundedInt(0, MOST_CORES),
+    threads: boundedInt(0, MOST_CORES),
+    ghz: bounded(0, 1_000),
+    load: bounded(0, 1e6)
   }),
-  ram: z.object({ totalGb: z.number(), availableGb: z.number() }),
+  ram: z.object({ totalGb: gigabytes, availableGb: gigabytes }),
   gpus: z.array(gpuSchema),
   libraries: z.record(z.string(), z.string()),
   tailscale: z.object({ ip: z.string(), hostname: z.string() }).nullable(),
   /** Its own address, on the way by which it reaches Redis. */
   address: z.string().nullable().default(null),
   /** From the worker to Redis and back, as it took last. */
-  brokerRttMs: z.number().nullable().default(null),
+  brokerRttMs: bounded(0, 1e8).nullable().default(null),
   queues: z.array(z.string()),
   slots: z.array(slotStateSchema),
   tasks: z.array(z.string()),
@@ -86,10 +98,10 @@ export const presenceSchema = z.object({
   findings: z.array(boundedFindingSchema).max(MOST_FINDINGS).catch([]),
   /** Units finished and failed since the worker's start, and the memory of its processes. */
   figures: z.object({
-    unitsDone: z.number(),
-    unitsFailed: z.number(),
-    rssBytes: z.number(),
-    pythonRssBytes: z.number()
+    unitsDone: boundedInt(0, MOST_UNITS),
+    unitsFailed: boundedInt(0, MOST_UNITS),
+    rssBytes: bytes,
+    pythonRssBytes: bytes
   })
 })
 export type Presence = z.infer<typeof presenceSchema>

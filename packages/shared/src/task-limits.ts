@@ -1,20 +1,27 @@
 import { printable } from './printable.ts'
 import type { TaskDescription } from './python-protocol.ts'
 import { excessOfSchema } from './schema-limits.ts'
-import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
+import { isStepOfTranscription, TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
 
 /** Of one worker. What workers register is kept, read often and shown whole: it has to stay small. */
 export const MOST_TASKS = 200
 const MOST_DESCRIPTION_CHARS = 2_000
 const MOST_FEATURES = 50
+/** More than any card will have for a while. */
+const MOST_VRAM_GB = 10_000
 const MOST_SCHEMA_KB = 64
 /** Of all tasks of a worker: the masters read them twice a second while tasks are submitted. */
 const MOST_KB_OF_ALL = 1_024
 
 /** Why a task cannot be registered, in words; null: it can. */
-export function excessOf({ name, description, features, inputSchema, outputSchema }: TaskDescription): string | null {
+export function excessOf(task: TaskDescription): string | null {
+  const { name, description, features, vramGb, builtIn, inputSchema, outputSchema } = task
   if (!TASK_NAME.test(name)) return `the name of a task: ${TASK_NAME_RULE}`
   const told = `the task ${name} has`
+  if (builtIn && !isStepOfTranscription(name))
+    return `the task ${name} is marked as one that every worker has, which only the steps of a transcription are`
+  if (vramGb < 0 || vramGb > MOST_VRAM_GB)
+    return `${told} ${vramGb} GB of GPU memory to ask for; 0 to ${MOST_VRAM_GB} are possible`
   if (description.length > MOST_DESCRIPTION_CHARS)
     return `${told} a description of ${description.length} characters; ${MOST_DESCRIPTION_CHARS} are the most`
   if (features.length > MOST_FEATURES) return `${told} ${features.length} features; ${MOST_FEATURES} are the most`
@@ -42,9 +49,11 @@ const MOST_REFUSED_SHOWN = 20
 export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription[]; refused: RefusedTask[] } {
   const accepted: TaskDescription[] = []
   const refused: RefusedTask[] = []
+  const names = new Set<string>()
   let bytesLeft = MOST_KB_OF_ALL * 1024
   const reasonAgainst = (task: TaskDescription, at: number): string | null => {
     if (at >= MOST_TASKS) return `there are ${MOST_TASKS} tasks already, the most`
+    if (names.has(task.name)) return 'another task before it has the same name'
     if (bytesLeft <= 0) return `the tasks before it have ${MOST_KB_OF_ALL} KB, the most of all together`
     return excessOf(task)
   }
@@ -52,6 +61,7 @@ export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription
     const reason = reasonAgainst(task, at)
     if (reason === null) {
       accepted.push(task)
+      names.add(task.name)
       bytesLeft -= Buffer.byteLength(JSON.stringify(task))
     } else if (refused.length < MOST_REFUSED_SHOWN)
       refused.push({ name: printable(task.name.slice(0, MOST_NAME_CHARS)), reason: printable(reason) })

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { boundedMs } from './bounded.ts'
 import { ERRORS, type ErrorCode } from './errors.ts'
 
 /** What a slot gets of a unit: references only, never bytes or addresses that expire. */
@@ -17,13 +18,12 @@ export const unitPayloadSchema = z.object({
 })
 export type UnitPayload = z.infer<typeof unitPayloadSchema>
 
+/** Of one phase of an attempt, or of its wait: 115 days. */
+export const LONGEST_TIMING_MS = 1e10
+const timing = boundedMs(LONGEST_TIMING_MS)
+
 /** Where the time of an attempt went, in ms, each measured by one machine's own clock. */
-export const timingsSchema = z.object({
-  waited: z.number().nonnegative(),
-  fetched: z.number().nonnegative(),
-  ran: z.number().nonnegative(),
-  reported: z.number().nonnegative()
-})
+export const timingsSchema = z.object({ waited: timing, fetched: timing, ran: timing, reported: timing })
 export type Timings = z.infer<typeof timingsSchema>
 
 export const errorReportSchema = z.object({

@@ -50,3 +50,11 @@ test.each([
 ])('%s is refused', (_what, message) => {
   expect(outboxMessageSchema.safeParse(message).success).toBe(false)
 })
+
+test.each([1.7e308, 1e20, -1e308, 5e-324])('a time of %d ms is taken for one that can be added and divided', absurd => {
+  const result = { ...OF_ATTEMPTS[3], timings: { ...timings, ran: absurd } }
+  expect(outboxMessageSchema.parse(result)).toMatchObject({ timings: { fetched: 1, ran: absurd > 1 ? 1e10 : 0 } })
+  expect(outboxMessageSchema.parse({ ...OF_ATTEMPTS[0], waitedMs: absurd })).toMatchObject({
+    waitedMs: absurd > 1 ? 1e10 : 0
+  })
+})

@@ -28,9 +28,13 @@ test('of what a worker registers, that is left out which is over the limits, wit
     task('features', { features: Array(51).fill('f') }),
     task('n'.repeat(64)),
     task('\u001b[31m'),
-    task('also-good')
+    task('also-good'),
+    task('good', { gpu: true }),
+    task('everywhere', { builtIn: true }),
+    task('vast', { vramGb: 1e308 }),
+    task('transcribe.chunk', { builtIn: true })
   ])
-  expect(accepted.map(({ name }) => name)).toEqual(['good', 'also-good'])
+  expect(accepted.map(({ name }) => name)).toEqual(['good', 'also-good', 'transcribe.chunk'])
   expect(refused).toEqual([
     { name: 'description', reason: expect.stringMatching(/2001 characters; 2000/) },
     { name: 'input', reason: expect.stringMatching(/an input schema of 65 KB; 64 KB/) },
@@ -38,7 +42,10 @@ test('of what a worker registers, that is left out which is over the limits, wit
     { name: 'loop', reason: expect.stringMatching(/an input schema that refers to itself/) },
     { name: 'features', reason: expect.stringMatching(/51 features; 50/) },
     { name: 'n'.repeat(64), reason: expect.stringMatching(/the name of a task/) },
-    { name: ' [31m', reason: expect.stringMatching(/the name of a task/) }
+    { name: ' [31m', reason: expect.stringMatching(/the name of a task/) },
+    { name: 'good', reason: expect.stringMatching(/the same name/) },
+    { name: 'everywhere', reason: expect.stringMatching(/only the steps of a transcription/) },
+    { name: 'vast', reason: expect.stringMatching(/GB of GPU memory/) }
   ])
 })
 

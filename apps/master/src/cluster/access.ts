@@ -1,12 +1,5 @@
 import { pause } from '@sc/shared/pause.ts'
-import {
-  enrolAnswerKey,
-  enrolAskKey,
-  inboxKey,
-  outboxKey,
-  PROTOCOL_VERSION,
-  presenceKey
-} from '@sc/shared/redis-keys.ts'
+import { enrolAnswerKey, enrolAskKey, inboxKey, outboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
@@ -15,6 +8,7 @@ import { leaseKey } from '../queues/keys.ts'
 import { sendControl } from './control.ts'
 import { createJoinCode, type JoinCode } from './join-codes.ts'
 import { joinRights, workerRights } from './rights.ts'
+import { lockTasks, shareOutTasks } from './task-claims.ts'
 
 /**
  * DESIGN: who may log in to Redis, and to what. PostgreSQL knows the workers and the join codes, with hashed secrets;
@@ -100,37 +94,52 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     if (!hasUsers) return
     let query = db
       .selectFrom('workers')
-      .select(['id', 'redis_hash', sql<number | null>`(presence ->> 'protocol')::integer`.as('protocol')])
+      .select(['id', 'redis_hash', 'is_old'])
       .where('revoked_at', 'is', null)
       .where('quarantined_at', 'is', null)
     if (workerId !== undefined) query = query.where('id', '=', workerId)
+    const rows = await query.where('redis_hash', 'is not', null).execute()
     let changed = false
-    for (const { id, redis_hash: hash, protocol } of await query.where('redis_hash', 'is not', null).execute()) {
-      const isOld = protocol !== null && protocol < PROTOCOL_VERSION
+    const granting = forEach(rows, async ({ id, redis_hash: hash, is_old: isOld }) => {
       changed = (await set(id, workerRights({ id, hash: hash as string, isOld }))) || changed
-    }
-    await save(changed)
+    })
+    await granting.finally(() => save(changed))
   }
 
   async function round(): Promise<void> {
     if (!hasUsers || redis.status !== 'ready') return
-    await grant()
+    await forEach([grant, endRevoked, shutOutQuarantined, renewCodes], step => step())
+  }
+
+  async function endRevoked(): Promise<void> {
     const revoked = await db
       .selectFrom('workers')
       .select('id')
       .where('revoked_at', 'is not', null)
       .where('redis_hash', 'is not', null)
       .execute()
-    for (const { id } of revoked) await end(id)
+    await forEach(revoked, ({ id }) => end(id))
+  }
+
+  async function shutOutQuarantined(): Promise<void> {
     const quarantined = await db.selectFrom('workers').select('id').where('quarantined_at', 'is not', null).execute()
-    for (const { id } of quarantined.filter(({ id }) => made.get(id) !== GONE)) await shutOut(id)
+    await forEach(
+      quarantined.filter(({ id }) => made.get(id) !== GONE),
+      ({ id }) => shutOut(id)
+    )
+  }
+
+  async function renewCodes(): Promise<void> {
     const codes = await db
       .selectFrom('join_codes')
       .select(['id', 'hash', sql<boolean>`used_at is null and expires_at > now()`.as('good')])
       .where(sql<boolean>`coalesce(used_at, expires_at) > now() - interval '1 day'`)
       .where(sql<boolean>`used_at is null or used_at < now() - make_interval(secs => ${ANSWER_READ_SECONDS})`)
       .execute()
-    for (const { id, hash } of codes.filter(({ good }) => good)) await set(id, joinRights(id, hash))
+    await forEach(
+      codes.filter(({ good }) => good),
+      ({ id, hash }) => set(id, joinRights(id, hash))
+    )
     const over = codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id)
     await remove(over)
     if (over.length > 0) await redis.del(over.flatMap(id => [enrolAskKey(id), enrolAnswerKey(id)]))
@@ -169,6 +178,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     revokeWorker: async workerId => {
       if (!(await revoke(db, workerId))) return false
       log.info({ workerId }, 'worker revoked')
+      await shareOut(db)
       // Redis away, or held up by a script: a later round does it.
       const ending = end(workerId).catch(error =>
         log.debug({ err: error, workerId }, 'revoking in Redis failed; trying again')
@@ -212,12 +222,21 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
   }
 }
 
+/** Each by itself: what cannot be done for one is done for all others, and the first error is thrown at the end. */
+async function forEach<T>(items: T[], step: (item: T) => Promise<unknown>): Promise<void> {
+  const errors: unknown[] = []
+  for (const item of items) await step(item).catch(error => errors.push(error))
+  if (errors.length > 0) throw errors[0]
+}
+
 /** In place of a user's rights: it was removed. */
 const GONE = ''
 
 /** Its key for blobs ends with it. */
 async function revoke(db: Database, workerId: string): Promise<boolean> {
   return await db.transaction().execute(async trx => {
+    // After what is being applied of its answers: whoever does them anew finds all.
+    await trx.selectFrom('workers').select('id').where('id', '=', workerId).forUpdate().execute()
     const worker = await trx
       .updateTable('workers')
       .set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` })
@@ -231,6 +250,14 @@ async function revoke(db: Database, workerId: string): Promise<boolean> {
       .where('revoked_at', 'is', null)
       .execute()
     return worker !== undefined
+  })
+}
+
+/** What it offered counts no more. In a transaction of its own: whoever registers waits for the revocation, in turn. */
+async function shareOut(db: Database): Promise<void> {
+  await db.transaction().execute(async trx => {
+    await lockTasks(trx)
+    await shareOutTasks(trx)
   })
 }
 

@@ -1,5 +1,4 @@
 import { type Finding, failed, type Outcome, ok, warning } from '@sc/shared/doctor/finding.ts'
-import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import { HOW_TO_UPDATE, isNewer } from '@sc/shared/versions.ts'
 import { sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
@@ -8,6 +7,7 @@ import type { Reach } from './modes.ts'
 import type { WorkerRow } from './presence.ts'
 import { keyEnds } from './tailscale/key-expiry.ts'
 import type { TailnetStatus } from './tailscale/status.ts'
+import type { TaskOfWorker } from './task-claims.ts'
 import type { Topology, TopologyEdge } from './topology.ts'
 
 /** What the master makes of what it knows of the cluster: one finding for each part, worker and relayed way. */
@@ -57,12 +57,9 @@ export function workerFindings(workers: WorkerRow[], masterVersion: string): Fin
 }
 
 /** Tasks that workers registered and the master does not offer. */
-export function refusedFindings(refused: Array<RefusedTask & { worker: string }>): Finding[] {
-  return refused.map(({ worker, name, reason }) =>
-    named(
-      `worker ${worker}: task ${name}`,
-      warning(`left out: ${reason}`, 'Change the task in the tasks folder of that machine, and start its worker again.')
-    )
+export function refusedFindings(refused: TaskOfWorker[]): Finding[] {
+  return refused.map(({ worker, name, reason, next }) =>
+    named(`worker ${worker}: task ${name}`, warning(`left out: ${reason}`, next))
   )
 }
 
@@ -110,6 +107,26 @@ export async function offenceFindings(db: Database): Promise<Finding[]> {
           )
     )
   })
+}
+
+/** Workers whose name another machine asked for in the last day, and was refused. */
+export async function nameFindings(db: Database): Promise<Finding[]> {
+  const rows = await db
+    .selectFrom('workers')
+    .select(['id', 'name', 'hostname', 'enrolled_at', 'name_asked_by', 'name_asked_at'])
+    .where('revoked_at', 'is', null)
+    .where('name_asked_at', '>', sql<Date>`now() - interval '1 day'`)
+    .orderBy('name')
+    .execute()
+  return rows.map(({ id, name, hostname, enrolled_at, name_asked_by, name_asked_at }) =>
+    named(
+      `worker ${name}: name`,
+      warning(
+        `${id} (${hostname}) has this name since ${enrolled_at.toISOString()}; another machine (${name_asked_by}) asked for it on ${name_asked_at?.toISOString()}, and was refused`,
+        `If the other is the right one, remove this one (DELETE /api/workers/${id}) and let the other join again. If not, give the other another --name.`
+      )
+    )
+  )
 }
 
 /** The workers that the master reaches through a relay. What other machines of the tailnet do is nobody's concern here. */

@@ -118,6 +118,7 @@ async function answer(deps: EnrolDeps, request: EnrolRequest): Promise<void> {
     log.warn({ name: request.name, hostname: request.hostname, code: error.code }, `not enrolled: ${error.message}`)
     return { error: error.toReport() }
   })
+  if ('error' in reply && reply.error.code === 'SC_NAME_TAKEN') await noteAsker(deps.db, request)
   if (!('error' in reply)) {
     log.info({ workerId: reply.workerId, name: request.name }, 'worker enrolled')
     await access.grantWorker(reply.workerId)
@@ -175,26 +176,34 @@ async function welcome(
 
 /** One name is one worker, of those that were ever there. */
 async function checkName(trx: DatabaseTransaction, name: string, id: string): Promise<void> {
-  const other = await trx
-    .selectFrom('workers')
-    .select(['id', 'hostname'])
-    .where('name', '=', name)
+  const other = await withName(trx, name)
+    .select(['id', 'hostname', 'enrolled_at'])
     .where('id', '!=', id)
-    .where('revoked_at', 'is', null)
-    .where('last_seen', 'is not', null)
     .executeTakeFirst()
   if (!other) return
   throw new ScError(
     'SC_NAME_TAKEN',
-    `Worker ${other.id} (${other.hostname}) is named ${name}: give this one another --name, or remove that one on the cluster page (DELETE /api/workers/${other.id}).`
+    `Worker ${other.id} (${other.hostname}) is named ${name}, since ${other.enrolled_at.toISOString()}: give this one another --name, or remove that one, on the cluster page or by DELETE /api/workers/${other.id}.`
   )
+}
+
+const withName = (db: Database, name: string) =>
+  db.selectFrom('workers').where('name', '=', name).where('revoked_at', 'is', null).where('last_seen', 'is not', null)
+
+/** For the doctor: whoever has the name may not be the machine that ought to. */
+async function noteAsker(db: Database, { name, hostname }: EnrolRequest): Promise<void> {
+  await db
+    .updateTable('workers')
+    .set({ name_asked_by: hostname, name_asked_at: sql<Date>`now()` })
+    .where('id', 'in', withName(db, name).select('id'))
+    .execute()
 }
 
 async function keep(trx: DatabaseTransaction, { name, hostname }: EnrolRequest, id: string): Promise<void> {
   await trx
     .insertInto('workers')
     .values({ id, name, hostname, queues: [] })
-    .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname }))
+    .onConflict(conflict => conflict.column('id').doUpdateSet({ name, hostname, is_old: false }))
     .execute()
 }
 

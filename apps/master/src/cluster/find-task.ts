@@ -1,6 +1,7 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { nearNames } from '@sc/shared/near-names.ts'
-import { isStepOfTranscription, type RegisteredTask, type TaskRegistry } from './task-registry.ts'
+import { isStepOfTranscription } from '@sc/shared/task-name.ts'
+import type { RegisteredTask, TaskRegistry } from './task-registry.ts'
 
 /** SC_TASK_UNKNOWN, with the names that are near; SC_TASK_UNFIT: a worker has it, and it was left out. */
 export async function findTask(tasks: TaskRegistry, name: string): Promise<RegisteredTask> {
@@ -12,7 +13,7 @@ export async function findTask(tasks: TaskRegistry, name: string): Promise<Regis
   if (refused)
     throw new ScError(
       'SC_TASK_UNFIT',
-      `The task "${name}" of the worker ${refused.worker} was left out: ${refused.reason}. Change it there, and start the worker again.`
+      `The task "${name}" of the worker ${refused.worker} was left out: ${refused.reason}. ${refused.next}`
     )
   const names = (await tasks.list()).map(known => known.name)
   const near = nearNames(name, names, Math.max(2, Math.floor(name.length / 3)))

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
+import { storableText } from '../database/jsonb.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Access } from './access.ts'
@@ -46,26 +47,33 @@ export function createOffences({ db, log, metrics, access }: OffencesDeps): Offe
   const counts = new Map<string, Count>()
 
   async function keep(): Promise<void> {
-    for (const [workerId, count] of counts) {
-      if (count.fresh === 0) continue
-      const { fresh, reason } = count
-      count.fresh = 0
-      log.warn({ workerId, reason, messages: fresh }, 'a worker wrote what none writes: dropped')
+    const fresh = [...counts].filter(([, count]) => count.fresh > 0)
+    await Promise.all(fresh.map(([workerId, count]) => keepOf(workerId, count)))
+  }
+
+  /** The quarantine first: it does not hang on whether the reason can be kept. */
+  async function keepOf(workerId: string, count: Count): Promise<void> {
+    const { fresh, reason } = count
+    count.fresh = 0
+    log.warn({ workerId, reason, messages: fresh }, 'a worker wrote what none writes: dropped')
+    const isOver = count.weight > MOST_A_MINUTE
+    try {
+      if (isOver) await access.quarantineWorker(workerId)
       await db
         .updateTable('workers')
         .set({ offences: sql<number>`offences + ${fresh}`, last_offence: reason, last_offence_at: sql<Date>`now()` })
         .where('id', '=', workerId)
         .execute()
-      if (count.weight > MOST_A_MINUTE) {
-        await access.quarantineWorker(workerId)
-        counts.delete(workerId)
-      }
+      if (isOver) counts.delete(workerId)
+    } catch (error) {
+      count.fresh += fresh
+      log.debug({ err: error, workerId }, 'offences could not be written down; trying again')
     }
   }
 
   let keeping: Promise<void> = Promise.resolve()
   const timer = setInterval(() => {
-    keeping = keeping.then(keep).catch(error => log.debug({ err: error }, 'offences could not be written down'))
+    keeping = keeping.then(keep)
   }, KEEP_EVERY_MS)
 
   return {
@@ -77,7 +85,7 @@ export function createOffences({ db, log, metrics, access }: OffencesDeps): Offe
         count = { reason: '', fresh: count?.fresh ?? 0, sinceMs: nowMs, weight: 0 }
         counts.set(workerId, count)
       }
-      count.reason = reason.slice(0, LONGEST_REASON)
+      count.reason = storableText(reason.slice(0, LONGEST_REASON))
       count.fresh++
       count.weight += weight
     },

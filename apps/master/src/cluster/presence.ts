@@ -6,7 +6,7 @@ import {
   type Presence,
   presenceSchema
 } from '@sc/shared/presence.ts'
-import { presenceKey } from '@sc/shared/redis-keys.ts'
+import { PROTOCOL_VERSION, presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
@@ -52,7 +52,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
   async function look(): Promise<void> {
     const known = await deps.db
       .selectFrom('workers')
-      .select(['id', 'name', 'presence', 'last_seen', 'draining'])
+      .select(['id', 'name', 'presence', 'last_seen', 'draining', 'queues'])
       .where('revoked_at', 'is', null)
       .orderBy('name')
       .execute()
@@ -62,8 +62,10 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
     )
     const now = new Date()
     const deaf: string[] = []
-    rows = known.flatMap(({ id, name, presence, last_seen, draining }): WorkerRow[] => {
+    rows = known.flatMap(({ id, name, presence, last_seen, draining, queues }): WorkerRow[] => {
       const live = parse(texts.get(id))
+      // Those that it asks for and is not given would count as slots for what waits there.
+      if (live && queues) live.queues = live.queues.filter(queue => queues.includes(queue))
       if (live && missed(live, draining)) deaf.push(id)
       // Who it is it was told when it was let in; what it says of that could be another's.
       if (live) return [{ ...live, id, name, status: draining ? 'draining' : live.status, lastSeen: now.toISOString() }]
@@ -99,7 +101,11 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
     saved.set(live.id, lasting)
     await deps.db
       .updateTable('workers')
-      .set({ last_seen: sql<Date>`now()`, ...(changed && { presence: toJsonb(live) }) })
+      .set({
+        last_seen: sql<Date>`now()`,
+        is_old: sql<boolean>`is_old and ${live.protocol < PROTOCOL_VERSION}`,
+        ...(changed && { presence: toJsonb(live) })
+      })
       .where('id', '=', live.id)
       .execute()
   }
@@ -159,14 +165,8 @@ function missed({ status, reason }: Presence, draining: boolean): boolean {
 function parse(text: string | null | undefined): Presence | null {
   if (!text || text.length > LARGEST_PRESENCE) return null
   try {
-    return presenceSchema.parse(JSON.parse(text, refuseHuge))
+    return presenceSchema.parse(JSON.parse(text))
   } catch {
     return null
   }
-}
-
-/** Sums of such numbers may be none any more. */
-function refuseHuge(_key: string, value: unknown): unknown {
-  if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) throw new RangeError(`${value} is huge`)
-  return value
 }

@@ -29,9 +29,9 @@ const CONNECTION = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+cl
 const NOTHING = ['reset', 'on', 'resetkeys', 'resetchannels', '-@all']
 
 /**
- * A worker reads and trims its inbox, adds to its outbox and sets its presence. `isOld`: it ran a version from before this
- * boundary, and may look which version the master is, so that it can say what to update; listening to its channel, on which
- * nothing comes any more, is what it ends without.
+ * A worker reads and trims its inbox, adds to its outbox and sets its presence. `isOld`: it was enrolled before this boundary and not
+ * updated since, and may look which version the master is, so that it can say what to update; listening to its channel, on
+ * which nothing comes any more, is what it ends without.
  */
 export function workerRights({ id, hash, isOld }: { id: string; hash: string; isOld: boolean }): string[] {
   return [

@@ -1,10 +1,8 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
-import type { TaskDescription } from '@sc/shared/python-protocol.ts'
-import type { RefusedTask } from '@sc/shared/task-limits.ts'
-import { TASK_NAME } from '@sc/shared/task-name.ts'
 import type { Database } from '../database/schema.ts'
 import type { WorkerPresence, WorkerRow } from './presence.ts'
+import { decideTasks, OFFER_COLUMNS, type OffersRow, type TaskOfWorker } from './task-claims.ts'
 
 /** A task that can be posted, as the cluster knows it. */
 export interface RegisteredTask {
@@ -13,13 +11,13 @@ export interface RegisteredTask {
   requires: { gpu: boolean; vramGb: number; features: string[] }
   inputSchema: Record<string, unknown>
   outputSchema: Record<string, unknown>
-  /** Every worker that registered it, also one that is off. */
+  /** Every worker that has it as it counts, also one that is off. */
   workers: Array<Pick<WorkerRow, 'id' | 'name' | 'status'>>
   /** Where its units go; null: no class of workers is large enough, or it is a job. */
   queue: string | null
   /** A job of several units, whose plan the masters run. */
   isJob: boolean
-  /** How many different definitions the workers have; the others are of the one that counts. */
+  /** How many different definitions the workers have. */
   versions: number
 }
 
@@ -28,13 +26,7 @@ export interface TaskRegistry {
   list(): Promise<RegisteredTask[]>
   find(name: string): Promise<RegisteredTask | undefined>
   /** What workers registered and the master left out, by worker. */
-  refused(): Promise<Array<RefusedTask & { worker: string }>>
-}
-
-interface Registration {
-  task: TaskDescription
-  worker: RegisteredTask['workers'][number]
-  atMs: number
+  refused(): Promise<TaskOfWorker[]>
 }
 
 export interface TaskRegistryDeps {
@@ -49,15 +41,14 @@ const KEPT_MS = 500
 
 /**
  * Which tasks there are: what the workers registered, the steps of a transcription left out. Where two workers mean
- * different things by one name, the newest registration counts, one of a worker that is there before one of a worker
- * that is off.
+ * different things by one name, `task-claims.ts` says whose counts.
  */
 export function createTaskRegistry(deps: TaskRegistryDeps): TaskRegistry {
   const jobs = deps.jobs.map(toJob)
   let kept: { tasks: Promise<RegisteredTask[]>; untilMs: number } | undefined
 
   function read(): Promise<RegisteredTask[]> {
-    const tasks = readRegistrations(deps).then(registrations => withJobs(toTasks(registrations), jobs))
+    const tasks = readTasks(deps).then(found => withJobs(found, jobs))
     kept = { tasks, untilMs: performance.now() + KEPT_MS }
     tasks.catch(() => {
       kept = undefined
@@ -88,56 +79,43 @@ function toJob({ name, description, inputSchema, outputSchema }: DefinedJob): Re
   return { name, description, requires, inputSchema, outputSchema, workers: [], queue: null, isJob: true, versions: 1 }
 }
 
-/** Steps of a transcription: they need files that only its plan makes. */
-export function isStepOfTranscription(name: string): boolean {
-  return name.startsWith('transcribe.')
+async function readOffers(db: Database): Promise<OffersRow[]> {
+  return await db.selectFrom('workers').select(OFFER_COLUMNS).where('revoked_at', 'is', null).orderBy('name').execute()
 }
 
-async function readRegistrations({ db, presence }: TaskRegistryDeps): Promise<Registration[]> {
-  const rows = await db
-    .selectFrom('workers')
-    .select(['id', 'name', 'tasks', 'tasks_at'])
-    .where('revoked_at', 'is', null)
-    .orderBy('name')
-    .execute()
+async function readTasks({ db, presence }: TaskRegistryDeps): Promise<RegisteredTask[]> {
+  const { counting } = decideTasks(await readOffers(db), Date.now())
   const seen = new Map(presence.workers().map(({ id, status }) => [id, status]))
-  return rows.flatMap(({ id, name, tasks, tasks_at }) => {
-    const worker = { id, name, status: seen.get(id) ?? ('offline' as const) }
-    return tasks
-      .filter(task => TASK_NAME.test(task.name) && !isStepOfTranscription(task.name))
-      .map(task => ({ task, worker, atMs: tasks_at?.getTime() ?? 0 }))
+  const toWorker = ({ id, name }: OffersRow) => ({ id, name, status: seen.get(id) ?? ('offline' as const) })
+  return [...counting.values()].map(({ task, offeredBy, others }) => {
+    const { name, description, gpu, vramGb, features, inputSchema, outputSchema } = task
+    const base = classOf({ gpu, vramGb, features })
+    return {
+      name,
+      description,
+      requires: { gpu, vramGb, features },
+      inputSchema,
+      outputSchema,
+      workers: offeredBy.map(toWorker),
+      isJob: false,
+      queue: base === null ? null : queueName(base, name),
+      versions: 1 + others
+    }
   })
 }
 
-async function readRefused(db: Database): Promise<Array<RefusedTask & { worker: string }>> {
+async function readRefused(db: Database): Promise<TaskOfWorker[]> {
   const rows = await db
     .selectFrom('workers')
     .select(['name', 'refused_tasks'])
     .where('revoked_at', 'is', null)
     .orderBy('name')
     .execute()
-  return rows.flatMap(({ name: worker, refused_tasks }) => refused_tasks.map(refused => ({ ...refused, worker })))
+  const { refused } = decideTasks(await readOffers(db), Date.now())
+  return [
+    ...rows.flatMap(({ name: worker, refused_tasks }) => refused_tasks.map(one => ({ ...one, worker, next: ANEW }))),
+    ...refused
+  ]
 }
 
-function toTasks(registrations: Registration[]): RegisteredTask[] {
-  const byName = Map.groupBy(registrations, ({ task }) => task.name)
-  return [...byName.values()].map(toTask).sort((a, b) => (a.name < b.name ? -1 : 1))
-}
-
-function toTask(same: Registration[]): RegisteredTask {
-  const isThere = ({ worker }: Registration): number => (worker.status === 'offline' ? 0 : 1)
-  const [newest] = same.toSorted((a, b) => isThere(b) - isThere(a) || b.atMs - a.atMs)
-  const { name, description, gpu, vramGb, features, builtIn, inputSchema, outputSchema } = (newest as Registration).task
-  const base = classOf({ gpu, vramGb, features })
-  return {
-    name,
-    description,
-    requires: { gpu, vramGb, features },
-    inputSchema,
-    outputSchema,
-    workers: same.map(({ worker }) => worker),
-    isJob: false,
-    queue: base === null ? null : queueName(base, builtIn ? null : name),
-    versions: new Set(same.map(({ task }) => JSON.stringify(task))).size
-  }
-}
+const ANEW = 'Change the task in the tasks folder of that machine, and start its worker again.'

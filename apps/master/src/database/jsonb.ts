@@ -7,3 +7,8 @@ export function toJsonb(value: unknown): string {
     escaped.length > 2 ? '\ufffd' : escaped
   )
 }
+
+/** The same for a column of text. */
+export function storableText(text: string): string {
+  return text.replaceAll('\0', '\ufffd').toWellFormed()
+}

@@ -28,6 +28,12 @@ export interface Gap {
   error: ErrorReport
 }
 
+/** A task that a worker does not offer since `leftMs` (since 1970), and what it was. */
+export interface LeftTask {
+  leftMs: number
+  digest: string
+}
+
 type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>
 type Time = ColumnType<Date | null, Date | null | undefined, Date | null>
 
@@ -78,12 +84,21 @@ export interface WorkersTable {
   refused_tasks: ColumnType<RefusedTask[], string | undefined, string>
   /** When it registered them. */
   tasks_at: Time
+  /** By name, since when it has offered each without a break, in ms since 1970. */
+  tasks_since: ColumnType<Record<string, number>, string | undefined, string>
+  /** By name, those that it does not offer since a moment ago; see `cluster/task-claims.ts`. */
+  tasks_left: ColumnType<Record<string, LeftTask>, string | undefined, string>
   /** Told to take no units; kept over its restart. */
   draining: Generated<boolean>
   /** Those whose units it may be given; null: it was enrolled before this was kept. */
   queues: string[] | null
   /** Of the secret of its Redis user, as Redis keeps it; null: it has none. */
   redis_hash: string | null
+  /** Of a version from before masters stood between workers and queues, and not updated since. Never true again. */
+  is_old: Generated<boolean>
+  /** The machine that was refused this worker's name last, and when. */
+  name_asked_by: string | null
+  name_asked_at: Time
   /** Its login is off until an admin forgives it. */
   quarantined_at: Time
   /** What it wrote that no worker writes: how often, the last, and when. */

@@ -20,13 +20,13 @@ export const taskSchema = named(
     outputSchema: jsonSchema.describe('JSON Schema of the result'),
     workers: z
       .array(z.object({ id: z.string(), name: z.string(), status: z.enum(['online', 'draining', 'offline']) }))
-      .describe('Every worker that has it, also those that are off'),
+      .describe('Every worker that has this definition of it, also those that are off'),
     queue: z.string().nullable().describe('Where its units wait; null: no worker can be large enough, or it is a job'),
     isJob: z.boolean().describe('True: a job of several units, each a task; false: one unit'),
     versions: z
       .int()
       .describe(
-        'More than 1: workers have different definitions of it. Shown, and used to check inputs, is the newest registration of a worker that is online'
+        'More than 1: workers have different definitions of it. Shown, and used, is that of the worker that has offered it for longest; those with another get no units of it'
       )
   })
 )

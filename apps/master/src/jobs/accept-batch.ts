@@ -2,6 +2,7 @@ import { type AttemptMessage, isOfAttempt, type OutboxMessage } from '@sc/shared
 import type { DatabaseTransaction } from '../database/schema.ts'
 import { acceptMessage } from './accept.ts'
 import { acceptResults, acceptReturns, acceptStarts, type Result, type Return, type Start } from './accept-many.ts'
+import { acceptRegistrations } from './accept-registrations.ts'
 import type { Verdict } from './verdict.ts'
 
 export interface Said {
@@ -9,30 +10,43 @@ export interface Said {
   message: OutboxMessage
 }
 
+/** Whether a worker holds a unit just now, as far as this master knows. */
+export type Holds = (workerId: string, unitId: string) => boolean
+
 /**
  * Applies a batch. Units are independent of each other, so those of which the batch holds nothing but an attempt's
  * beginning, an attempt that succeeded or one that was given back, are taken together; whatever else there is, message by
- * message.
+ * message. Log lines come before an attempt's end, after which they count no more.
  */
-export async function acceptBatch(trx: DatabaseTransaction, batch: Said[], verdict: Verdict): Promise<void> {
+export async function acceptBatch(
+  trx: DatabaseTransaction,
+  batch: Said[],
+  verdict: Verdict,
+  holds: Holds
+): Promise<void> {
   const starts: Start[] = []
   const results: Result[] = []
   const returns: Return[] = []
+  const logs: Said[] = []
   const others: Said[] = []
-  const [logs, rest] = [batch.filter(isLog), batch.filter(said => !isLog(said))]
-  for (const said of Map.groupBy(rest, unitOf).values()) {
-    const start = asStart(said)
+  for (const all of Map.groupBy(batch, unitOf).values()) {
+    const said = all.filter(one => !isLog(one))
+    const start = asStart(said, holds)
     const result = asResult(said)
-    const returned = asReturn(said)
+    const returned = asReturn(said, holds)
     if (start) starts.push(start)
     else if (result) results.push(result)
     else if (returned) returns.push(returned)
-    else others.push(...said)
+    else others.push(...(said.length > 0 ? all : []))
+    if (start || result || returned || said.length === 0) logs.push(...all.filter(isLog))
   }
   await acceptStarts(trx, starts, verdict)
+  for (const { workerId, message } of logs) await acceptMessage(trx, workerId, message, verdict, holds)
   await acceptResults(trx, results, verdict)
   await acceptReturns(trx, returns, verdict)
-  for (const { workerId, message } of [...logs, ...others]) await acceptMessage(trx, workerId, message, verdict)
+  for (const { workerId, message } of others) await acceptMessage(trx, workerId, message, verdict, holds)
+  // Last: they wait for those of other masters, who by then wait for nothing of this batch.
+  await acceptRegistrations(trx, batch, verdict)
 }
 
 function isLog({ message }: Said): boolean {
@@ -44,18 +58,20 @@ function unitOf({ message }: Said): string | Said['message'] {
   return isOfAttempt(message) ? message.unitId : message
 }
 
-function asStart(said: Said[]): Start | undefined {
+function asStart(said: Said[], holds: Holds): Start | undefined {
   const [only] = said
   if (said.length > 1 || only?.message.type !== 'started') return undefined
   const { unitId, attemptId, slot } = only.message
-  return { workerId: only.workerId, unitId, attemptId, slot }
+  const { workerId } = only
+  return { workerId, unitId, attemptId, slot, isHeld: holds(workerId, unitId) }
 }
 
-function asReturn(said: Said[]): Return | undefined {
+function asReturn(said: Said[], holds: Holds): Return | undefined {
   const [only] = said
   if (said.length > 1 || only?.message.type !== 'returned') return undefined
   const { unitId, attemptId, entry, hasBegun } = only.message
-  return { workerId: only.workerId, unitId, attemptId, entry, hasBegun }
+  const { workerId } = only
+  return { workerId, unitId, attemptId, entry, hasBegun, isHeld: holds(workerId, unitId) }
 }
 
 /** One attempt to its end, with or without its start; what it said of its progress is past. */

@@ -11,14 +11,22 @@ import { failAttempt, failUnit, MAX_CRASHES, poison, type SettledUnit, type Verd
 /** Of outputs in one statement: PostgreSQL takes 256 MB of JSON at once. */
 const MOST_BYTES = 8 * 1024 ** 2
 
-export interface Start {
+interface OfAttempt {
   workerId: string
   unitId: string
   attemptId: string
   slot: string
 }
 
-export interface Result extends Start {
+export interface Start extends OfAttempt {
+  /**
+   * The worker holds the unit just now, as far as this master knows. A ticket is good for ever: one that was given the unit
+   * once, and gave it back or lost it, must not have the attempt of another counted as a crash.
+   */
+  isHeld: boolean
+}
+
+export interface Result extends OfAttempt {
   output: unknown
   timings: Timings
 }
@@ -29,20 +37,26 @@ export interface Return {
   attemptId: string
   entry: string
   hasBegun: boolean
+  /** As of a start. */
+  isHeld: boolean
 }
 
-/** A second start of a unit that runs is a crash of the first; a unit that is settled is stopped on its worker. */
+/**
+ * A second start of a unit that runs is a crash of the first, unless its worker does not hold the unit: then it is nothing. A
+ * unit that is settled is stopped on its worker.
+ */
 export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], verdict: Verdict): Promise<void> {
   if (starts.length === 0) return
+  const json = starts.map(start => ({ ...toRow(start), held: start.isHeld }))
   const { rows: units } = await sql<UnitRow>`
     update units set
       status = 'RUNNING',
       crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from start.attempt_id)::integer,
       attempt_id = start.attempt_id, worker_id = start.worker_id, slot = start.slot,
       fraction = 0, partial = null, waited_ms = ${WAITED_MS}, started_at = now(), touched_at = now()
-    from jsonb_to_recordset(${JSON.stringify(starts.map(toRow))}::jsonb) as start
-      (unit_id text, attempt_id text, worker_id text, slot text)
-    where units.id = start.unit_id
+    from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as start
+      (unit_id text, attempt_id text, worker_id text, slot text, held boolean)
+    where units.id = start.unit_id and (start.held or status = 'QUEUED')
       and ${isOpenById} and not (status = 'QUEUED' and units.attempt_id is not distinct from start.attempt_id)
     returning units.*`.execute(trx)
   const open = new Set(units.map(({ id }) => id))
@@ -140,12 +154,13 @@ async function takeBack(trx: DatabaseTransaction, unitId: string, refusal: ScErr
 
 /**
  * Units whose entry is gone are queued again, at no cost. One that another attempt had begun: as a crash of that one, if
- * this one came after it (it has not begun); else the other goes on.
+ * this one came after it (it has not begun); else the other goes on. Of a unit that the worker does not hold, only its own
+ * attempt can be given back: the entry is back already.
  */
 export async function acceptReturns(trx: DatabaseTransaction, returns: Return[], verdict: Verdict): Promise<void> {
   if (returns.length === 0) return
-  const json = returns.map(({ unitId, attemptId, entry, hasBegun }) => {
-    return { unit_id: unitId, attempt_id: attemptId, entry, begun: hasBegun }
+  const json = returns.map(({ workerId, unitId, attemptId, entry, hasBegun, isHeld }) => {
+    return { unit_id: unitId, attempt_id: attemptId, worker_id: workerId, entry, begun: hasBegun, held: isHeld }
   })
   const { rows } = await sql<UnitRow>`
     update units set
@@ -153,9 +168,10 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
       crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)::integer,
       attempt_id = given.attempt_id, queued_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given
-      (unit_id text, attempt_id text, entry text, begun boolean)
+      (unit_id text, attempt_id text, worker_id text, entry text, begun boolean, held boolean)
     where units.id = given.unit_id and units.entry = given.entry and ${isOpenById}
-      and (status = 'QUEUED' or not given.begun or units.attempt_id is not distinct from given.attempt_id)
+      and case when given.held then status = 'QUEUED' or not given.begun or units.attempt_id is not distinct from given.attempt_id
+        else status = 'RUNNING' and units.attempt_id = given.attempt_id and units.worker_id = given.worker_id end
     returning units.*`.execute(trx)
   for (const unit of rows) {
     verdict.noticed.add(unit.job_id)
@@ -173,7 +189,7 @@ const startedAt = sql<Date>`greatest(units.queued_at, now() - make_interval(secs
 const waitedMs = sql<number>`case when ${startIsKnown} then coalesce(waited_ms, 0)
   else round((extract(epoch from ${startedAt} - units.queued_at) * 1000)::numeric, 3) end`
 
-function toRow({ unitId, attemptId, workerId, slot }: Start) {
+function toRow({ unitId, attemptId, workerId, slot }: OfAttempt) {
   return { unit_id: unitId, attempt_id: attemptId, worker_id: workerId, slot }
 }
 

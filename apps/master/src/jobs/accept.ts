@@ -1,25 +1,24 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
-import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
-import { sortTasks } from '@sc/shared/task-limits.ts'
+import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
-import { queuesOfWorker } from '../cluster/rights.ts'
-import { toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import type { Holds } from './accept-batch.ts'
 import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of a worker: what it registers is kept with it; a message of an attempt, which a ticket proved, is
- * applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of an attempt, which a ticket proved, is applied to its unit. This is where it is decided what an attempt's outcome means:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
  * | started  | open            | RUNNING; over an earlier attempt that never ended: one crash more; of an       |
  * |          |                 | attempt that is over already (the message was read twice): nothing             |
+ * | started  | RUNNING, and its worker does not hold it (any more) | nothing                                    |
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
+ * | log      | RUNNING, same attempt; QUEUED | a line of the job's log                                          |
  * | result   | open            | DONE, once, whichever attempt brings it; else dropped. Of a transcription, one |
  * |          |                 | that cannot be of its audio: as an error (`transcription/check-output.ts`)     |
  * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
@@ -33,11 +32,13 @@ export async function acceptMessage(
   trx: DatabaseTransaction,
   workerId: string,
   message: OutboxMessage,
-  verdict: Verdict
+  verdict: Verdict,
+  holds: Holds
 ): Promise<void> {
+  const isHeld = isOfAttempt(message) && holds(workerId, message.unitId)
   switch (message.type) {
     case 'started':
-      return await acceptStarts(trx, [{ workerId, ...message }], verdict)
+      return await acceptStarts(trx, [{ workerId, ...message, isHeld }], verdict)
     case 'progress':
       return await acceptProgress(trx, workerId, message, verdict)
     case 'result':
@@ -45,11 +46,12 @@ export async function acceptMessage(
     case 'error':
       return await acceptError(trx, workerId, message, verdict)
     case 'returned':
-      return await acceptReturns(trx, [{ workerId, ...message }], verdict)
+      return await acceptReturns(trx, [{ workerId, ...message, isHeld }], verdict)
     case 'log':
-      return await keepLog(trx, message)
+      return await keepLog(trx, workerId, message)
     case 'registered':
-      return await acceptRegistered(trx, workerId, message, verdict)
+      // All of a batch together: `acceptRegistrations`.
+      return
     case 'hello':
     case 'want':
     case 'state':
@@ -59,22 +61,6 @@ export async function acceptMessage(
 }
 
 type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T }>
-
-async function acceptRegistered(
-  trx: DatabaseTransaction,
-  workerId: string,
-  { tasks: all, classes }: Message<'registered'>,
-  verdict: Verdict
-): Promise<void> {
-  const { accepted: tasks, refused } = sortTasks(all)
-  const queues = queuesOfWorker(classes, tasks)
-  await trx
-    .updateTable('workers')
-    .set({ tasks: toJsonb(tasks), refused_tasks: toJsonb(refused), tasks_at: sql<Date>`now()`, queues })
-    .where('id', '=', workerId)
-    .execute()
-  verdict.registered.add(workerId)
-}
 
 /** In characters of JSON. It goes to everybody who watches the job, at every look. */
 const LARGEST_PARTIAL = 256 * 1024

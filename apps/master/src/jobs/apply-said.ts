@@ -6,7 +6,7 @@ import { isDatabaseAway } from '../database/connect.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { Metrics } from '../metrics.ts'
-import { acceptBatch, type Said } from './accept-batch.ts'
+import { acceptBatch, type Holds, type Said } from './accept-batch.ts'
 import { advanceClock } from './fair-share.ts'
 import type { Pace } from './pace.ts'
 import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
@@ -21,6 +21,7 @@ export interface ApplyDeps extends SettleDeps {
   onSettled(jobIds: string[]): Promise<void>
   /** The rights of these workers may have grown. */
   onRegistered?(workerIds: string[]): void
+  holds: Holds
 }
 
 /**
@@ -30,7 +31,7 @@ export interface ApplyDeps extends SettleDeps {
 export async function applySaid(deps: ApplyDeps, said: Said[]): Promise<void> {
   let verdict: Verdict
   try {
-    verdict = await transact(deps.db, trx => decideTogether(trx, said))
+    verdict = await transact(deps.db, trx => decideTogether(trx, said, deps.holds))
   } catch (error) {
     if (isDatabaseAway(error)) throw error
     const [only] = said
@@ -53,10 +54,11 @@ async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unkno
   await applySaid(deps, [{ workerId, message: { ...about, type: 'error', error: report, retryable: false } }])
 }
 
-async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<Verdict> {
+async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Holds): Promise<Verdict> {
   const verdict = emptyVerdict()
+  const said = await withoutRevoked(trx, all)
   await lockJobs(trx, said)
-  await acceptBatch(trx, said, verdict)
+  await acceptBatch(trx, said, verdict, holds)
   await markStarted(trx, verdict)
   verdict.ended = await endSingles(
     trx,
@@ -65,6 +67,18 @@ async function decideTogether(trx: DatabaseTransaction, said: Said[]): Promise<V
   await advanceClock(trx, verdict.startedRank)
   await notifyJobs(trx, [...new Set([...verdict.changed, ...verdict.noticed])])
   return verdict
+}
+
+/**
+ * What a revoked worker wrote counts no more, so that `redo` after its revocation is final. A revocation waits for batches
+ * that began before it: see `revoke` in `cluster/access.ts`.
+ */
+async function withoutRevoked(trx: DatabaseTransaction, said: Said[]): Promise<Said[]> {
+  const workerIds = [...new Set(said.map(({ workerId }) => workerId))]
+  const { rows } = await sql<{ id: string; revoked_at: Date | null }>`
+    select id, revoked_at from workers where id = any(${workerIds}::text[]) order by id for key share`.execute(trx)
+  const revoked = new Set(rows.filter(({ revoked_at }) => revoked_at !== null).map(({ id }) => id))
+  return revoked.size === 0 ? said : said.filter(({ workerId }) => !revoked.has(workerId))
 }
 
 /**

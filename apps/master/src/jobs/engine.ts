@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { FLOOD, GRAVE, type Offences } from '../cluster/offences.ts'
 import type { Room } from '../cluster/room.ts'
+import { forgetLeftTasks } from '../cluster/task-claims.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
@@ -14,6 +15,7 @@ import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
 import type { Tickets } from '../transport/tickets.ts'
 import { startTransport, type Transport, type TransportDeps } from '../transport/transport.ts'
+import type { Holds } from './accept-batch.ts'
 import { createAfterEnd } from './after-end.ts'
 import { applySaid } from './apply-said.ts'
 import { createCancel } from './cancel.ts'
@@ -116,7 +118,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const planner = startPlanner({ db, log, consumer: deps.owner, lightTasks, run: runPlan })
   const queuePlan: QueuePlan = async () => planner.wake()
   const onRegistered = (workerIds: string[]): void => transport?.registered(workerIds)
-  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered }
+  const holds: Holds = (workerId, unitId) => transport?.holds(workerId, unitId) ?? false
+  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered, holds }
   transport = await startTransport({
     ...deps,
     queues,
@@ -129,6 +132,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     log,
     isCaughtUp,
     queueMerge: merges.add,
+    forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
   const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })

@@ -1,6 +1,6 @@
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
-import { toJsonb } from '../database/jsonb.ts'
+import { storableText, toJsonb } from '../database/jsonb.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'
 
 /** Of one line. */
@@ -11,13 +11,15 @@ const LAST_LINE = `The log of this job ends here: it has reached ${MOST_LOG_BYTE
 
 /**
  * Keeps what a task says with its job, until the job's log is full: then one line says so, and the rest is dropped. Two
- * masters may count past each other and go a little over; a batch that is read again after a crash repeats its lines.
+ * masters may count past each other and go a little over; a batch that is read again after a crash repeats its lines. A line
+ * counts while its attempt runs, or may be about to: not once the unit is settled, or another's.
  */
 export async function keepLog(
   trx: DatabaseTransaction,
-  { unitId, level, message, fields }: Extract<OutboxMessage, { type: 'log' }>
+  workerId: string,
+  { unitId, attemptId, level, message, fields }: Extract<OutboxMessage, { type: 'log' }>
 ): Promise<void> {
-  const text = cut(message.replaceAll('\0', '\ufffd').toWellFormed())
+  const text = cut(storableText(message))
   const kept = fields && keptFields(fields)
   const bytes = Buffer.byteLength(text) + Buffer.byteLength(kept ?? '')
   await sql`
@@ -32,6 +34,8 @@ export async function keepLog(
       ) as last
       cross join lateral (select last.bytes + ${bytes}::integer < ${MOST_LOG_BYTES} as fits) as room
       where unit.id = ${unitId} and last.bytes < ${MOST_LOG_BYTES}
+        and (unit.status = 'QUEUED'
+          or unit.status = 'RUNNING' and unit.worker_id = ${workerId} and unit.attempt_id = ${attemptId})
       returning job_id
     )
     select pg_notify('sc_job', job_id) from kept`.execute(trx)

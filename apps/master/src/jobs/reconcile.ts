@@ -18,6 +18,8 @@ export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'red
   log: Logger
   isCaughtUp(): boolean
   queueMerge(jobId: string): Promise<void>
+  /** Tasks that their worker has not offered for long; see `cluster/task-claims.ts`. */
+  forgetLeftTasks(): Promise<void>
   /** Makes entries that no list of their queue names be missed; see `queues/mend-queue.ts`. */
   forgetMissing(queue: string, ids: string[]): Promise<unknown>
 }
@@ -52,6 +54,7 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
     await missed(WEBHOOK_QUEUE, untold)
     await deps.onEnded(untold)
   })
+  await apart(deps.forgetLeftTasks)
   const isCaughtUp = deps.isCaughtUp()
   for (const [queue, units] of isCaughtUp ? Map.groupBy(await unheardUnits(db), unit => unit.queue) : [])
     await apart(async () => {

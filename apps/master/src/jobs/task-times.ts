@@ -1,3 +1,4 @@
+import { LONGEST_TIMING_MS, type Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
 
@@ -13,8 +14,8 @@ const LATELY = 50
 export async function readTaskTimes(db: Database, tasks: string[]): Promise<Map<string, TaskTimes>> {
   if (tasks.length === 0) return new Map()
   const { rows } = await sql<TaskTimes & { task: string }>`
-    select asked.task, avg((timings->>'waited')::float8) / 1000 as waited,
-      avg((timings->>'fetched')::float8 + (timings->>'ran')::float8 + (timings->>'reported')::float8) / 1000 as ran
+    select asked.task, avg(${seconds('waited')}) as waited,
+      avg(${seconds('fetched')} + ${seconds('ran')} + ${seconds('reported')}) as ran
     from unnest(${tasks}::text[]) as asked (task)
     cross join lateral (
       select timings from units where task = asked.task and status = 'DONE' and timings is not null
@@ -22,6 +23,11 @@ export async function readTaskTimes(db: Database, tasks: string[]): Promise<Map<
     ) as lately
     group by asked.task`.execute(db)
   return new Map(rows.map(({ task, ...times }) => [task, times]))
+}
+
+/** Rows from before timings had bounds have numbers that cannot be added, or divided. */
+function seconds(phase: keyof Timings) {
+  return sql`(round(least((timings->>${phase})::numeric, ${LONGEST_TIMING_MS}), 3)::float8 / 1000)`
 }
 
 export interface TaskStanding {

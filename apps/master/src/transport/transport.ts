@@ -32,6 +32,8 @@ export interface Transport {
   registered(workerIds: string[]): void
   /** The workers are others than before. */
   wake(): void
+  /** Whether the worker holds the unit just now, as far as this master knows. */
+  holds(workerId: string, unitId: string): boolean
   isCaughtUp(): boolean
   /** Whether a slot is idle that would take an entry of this queue. */
   isAwaited(queue: string): boolean
@@ -236,6 +238,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     registered: workerIds => void refresh(workerIds).catch(logged('looking up workers failed')),
     wake: leases.wake,
     isCaughtUp: outboxes.isCaughtUp,
+    holds: (workerId, unitId) => links.of(workerId)?.knows(unitId) ?? false,
     isAwaited: queue => links.standing().some(one => !isBusy(one) && one.places.has(queue)),
     stop: async () => {
       stopping.abort()

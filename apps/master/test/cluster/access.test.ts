@@ -1,8 +1,11 @@
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
+import { presenceKey } from '@sc/shared/redis-keys.ts'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Access, startAccess } from '../../src/cluster/access.ts'
 import { joinAnswer } from '../../src/cluster/join-command.ts'
+import { PRESENCE, registerTasks } from '../http/register-tasks.ts'
 import { startApp, type TestApp } from '../http/start-app.ts'
 
 let one: TestApp
@@ -49,6 +52,73 @@ describe('the line for another machine', () => {
       .where('id', '=', user)
       .execute()
     await expect.poll(users).not.toContain(user)
+  })
+})
+
+describe('what a worker may', () => {
+  const rights = async (id: string) => JSON.stringify(await one.deps.redis.call('ACL', 'GETUSER', id))
+  const enrolled = async (id: string, columns: { is_old?: boolean; redis_hash?: string } = {}) => {
+    await registerTasks(one, id, [], { protocol: 1 })
+    const row = { redis_hash: 'a'.repeat(64), ...columns }
+    await one.deps.db.updateTable('workers').set(row).where('id', '=', id).execute()
+  }
+
+  it('does not grow by a presence that names an old protocol, and ends with the update of one that is old', async () => {
+    await enrolled('w-liar')
+    await enrolled('w-old', { is_old: true })
+    await expect.poll(() => rights('w-old'), { timeout: 10_000 }).toContain('sc:ctl:w-old')
+    await expect.poll(async () => (await one.deps.presence.workers()).map(({ id }) => id)).toContain('w-liar')
+    await one.deps.access.grantWorker('w-liar')
+    expect(await rights('w-liar')).not.toMatch(/info|sc:master|sc:ctl/)
+    const say = (presence: object) =>
+      one.deps.redis.set(presenceKey('w-old'), JSON.stringify({ ...PRESENCE, ...presence }), 'PX', 600_000)
+    await say({ id: 'w-old', name: 'w-old' })
+    await expect.poll(() => rights('w-old'), { timeout: 10_000 }).not.toContain('sc:ctl')
+    await say({ id: 'w-old', name: 'w-old', protocol: 1, hostname: 'again' })
+    await expect.poll(() => one.deps.presence.workers().find(({ id }) => id === 'w-old')?.hostname).toBe('again')
+    await one.deps.access.grantWorker('w-old')
+    expect(await rights('w-old')).not.toContain('sc:ctl')
+  })
+
+  it('comes back, with open codes, also while the rights of another cannot be made', async () => {
+    await enrolled('w-broken', { redis_hash: 'no hash' })
+    await enrolled('w-other')
+    await one.deps.access.grantWorker('w-other')
+    const { user } = await one.deps.access.createJoinCode()
+    await one.deps.redis.call('ACL', 'DELUSER', 'w-other', user)
+    one.deps.redis.disconnect(true)
+    const users = async () => (await one.deps.redis.call('ACL', 'USERS')) as string[]
+    await expect.poll(users, { timeout: 10_000 }).toEqual(expect.arrayContaining(['w-other', user]))
+  })
+})
+
+describe('revoking', () => {
+  it('waits for answers that are being applied: what comes after finds them', async () => {
+    await registerTasks(one, 'w-busy', [])
+    const { promise: applied, resolve: apply } = Promise.withResolvers<void>()
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+    const applying = one.deps.db.transaction().execute(async trx => {
+      await trx.selectFrom('workers').select('id').where('id', '=', 'w-busy').forKeyShare().execute()
+      begin()
+      await applied
+    })
+    await begun
+    let isRevoked = false
+    const revoking = one.deps.access.revokeWorker('w-busy').then(() => {
+      isRevoked = true
+    })
+    await expect
+      .poll(async () => {
+        const { rows } = await sql<{ waiting: number }>`
+          select count(*)::integer as waiting from pg_stat_activity
+          where wait_event_type = 'Lock' and datname = current_database()`.execute(one.deps.db)
+        return rows[0]?.waiting
+      })
+      .toBe(1)
+    expect(isRevoked).toBe(false)
+    apply()
+    await Promise.all([applying, revoking])
+    expect(isRevoked).toBe(true)
   })
 })
 

@@ -100,7 +100,17 @@ describe('enrolling', () => {
     await seen(id)
     const refused = await ask(await one.deps.access.createJoinCode(), { name: 'twice' })
     expect(refused).toMatchObject({
-      error: { code: 'SC_NAME_TAKEN', detail: expect.stringMatching(/another --name.*DELETE/) }
+      error: { code: 'SC_NAME_TAKEN', detail: expect.stringMatching(/desk.* since 20.*another --name.*DELETE/) }
+    })
+    const items = async () => {
+      const answer = await one.app.inject({ url: '/api/cluster/doctor', headers: one.bearer('read') })
+      return answer.json().items
+    }
+    await expect.poll(items).toContainEqual({
+      check: 'worker twice: name',
+      status: 'warning',
+      found: expect.stringMatching(new RegExp(`^${id} \\(desk\\) .* since 20.*another machine \\(desk\\) asked`)),
+      next: expect.stringContaining(`DELETE /api/workers/${id}`)
     })
     await one.deps.access.revokeWorker(id)
     expect(codeOf(await ask(await one.deps.access.createJoinCode(), { name: 'twice' }))).toBe('enrolled')

@@ -52,7 +52,7 @@ async function log(unitId: string, message: string, level: 'debug' | 'info' | 'w
   }
   await db()
     .transaction()
-    .execute(trx => keepLog(trx, line))
+    .execute(trx => keepLog(trx, 'w', line))
 }
 
 const complete = (jobId: string, output: unknown) =>
@@ -125,7 +125,7 @@ describe('GET /api/jobs/{jobId}/events', () => {
     const { jobId, unitId } = await submit()
     const steps: Array<() => Promise<void>> = [
       async () => {
-        await changeUnit(unitId, { status: 'RUNNING', started_at: new Date() })
+        await changeUnit(unitId, { status: 'RUNNING', started_at: new Date(), worker_id: 'w', attempt_id: 'a' })
         await changeJob(db(), jobId, { status: 'RUNNING', started_at: new Date() })
       },
       () => log(unitId, 'half of it'),
@@ -173,7 +173,8 @@ describe('GET /api/jobs/{jobId}/events', () => {
     const jobId = await insertTranscription(db(), { status: 'RUNNING' })
     await insertChunk(db(), jobId, 0, { status: 'DONE', texts: ['a1', 'a2'] })
     await insertChunk(db(), jobId, 1, { status: 'RUNNING' })
-    await log(`${jobId}.chunk.0`, 'loaded')
+    await changeUnit(`${jobId}.chunk.1`, { worker_id: 'w', attempt_id: 'a' })
+    await log(`${jobId}.chunk.1`, 'loaded')
     const told = (all: Awaited<ReturnType<typeof events>>) =>
       all.flatMap(({ event, data }) => (event === 'segment' ? data.text : event === 'log' ? data.message : []))
     const first = await events(jobId, {}, ({ event }) => event === 'segment')
@@ -276,4 +277,25 @@ describe('GET /api/jobs/{jobId}/units', () => {
     expect((await get(`/api/jobs/${jobId}/units`)).json()).toMatchObject({ nextCursor: null, items: { length: 5 } })
     expect((await get(`/api/jobs/${jobId}/units?cursor=zzz`)).json().detail).toMatch(/^cursor: /)
   })
+})
+
+it('shows jobs of a task of which an absurd time was reported, whole seconds of it at most', async () => {
+  const reported = [
+    { waited: 0, fetched: 1e308, ran: 1.7e308, reported: 1e308 },
+    { waited: 5e-324, fetched: 5e-324, ran: 1e20, reported: 0 }
+  ]
+  for (const timings of reported) {
+    const { jobId, unitId } = await submit()
+    await complete(jobId, {})
+    const finished_at = new Date(Date.now() + 60_000)
+    await changeUnit(unitId, { status: 'DONE', timings: JSON.stringify(timings), finished_at })
+    expect((await get(`/api/jobs/${jobId}/units`)).statusCode).toBe(200)
+  }
+  const { jobId, unitId } = await submit()
+  for (const url of [`/api/jobs/${jobId}`, '/api/jobs']) expect((await get(url)).statusCode, url).toBe(200)
+  expect((await get(`/api/jobs/${jobId}`)).json().etaSeconds).toEqual(expect.any(Number))
+  const seen = events(jobId)
+  await changeUnit(unitId, { status: 'DONE' })
+  await complete(jobId, {})
+  expect((await seen).at(-1)).toMatchObject({ event: 'done' })
 })

@@ -64,9 +64,9 @@ describe('GET /api/tasks', () => {
     })
   })
 
-  it('shows the newest registration of a worker that is there, and that there are others', async () => {
+  it('shows the workers that have it, whatever they say of it', async () => {
     const task = (await get('/api/tasks/word-count')).json()
-    expect(task).toMatchObject({ description: 'Counts words', versions: 2, inputSchema: WORD_COUNT.inputSchema })
+    expect(task).toMatchObject({ description: 'Counts words', versions: 1, inputSchema: WORD_COUNT.inputSchema })
     expect(task.workers).toEqual([
       { id: 'desk-1', name: 'desk-1', status: 'online' },
       { id: 'desk-2', name: 'desk-2', status: 'offline' }
@@ -290,5 +290,71 @@ describe('POST /api/tasks/{name}', () => {
     const tasks = JSON.stringify([{ ...task, inputSchema: WORD_COUNT.inputSchema }])
     await one.deps.db.updateTable('workers').set({ tasks }).where('id', '=', 'desk-3').execute()
     await expect.poll(async () => (await post('new-task', { input: { text: 1 } })).statusCode).toBe(422)
+  })
+})
+
+describe('a task that workers define differently', () => {
+  const OWN = { ...WORD_COUNT, name: 'nap', inputSchema: {} }
+  const foundOf = async (check: string) =>
+    (await get('/api/cluster/doctor')).json().items.find((finding: { check: string }) => finding.check === check)
+  const change = (id: string, set: { tasks?: string; revoked_at?: Date; tasks_since?: string }) =>
+    one.deps.db.updateTable('workers').set(set).where('id', '=', id).execute()
+
+  beforeAll(async () => {
+    await registerTasks(one, 'first', [OWN], { at: new Date(1000), offline: true })
+    await registerTasks(one, 'newcomer', [OWN], { at: new Date(2000) })
+  })
+
+  it.each([
+    ['allows no input', { inputSchema: { not: {} } }],
+    ['asks for more memory than there is', { vramGb: 1000 }],
+    ['asks for a GPU', { gpu: true }],
+    ['is said to be built in', { builtIn: true }],
+    ['has another result', { outputSchema: {} }]
+  ])('is that of the first, also while that is off, when that of a newcomer %s', async (_what, differing) => {
+    await change('newcomer', { tasks: JSON.stringify([{ ...OWN, ...differing }]) })
+    const found = async () => {
+      const { items } = (await get('/api/tasks')).json()
+      return items.find(({ name }: { name: string }) => name === 'nap')
+    }
+    const task = await found()
+    expect(task).toMatchObject({ queue: 'cpu+nap', requires: { gpu: false, vramGb: 0 }, inputSchema: {} })
+    expect(task.workers.map(({ id }: { id: string }) => id)).toEqual(['first'])
+    expect((await post('nap', { input: {} })).statusCode).toBe(202)
+  })
+
+  it('is named by the doctor, with what to do', async () => {
+    await change('newcomer', { tasks: JSON.stringify([{ ...OWN, gpu: true }]) })
+    await expect.poll(async () => (await get('/api/tasks/nap')).json().versions).toBe(2)
+    expect(await foundOf('worker newcomer: task nap')).toMatchObject({
+      status: 'warning',
+      found: expect.stringMatching(/^left out: .*otherwise than by the worker first.*since 1970-01-01T00:00:01/),
+      next: expect.stringMatching(/same file into the tasks folder of each machine.*DELETE \/api\/workers\/first/)
+    })
+  })
+
+  it('is changed by the first, and then counts for all that have the same', async () => {
+    const changed = JSON.stringify([{ ...OWN, inputSchema: { required: ['ms'] } }])
+    await change('first', { tasks: changed })
+    await expect.poll(async () => (await post('nap', { input: {} })).statusCode).toBe(422)
+    await change('newcomer', { tasks: changed })
+    const seen = async () => {
+      const task = (await get('/api/tasks/nap')).json()
+      return [task.versions, task.workers.length]
+    }
+    await expect.poll(seen).toEqual([1, 2])
+    expect(await foundOf('worker newcomer: task nap')).toBeUndefined()
+  })
+
+  it('is that of the next once the first is revoked', async () => {
+    await change('newcomer', { tasks: JSON.stringify([{ ...OWN, gpu: true }]) })
+    await expect.poll(async () => (await get('/api/tasks/nap')).json()).toMatchObject({ queue: 'cpu+nap', versions: 2 })
+    await one.deps.access.revokeWorker('first')
+    await expect.poll(async () => (await get('/api/tasks/nap')).json().queue).toBe('gpu+nap')
+  })
+
+  it('may have any name', async () => {
+    await registerTasks(one, 'odd-names', [{ ...OWN, name: 'constructor' }], { at: new Date(3000) })
+    expect((await get('/api/tasks/constructor')).json()).toMatchObject({ queue: 'cpu+constructor' })
   })
 })

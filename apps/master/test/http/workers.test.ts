@@ -119,14 +119,43 @@ describe('what a worker says of itself', () => {
     await expect.poll(async () => (await liar()).hostname).toBe('elsewhere')
     expect(await liar()).toMatchObject({ id: 'liar', name: 'liar' })
     expect((await get('/api/workers/old')).json()).toMatchObject({ name: 'old', status: 'offline' })
-    const reason = 'x'.repeat(1 << 18)
-    for (const absurd of [{ ram: { totalGb: 1e308, availableGb: 0 } }, { reason }]) {
-      await say({ id: 'liar', name: 'liar' })
-      await expect.poll(async () => (await liar()).status).toBe('online')
-      await say({ id: 'liar', name: 'liar', ...absurd })
-      await expect.poll(async () => (await liar()).status).toBe('offline')
-      expect((await get('/api/stats')).statusCode).toBe(200)
+    await say({ id: 'liar', name: 'liar', reason: 'x'.repeat(1 << 18) })
+    await expect.poll(async () => (await liar()).status).toBe('offline')
+  })
+
+  it('is not that it serves queues whose units it is not given', async () => {
+    await one.deps.db
+      .updateTable('workers')
+      .set({ queues: ['cpu'] })
+      .where('id', '=', 'liar')
+      .execute()
+    await say({ id: 'liar', name: 'liar', hostname: 'eager', queues: ['cpu', 'cpu+word-count'] })
+    await expect.poll(async () => (await liar()).hostname).toBe('eager')
+    expect((await liar()).queues).toEqual(['cpu'])
+  })
+
+  it('is a number that can be added to those of others, however large it is', async () => {
+    const most = Number.MAX_SAFE_INTEGER
+    const absurd = {
+      hostname: 'absurd',
+      protocol: most,
+      cpu: { ...PRESENCE.cpu, cores: most, threads: 1e308, ghz: -1e308 },
+      ram: { totalGb: 1e308, availableGb: 1.7e308 },
+      gpus: [{ ...card(most, 1e308), vramUsedGb: -1e308, utilization: 1e308 }],
+      brokerRttMs: 5e-324,
+      models: [{ name: 'base', sizeBytes: 1e308 }],
+      figures: { unitsDone: 0.5, unitsFailed: 1e308, rssBytes: most, pythonRssBytes: -1 }
     }
+    await say({ id: 'liar', name: 'liar', ...absurd })
+    await expect.poll(async () => (await liar()).hostname).toBe('absurd')
+    expect(await liar()).toMatchObject({ status: 'online', cpu: { cores: 1e5, ghz: 0 } })
+    for (const url of ['/api/stats', '/api/workers', '/api/workers/stats', '/api/cluster/topology', '/api/models'])
+      expect((await get(url)).statusCode, url).toBe(200)
+    // As an earlier version kept it.
+    const row = { presence: JSON.stringify({ ...PRESENCE, id: 'old', ...absurd }), last_seen: new Date() }
+    await one.deps.db.updateTable('workers').set(row).where('id', '=', 'old').execute()
+    await expect.poll(async () => (await get('/api/workers/old')).json().hostname).toBe('absurd')
+    expect((await get('/api/workers')).statusCode).toBe(200)
   })
 })
 

@@ -97,6 +97,8 @@ describe('the engine', () => {
     const [unit] = (await takeOne()).units
     const started = { type: 'started', unitId: unit.unitId, slot: 's', waitedMs: 0 } as const
     await at.world.say('w-1', { ...started, attemptId: 'first' })
+    at.world.worker('w-1').die()
+    await at.world.takeOne('cpu', 'w-2')
     await at.world.say('w-2', { ...started, attemptId: 'second' })
     await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.crashes).toBe(1), WAIT)
     await at.world.say('w-1', {

@@ -114,6 +114,9 @@ describe('units that take but milliseconds', () => {
     const about = { unitId, attemptId: 'found', slot: 's' }
     const dissolve = () => at.world.say('w-2', { type: 'returned', ...about, entry: taken.entry, hasBegun: false })
     await at.world.say('w-1', { type: 'started', unitId, attemptId: 'lost', slot: 's', waitedMs: 0 })
+    at.world.worker('w-1').die()
+    // It waits for the sign of life that does not come: until then others are taken.
+    for (let entry = ''; entry !== taken.entry; ) entry = (await at.world.takeOne('cpu', 'w-2')).entry
     await dissolve()
     const row = () => at.world.db.selectFrom('units').selectAll().where('id', '=', unitId).executeTakeFirstOrThrow()
     await vi.waitFor(async () => expect(await row()).toMatchObject({ status: 'QUEUED', crashes: 1, dispatch: 1 }), WAIT)

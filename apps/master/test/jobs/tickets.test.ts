@@ -81,4 +81,64 @@ describe('what a worker reports of units', () => {
     await sayAll('w-1', late)
     expect(await unitOf(jobId, 0)).toMatchObject({ status: 'DONE', worker_id: 'w-1' })
   })
+
+  const startOf = (unitId: string, attemptId: string = randomUUID()): Said => {
+    return { type: 'started', unitId, attemptId, slot: 'cpu0', waitedMs: 0 }
+  }
+  const resultOf = (unitId: string, output: unknown, attemptId: string = randomUUID()): Said => {
+    return { type: 'result', unitId, attemptId, slot: 'cpu0', output, timings: TIMINGS }
+  }
+  const logOf = (unitId: string, attemptId: string, message: string): Said => {
+    return { type: 'log', unitId, attemptId, level: 'info', message }
+  }
+  const linesOf = async (jobId: string) => {
+    const rows = await at.world.db.selectFrom('job_logs').select('message').where('job_id', '=', jobId).execute()
+    return rows.map(({ message }) => message)
+  }
+
+  it.each(['gave back', 'lost'])('interrupts nobody with that of a unit that it %s', async how => {
+    const jobId = await start({ units: 1 })
+    const taken = await take('w-1')
+    const { unitId } = taken.units[0]
+    const about = { unitId, slot: 'cpu0', hasBegun: false }
+    if (how === 'lost') at.world.worker('w-1').die()
+    else await at.world.say('w-1', { type: 'returned', ...about, attemptId: randomUUID(), entry: taken.entry })
+    const again = await take('w-2')
+    await sayAll('w-2', [startOf(unitId, 'a-2')])
+    const entries = [again.entry, taken.entry, ...[1, 2, 3, 4, 5].map(n => `${unitId}-${n}`)]
+    for (const entry of entries)
+      await sayAll('w-1', [startOf(unitId), { type: 'returned', ...about, attemptId: randomUUID(), entry }])
+    expect(await unitOf(jobId, 0)).toMatchObject({ status: 'RUNNING', worker_id: 'w-2', attempt_id: 'a-2', crashes: 0 })
+    await sayAll('w-2', [resultOf(unitId, 'right', 'a-2')])
+    expect(await unitOf(jobId, 0)).toMatchObject({ status: 'DONE', worker_id: 'w-2', output: 'right' })
+  })
+
+  it('writes into the log of a job while its attempt runs, and not after', async () => {
+    const jobId = await start({ units: 2 })
+    const taken = await take('w-1')
+    const { unitId } = taken.units[0]
+    await sayAll('w-1', [startOf(unitId, 'a-1'), logOf(unitId, 'a-1', 'it runs'), logOf(unitId, 'a-0', 'of another')])
+    const about = { ticket: taken.tickets[0] as string }
+    // In one entry, as a worker writes them.
+    const last = [logOf(unitId, 'a-1', 'the last line'), resultOf(unitId, 1, 'a-1')].map(one => ({ ...one, ...about }))
+    await at.world.redis.xadd(outboxKey('w-1'), '*', 'm', JSON.stringify(last))
+    await sayAll('w-1', [logOf(unitId, 'a-1', 'after its end')])
+    await expect.poll(() => linesOf(jobId)).toEqual(['it runs', 'the last line'])
+  })
+
+  it('counts nothing once its worker is revoked', async () => {
+    const jobId = await start({ units: 1 })
+    const { unitId } = (await take('w-1')).units[0]
+    await sayAll('w-1', [startOf(unitId, 'a-1')])
+    const revoke = (revoked_at: Date | null) =>
+      at.world.db.updateTable('workers').set({ revoked_at }).where('id', '=', 'w-1').execute()
+    await revoke(new Date())
+    try {
+      await sayAll('w-1', [logOf(unitId, 'a-1', 'of a revoked one'), resultOf(unitId, 'made up', 'a-1')])
+      expect(await unitOf(jobId, 0)).toMatchObject({ status: 'RUNNING', output: null })
+      expect(await linesOf(jobId)).toEqual([])
+    } finally {
+      await revoke(null)
+    }
+  })
 })

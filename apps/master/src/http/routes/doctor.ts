@@ -2,6 +2,7 @@ import { checkDisk } from '@sc/shared/doctor/disk.ts'
 import { lookAt } from '@sc/shared/doctor/finding.ts'
 import {
   modelsOutcome,
+  nameFindings,
   networkFindings,
   offenceFindings,
   partFindings,
@@ -38,13 +39,14 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
         look: async () => modelsOutcome(await listModels(config.modelsDir, workers)),
         next: `Look whether ${config.modelsDir} can be read.`
       })
-      const [{ tailscale: _, ...parts }, status, topology, ofMessages, refused, ofModels, ...ofDisks] =
+      const [{ tailscale: _, ...parts }, status, topology, ofMessages, ofNames, refused, ofModels, ...ofDisks] =
         await Promise.all([
           checkAll(deps),
           tailnet.status(),
           drawTopology(),
           // PostgreSQL that does not answer is a finding of its own.
           offenceFindings(deps.db).catch(() => []),
+          nameFindings(deps.db).catch(() => []),
           deps.tasks.refused().catch(() => []),
           models,
           ...disks
@@ -60,6 +62,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
           ...relayFindings(topology),
           ...workerFindings(workers, version),
           ...ofMessages,
+          ...ofNames,
           ...refusedFindings(refused),
           ofModels
         ],

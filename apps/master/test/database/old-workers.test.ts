@@ -1,0 +1,45 @@
+import { fileURLToPath } from 'node:url'
+import { runner } from 'node-pg-migrate'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connectDatabase } from '../../src/database/connect.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import { createTestDatabase } from '../database.ts'
+
+let database: Awaited<ReturnType<typeof createTestDatabase>>
+beforeAll(async () => {
+  database = await createTestDatabase()
+})
+afterAll(() => database.drop())
+
+test('a worker is old by when it was enrolled as well as by what it wrote, and has had its tasks since then', async () => {
+  await runner({
+    databaseUrl: database.url,
+    dir: fileURLToPath(new URL('../../src/database/migrations', import.meta.url)),
+    direction: 'down',
+    migrationsTable: 'migrations',
+    file: '0022_what_workers_cannot_choose',
+    log: () => {}
+  })
+  const db = connectDatabase(database.url, () => {})
+  try {
+    const enrolled = (id: string, enrolled_at: Date, protocol: number) => ({
+      ...{ id, name: id, hostname: 'desk', enrolled_at, queues: [] },
+      presence: JSON.stringify({ protocol }),
+      tasks: JSON.stringify([{ name: 'nap' }])
+    })
+    const before = new Date('2020-01-01T00:00:00Z')
+    const rows = [
+      enrolled('claims-it', new Date(), 1),
+      enrolled('huge', before, 1e308),
+      enrolled('old', before, 4),
+      enrolled('updated', before, 5)
+    ]
+    await db.insertInto('workers').values(rows).execute()
+    await migrate(database.url)
+    const found = await db.selectFrom('workers').select(['id', 'is_old', 'tasks_since']).orderBy('id').execute()
+    expect(found.filter(row => row.is_old).map(({ id }) => id)).toEqual(['old'])
+    expect(found.find(({ id }) => id === 'old')?.tasks_since).toEqual({ nap: before.getTime() })
+  } finally {
+    await db.destroy()
+  }
+})
