@@ -157,8 +157,13 @@ async function allowed(user: string, keys: string[]): Promise<Set<string>> {
     await Promise.all(
       keys.flatMap(key => {
         const plain = [Array(Math.max(0, count)).fill(key), ['1', key], ['x', '1', key]]
-        // Without this word it has no key at all.
-        const forms = /^x(read|readgroup)$/.test(name) ? [['STREAMS', key, '0']] : [...plain, ['1', '1', key, 'LEFT']]
+        // In another form these have no key at all.
+        const numbered = [['1', '1', key, 'LEFT']]
+        const forms = /^x(read|readgroup)$/.test(name)
+          ? [['STREAMS', key, '0']]
+          : /^blmpop$/.test(name)
+            ? numbered
+            : plain
         return forms.map(async form => {
           if ((await dryRun(...words, ...form)) === 'OK') may.add(CONNECTION.includes(name) ? name : `${name} ${key}`)
         })

@@ -71,7 +71,6 @@ export function waitForRedis(
   redis: Redis,
   { timeoutMs = 10_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {}
 ): Promise<void> {
-  if (redis.status === 'ready') return Promise.resolve()
   const where = `${redis.options.host}:${redis.options.port}`
   return new Promise((resolve, reject) => {
     let last = 'no answer'
@@ -80,7 +79,12 @@ export function waitForRedis(
         end(new ScError('SC_UNAVAILABLE', `Redis at ${where} did not answer within ${timeoutMs / 1000} s: ${last}`)),
       timeoutMs
     )
-    const onReady = () => end()
+    /** Without a login nothing was asked yet that Redis could refuse. */
+    const onReady = () =>
+      redis.client('ID').then(
+        () => end(),
+        (error: Error) => (isRefusal(error) && !error.message.startsWith('NOPERM') ? onError(error) : end())
+      )
     const onAbort = () => end(new ScError('SC_CANCELLED', `stopped while waiting for Redis at ${where}`))
     const onError = (error: Error) => {
       last = describe(error)
@@ -99,6 +103,7 @@ export function waitForRedis(
     redis.on('error', onError)
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted) onAbort()
+    else if (redis.status === 'ready') void onReady()
   })
 }
 

@@ -7,6 +7,7 @@ export interface Client {
   memoryBytes: number
   /** Since it connected. */
   inputBytes: number
+  outputBytes: number
   commands: number
 }
 
@@ -28,6 +29,7 @@ export function parseClients(list: string): Client[] {
         ageSeconds: number('age'),
         memoryBytes: number('tot-mem'),
         inputBytes: number('tot-net-in'),
+        outputBytes: number('tot-net-out'),
         commands: number('tot-cmds')
       }
     ]

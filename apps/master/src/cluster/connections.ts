@@ -22,6 +22,11 @@ const MOST_MEMORY_OF_CODE_BYTES = 8 * 1024 ** 2
 const INPUT_BYTES_PER_S = 16 * 1024 ** 2
 /** A worker writes in batches. Servers before Valkey 8 do not count. */
 const COMMANDS_PER_S = 5_000
+/**
+ * What a connection both sent and was answered: of many small commands, refused ones too, which no server counts. One of ours
+ * is either sent messages or sends them.
+ */
+const CHATTER_BYTES_PER_S = 1024 ** 2
 /** So much of it may come at once: what a worker kept through an outage. */
 const BURST_SECONDS = 10
 
@@ -29,6 +34,7 @@ const BURST_SECONDS = 10
 interface Sent {
   bytes: number
   commands: number
+  chatterBytes: number
 }
 
 /**
@@ -71,16 +77,23 @@ export function watchConnections(deps: {
   function addUp(own: Client[], last: Sent | undefined, seconds: number): Sent {
     const total = {
       bytes: (last?.bytes ?? 0) - seconds * INPUT_BYTES_PER_S,
-      commands: (last?.commands ?? 0) - seconds * COMMANDS_PER_S
+      commands: (last?.commands ?? 0) - seconds * COMMANDS_PER_S,
+      chatterBytes: (last?.chatterBytes ?? 0) - seconds * CHATTER_BYTES_PER_S
     }
-    for (const { id, ageSeconds, inputBytes, commands } of own) {
+    for (const { id, ageSeconds, inputBytes, outputBytes, commands } of own) {
       const then = before.get(id)
       // Older than the last look, and not in it: this master has just begun to look.
       if (!then && ageSeconds > seconds + 1) continue
-      total.bytes += inputBytes - (then?.inputBytes ?? 0)
+      const [came, went] = [inputBytes - (then?.inputBytes ?? 0), outputBytes - (then?.outputBytes ?? 0)]
+      total.bytes += came
       total.commands += commands - (then?.commands ?? 0)
+      total.chatterBytes += Math.min(came, went)
     }
-    return { bytes: Math.max(0, total.bytes), commands: Math.max(0, total.commands) }
+    return {
+      bytes: Math.max(0, total.bytes),
+      commands: Math.max(0, total.commands),
+      chatterBytes: Math.max(0, total.chatterBytes)
+    }
   }
 
   async function end(user: string, reason: string): Promise<void> {
@@ -116,7 +129,12 @@ export function watchConnections(deps: {
 }
 
 /** What no worker of ours does; undefined: in order. */
-function tooMuch(user: string, own: Client[], { bytes, commands }: Sent, connected: number): string | undefined {
+function tooMuch(
+  user: string,
+  own: Client[],
+  { bytes, commands, chatterBytes }: Sent,
+  connected: number
+): string | undefined {
   if (connected >= LOOK_ABOVE && own.length > MOST_EACH)
     return `it had ${own.length} connections to Redis; ${MOST_EACH} are the most`
   const memoryBytes = own.reduce((sum, client) => sum + client.memoryBytes, 0)
@@ -125,7 +143,7 @@ function tooMuch(user: string, own: Client[], { bytes, commands }: Sent, connect
     return `its connections held ${memoryBytes} bytes of Redis's memory: it sent commands and did not read the answers`
   if (bytes > BURST_SECONDS * INPUT_BYTES_PER_S)
     return `it sent more than ${INPUT_BYTES_PER_S} bytes a second to Redis, without a pause`
-  if (commands > BURST_SECONDS * COMMANDS_PER_S)
-    return `it gave more than ${COMMANDS_PER_S} commands a second to Redis, without a pause`
+  if (commands > BURST_SECONDS * COMMANDS_PER_S || chatterBytes > BURST_SECONDS * CHATTER_BYTES_PER_S)
+    return `it gave more than ${COMMANDS_PER_S} small commands a second to Redis, without a pause`
   return undefined
 }

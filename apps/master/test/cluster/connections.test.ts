@@ -16,7 +16,7 @@ import { type EmbeddedRedis, startEmbeddedRedis } from '../../src/embedded/redis
 const folder = mkdtempSync(join(tmpdir(), 'sc-connections-'))
 const log = createLog('test', 'silent')
 const [WORKER, CODE] = ['w-1', 'join-1']
-const WAIT = { timeout: 20_000, interval: 200 }
+const WAIT = { timeout: 40_000, interval: 200 }
 const MEGABYTE = 1024 ** 2
 
 let server: EmbeddedRedis
@@ -165,7 +165,8 @@ test.each([
     'bytes a second',
     encode('SET', presenceKey(WORKER), 'x'.repeat(60_000), 'PX', '9000')
   ],
-  ['gives small commands without end', 'commands a second', encode('CLIENT', 'ID').repeat(1_000)]
+  ['gives small commands without end', 'small commands a second', encode('CLIENT', 'ID').repeat(1_000)],
+  ['gives commands that are refused without end', 'small commands a second', encode('PING').repeat(1_000)]
 ])(
   'a worker that %s is reported, and its connections end',
   async (_what, reason, text) => {
