@@ -73,6 +73,21 @@ test('each process has another instance, and is open with the welcome that names
   await stop()
 })
 
+test('after its connection broke it asks again how it stands: an order may be lost with what was on its way', async () => {
+  const { hellos, tell, welcome, orders, stop } = open('broken')
+  await until(async () => (await hellos()).length === 1)
+  await tell(welcome((await hellos())[0]?.instance ?? ''), { type: 'resume' })
+  await until(() => orders.length === 1)
+  await new Promise(resolve => setTimeout(resolve, 1_100))
+  const waiting = String(await redis.client('LIST')).split('\n')
+  const id = /^id=(\d+)/.exec(waiting.find(line => line.includes('cmd=blmpop')) ?? '')?.[1]
+  await redis.client('KILL', 'ID', id ?? '')
+  await until(async () => (await hellos()).length === 2)
+  const [first, again] = await hellos()
+  expect(again).toEqual(first)
+  await stop()
+})
+
 test('what is no message is left out, and what follows it is read', async () => {
   const { hellos, tell, welcome, orders, stop } = open('odd')
   await until(async () => (await hellos()).length === 1)
