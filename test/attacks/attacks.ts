@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import type { InboxMessage } from '@sc/shared/inbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from '@sc/shared/redis.ts'
+import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 
 /** What somebody does with a worker's login, for as long as it is let: each a way that once stopped a cluster, or could. */
 export interface Attack {
@@ -71,13 +72,11 @@ async function ask({ redis, id }: Thief, instance: string, want: number, slots: 
   await add(redis, id, JSON.stringify([{ type: 'state', instance, holding: [], wants }]))
 }
 
-/** What it was given since it was last asked. */
-async function given({ redis, id }: Thief, after: { id: string }): Promise<Given[]> {
-  const reply = await redis.xread('STREAMS', `sc:in:${id}`, after.id)
-  const entries = reply?.[0]?.[1] ?? []
-  after.id = entries.at(-1)?.[0] ?? after.id
-  return entries.flatMap(([, fields]) =>
-    (JSON.parse(fields[1] ?? '[]') as InboxMessage[]).filter(message => message.type === 'units')
+/** What it was given since it last looked. */
+async function given({ redis, id }: Thief): Promise<Given[]> {
+  const reply = await redis.blmpop(0.01, 1, `sc:in:${id}`, 'LEFT', 'COUNT', 100)
+  return (reply?.[1] ?? []).flatMap(text =>
+    (JSON.parse(text) as InboxMessage[]).filter(message => message.type === 'units')
   )
 }
 
@@ -92,12 +91,11 @@ async function step(signal: AbortSignal, everyMs: number, take: (round: number) 
 /** Messages of a unit that it was given and has ended, a thousand in each entry. */
 function afterItsEnd(type: string, more: object): Attack['run'] {
   return async (thief, signal) => {
-    const after = { id: '0-0' }
     let about: object | undefined
     await step(signal, 50, async round => {
       if (about) return await add(thief.redis, thief.id, JSON.stringify(Array(1_000).fill({ type, ...about, ...more })))
       if (round === 1) await ask(thief, 'i', round, 1)
-      const [one] = await given(thief, after)
+      const [one] = await given(thief)
       if (!one) return
       about = { unitId: one.first.unitId, attemptId: 'a', ticket: one.tickets[0], slot: one.slot }
       await add(thief.redis, thief.id, JSON.stringify([{ type: 'result', ...about, output: {}, timings: TIMINGS }]))
@@ -123,7 +121,7 @@ const PRESENCE = {
   name: 'x',
   status: 'online',
   version: '0',
-  protocol: 5,
+  protocol: PROTOCOL_VERSION,
   os: 'x',
   cpu: { model: 'x', cores: 1, threads: 1, ghz: 1, load: 0 },
   ram: { totalGb: 1, availableGb: 1 },
@@ -367,10 +365,10 @@ export const ATTACKS: Attack[] = [
   {
     name: 'gives back at once what it takes',
     run: async (thief, signal) => {
-      const [instance, after] = [randomUUID(), { id: '0-0' }]
+      const instance = randomUUID()
       await step(signal, 20, async round => {
         if (round % 10 === 1) await ask(thief, instance, round, 64)
-        const returned = (await given(thief, after)).map(({ first, tickets, slot, entry }) => ({
+        const returned = (await given(thief)).map(({ first, tickets, slot, entry }) => ({
           ...{ type: 'returned', unitId: first.unitId, attemptId: randomUUID(), ticket: tickets[0] },
           ...{ slot, entry, hasBegun: false }
         }))

@@ -12,6 +12,7 @@ import type { Releasers } from '@sc/shared/releasers.ts'
 import { startAccess } from './cluster/access.ts'
 import { watchConnections } from './cluster/connections.ts'
 import { startEnrolling } from './cluster/enrol.ts'
+import { endJoinCode } from './cluster/join-codes.ts'
 import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
 import { createOffences, FLOOD, GRAVE } from './cluster/offences.ts'
 import { startPresence } from './cluster/presence.ts'
@@ -121,7 +122,7 @@ export async function startMaster(
   releasers.add('offences', () => offences.stop())
   const onRefused = (workerId: string, reason: string): void => offences.record(workerId, reason, GRAVE)
   const onFlood = (workerId: string, reason: string): void => offences.record(workerId, reason, FLOOD)
-  const connections = watchConnections({ redis, log, onFlood })
+  const connections = watchConnections({ redis, log, onFlood, onCodeFlood: codeId => endJoinCode(db, codeId) })
   releasers.add('connections', () => connections.stop())
   const presence = await step('looking which workers are there', startPresence({ db, redis, log, onRefused }))
   releasers.add('presence', () => presence.stop())

@@ -2,12 +2,12 @@
 export const PREFIX = 'sc'
 
 /** Version of the messages between master and worker: a worker of another version does not start. */
-export const PROTOCOL_VERSION = 5
+export const PROTOCOL_VERSION = 6
 
 /** Hash the master publishes: `httpUrl`, `localUrl` (for workers on its own machine), `protocol`, `version`. */
 export const MASTER_KEY = `${PREFIX}:master`
 
-/** Stream to the worker: units and orders. Masters write, the worker reads and trims. */
+/** List to the worker: units and orders. Masters push, the worker pops, so that nothing can be read twice. */
 export const inboxKey = (workerId: string): string => `${PREFIX}:in:${workerId}`
 /** Stream from the worker: its wants and its outcomes. The worker adds, masters read and delete. */
 export const outboxKey = (workerId: string): string => `${PREFIX}:out:${workerId}`

@@ -16,9 +16,9 @@ const LONGEST_BACKOFF_MS = 1_000
 export interface RedisConnectOptions {
   /** Shown by `CLIENT LIST`. */
   name: string
-  /** For XREAD BLOCK and its like (at most MAX_BLOCK_MS each), which no ping can overtake. */
+  /** For BLMPOP, XREAD BLOCK and their like (at most MAX_BLOCK_MS each), which no ping can overtake. */
   blocking?: boolean
-  /** For a login with few rights: asks the server nothing about itself. */
+  /** For a login with few rights: asks the server nothing about itself, and takes no name. */
   restricted?: boolean
   /** Sends nothing by itself: no question, no name, no ping. */
   bare?: boolean
@@ -36,7 +36,9 @@ export function connectRedis(
 ): Redis {
   const redis = new Redis(url, {
     ...((restricted || bare) && { enableReadyCheck: false, disableClientInfo: true }),
-    ...(!bare && { connectionName: name }),
+    ...(!bare && !restricted && { connectionName: name }),
+    // No HELLO, which takes a name of any length: a master's own Redis has none.
+    protocol: 2,
     maxRetriesPerRequest: null,
     keepAlive: PING_EVERY_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -59,7 +61,8 @@ export function connectRedis(
     if (lastError) log?.info({ redis: address(url), connection: name }, 'Redis is back')
     lastError = ''
   })
-  if (!blocking && !bare) keepPinging(redis)
+  if (!blocking && !bare) keepPinging(redis, restricted)
+  if (!restricted && !bare) staysConnected(redis)
   return redis
 }
 
@@ -68,7 +71,6 @@ export function waitForRedis(
   redis: Redis,
   { timeoutMs = 10_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {}
 ): Promise<void> {
-  if (redis.status === 'ready') return Promise.resolve()
   const where = `${redis.options.host}:${redis.options.port}`
   return new Promise((resolve, reject) => {
     let last = 'no answer'
@@ -77,7 +79,12 @@ export function waitForRedis(
         end(new ScError('SC_UNAVAILABLE', `Redis at ${where} did not answer within ${timeoutMs / 1000} s: ${last}`)),
       timeoutMs
     )
-    const onReady = () => end()
+    /** Without a login nothing was asked yet that Redis could refuse. */
+    const onReady = () =>
+      redis.client('ID').then(
+        () => end(),
+        (error: Error) => (isRefusal(error) && !error.message.startsWith('NOPERM') ? onError(error) : end())
+      )
     const onAbort = () => end(new ScError('SC_CANCELLED', `stopped while waiting for Redis at ${where}`))
     const onError = (error: Error) => {
       last = describe(error)
@@ -96,6 +103,7 @@ export function waitForRedis(
     redis.on('error', onError)
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted) onAbort()
+    else if (redis.status === 'ready') void onReady()
   })
 }
 
@@ -123,11 +131,21 @@ function sleep(ms: number): Promise<void> {
 }
 
 /** A ping on an idle connection gives `socketTimeout` something to wait for. */
-function keepPinging(redis: Redis): void {
+function keepPinging(redis: Redis, restricted: boolean): void {
   const timer = setInterval(() => {
-    if (redis.status === 'ready') redis.ping().catch(() => {})
+    if (redis.status !== 'ready') return
+    // A login with few rights has no PING, which answers with what it was sent.
+    const answer = restricted ? redis.client('ID') : redis.ping()
+    answer.catch(() => {})
   }, PING_EVERY_MS).unref()
   redis.once('end', () => clearInterval(timer))
+}
+
+/** A Redis whose clients take too much memory (`maxmemory-clients`) ends others first. */
+function staysConnected(redis: Redis): void {
+  redis.on('ready', () => {
+    redis.client('NO-EVICT', 'ON').catch(() => {})
+  })
 }
 
 function describe(error: Error): string {

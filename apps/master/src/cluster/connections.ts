@@ -1,6 +1,7 @@
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { type Client, parseClients } from './client-list.ts'
 
 /** Redis takes 10,000 clients: below this nobody is short of one. */
 const LOOK_ABOVE = 500
@@ -13,37 +14,94 @@ const LOOK_EVERY_MS = 1_000
 /** The user of who has not logged in. */
 const NAMELESS = 'default'
 
-interface Client {
-  id: string
-  user: string
-  ageSeconds: number
+/** What answers that nobody reads, and commands that are not whole, may take. A worker pops 20 messages of 3 MB at once. */
+const MOST_MEMORY_BYTES = 80 * 1024 ** 2
+/** A join code asks one question. */
+const MOST_MEMORY_OF_CODE_BYTES = 8 * 1024 ** 2
+/** Twice what a master reads of an outbox: who sends more for long fills Redis, or its append-only file. */
+const INPUT_BYTES_PER_S = 16 * 1024 ** 2
+/** A worker writes in batches. Servers before Valkey 8 do not count. */
+const COMMANDS_PER_S = 5_000
+/**
+ * What a connection both sent and was answered: of many small commands, refused ones too, which no server counts. One of ours
+ * is either sent messages or sends them.
+ */
+const CHATTER_BYTES_PER_S = 1024 ** 2
+/** So much of it may come at once: what a worker kept through an outage. */
+const BURST_SECONDS = 10
+
+/** What a login sent lately, less what it may send: it is too much above BURST_SECONDS of that. */
+interface Sent {
+  bytes: number
+  commands: number
+  chatterBytes: number
 }
 
 /**
- * Ends connections of a login that has far too many, and of those who do not log in: Redis has so many and no more, for all.
- * Logins of workers and join codes only; what the masters' own login does is theirs.
+ * Ends connections of a login that has far too many, holds much of Redis's memory, or sends without end; and of those who do
+ * not log in. Logins of workers and join codes only; what the masters' own login does is theirs.
  */
 export function watchConnections(deps: {
   redis: Redis
   log: Logger
   onFlood(workerId: string, reason: string): void
+  /** Of somebody who has only a join code. */
+  onCodeFlood(codeId: string): Promise<void>
 }): { stop(): Promise<void> } {
-  const { redis, log, onFlood } = deps
+  const { redis, log } = deps
   const stopping = new AbortController()
+  /** As of the last look. */
+  let before = new Map<string, Client>()
+  let sent = new Map<string, Sent>()
+  let lastLookMs = performance.now()
 
   async function look(): Promise<void> {
-    const connected = Number(/connected_clients:(\d+)/.exec(await redis.info('clients'))?.[1] ?? 0)
-    if (connected < LOOK_ABOVE) return
-    const byUser = Map.groupBy(parse(String(await redis.client('LIST'))), ({ user }) => user)
-    for (const [user, clients] of byUser) {
-      if (user === NAMELESS) await endNameless(clients)
-      else if (/^(w|join)-/.test(user) && clients.length > MOST_EACH) {
-        await redis.client('KILL', 'USER', user)
-        const reason = `it had ${clients.length} connections to Redis; ${MOST_EACH} are the most`
-        log.warn({ user, connections: clients.length }, 'a login had too many connections to Redis: ended')
-        if (user.startsWith('w-')) onFlood(user, reason)
-      }
+    const clients = parseClients(String(await redis.client('LIST')))
+    const nowMs = performance.now()
+    const seconds = (nowMs - lastLookMs) / 1_000
+    lastLookMs = nowMs
+    const byUser = Map.groupBy(clients, ({ user }) => user)
+    const sentBefore = sent
+    sent = new Map()
+    for (const [user, own] of byUser) {
+      if (user === NAMELESS && clients.length >= LOOK_ABOVE) await endNameless(own)
+      if (!/^(w|join)-/.test(user)) continue
+      const total = addUp(own, sentBefore.get(user), seconds)
+      sent.set(user, total)
+      const reason = tooMuch(user, own, total, clients.length)
+      if (reason !== undefined) await end(user, reason)
     }
+    before = new Map(clients.map(client => [client.id, client]))
+  }
+
+  function addUp(own: Client[], last: Sent | undefined, seconds: number): Sent {
+    const total = {
+      bytes: (last?.bytes ?? 0) - seconds * INPUT_BYTES_PER_S,
+      commands: (last?.commands ?? 0) - seconds * COMMANDS_PER_S,
+      chatterBytes: (last?.chatterBytes ?? 0) - seconds * CHATTER_BYTES_PER_S
+    }
+    for (const { id, ageSeconds, inputBytes, outputBytes, commands } of own) {
+      const then = before.get(id)
+      // Older than the last look, and not in it: this master has just begun to look.
+      if (!then && ageSeconds > seconds + 1) continue
+      const [came, went] = [inputBytes - (then?.inputBytes ?? 0), outputBytes - (then?.outputBytes ?? 0)]
+      total.bytes += came
+      total.commands += commands - (then?.commands ?? 0)
+      total.chatterBytes += Math.min(came, went)
+    }
+    return {
+      bytes: Math.max(0, total.bytes),
+      commands: Math.max(0, total.commands),
+      chatterBytes: Math.max(0, total.chatterBytes)
+    }
+  }
+
+  async function end(user: string, reason: string): Promise<void> {
+    sent.delete(user)
+    log.warn({ user }, `connections to Redis of a login ended: ${reason}`)
+    await redis.client('KILL', 'USER', user)
+    if (user.startsWith('w-')) deps.onFlood(user, reason)
+    else await deps.onCodeFlood(user)
   }
 
   async function endNameless(clients: Client[]): Promise<void> {
@@ -58,7 +116,7 @@ export function watchConnections(deps: {
   const running = (async () => {
     while (!stopping.signal.aborted) {
       if (redis.status === 'ready')
-        await look().catch(error => log.debug({ err: error }, 'connections were not counted'))
+        await look().catch(error => log.debug({ err: error }, 'connections were not looked at'))
       await pause(LOOK_EVERY_MS, stopping.signal)
     }
   })()
@@ -70,10 +128,22 @@ export function watchConnections(deps: {
   }
 }
 
-function parse(list: string): Client[] {
-  return list.split('\n').flatMap(line => {
-    const field = (name: string): string | undefined => new RegExp(`(?:^| )${name}=(\\S*)`).exec(line)?.[1]
-    const [id, user, age] = [field('id'), field('user'), field('age')]
-    return id && user ? [{ id, user, ageSeconds: Number(age) }] : []
-  })
+/** What no worker of ours does; undefined: in order. */
+function tooMuch(
+  user: string,
+  own: Client[],
+  { bytes, commands, chatterBytes }: Sent,
+  connected: number
+): string | undefined {
+  if (connected >= LOOK_ABOVE && own.length > MOST_EACH)
+    return `it had ${own.length} connections to Redis; ${MOST_EACH} are the most`
+  const memoryBytes = own.reduce((sum, client) => sum + client.memoryBytes, 0)
+  const mostBytes = user.startsWith('w-') ? MOST_MEMORY_BYTES : MOST_MEMORY_OF_CODE_BYTES
+  if (memoryBytes > mostBytes)
+    return `its connections held ${memoryBytes} bytes of Redis's memory: it sent commands and did not read the answers`
+  if (bytes > BURST_SECONDS * INPUT_BYTES_PER_S)
+    return `it sent more than ${INPUT_BYTES_PER_S} bytes a second to Redis, without a pause`
+  if (commands > BURST_SECONDS * COMMANDS_PER_S || chatterBytes > BURST_SECONDS * CHATTER_BYTES_PER_S)
+    return `it gave more than ${COMMANDS_PER_S} small commands a second to Redis, without a pause`
+  return undefined
 }

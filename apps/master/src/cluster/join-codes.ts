@@ -51,6 +51,16 @@ async function endOldest(db: Database): Promise<void> {
     )`.execute(db)
 }
 
+/** Before its time: its login goes with the next look at who may log in. */
+export async function endJoinCode(db: Database, user: string): Promise<void> {
+  await db
+    .updateTable('join_codes')
+    .set({ expires_at: sql<Date>`now()` })
+    .where('id', '=', user)
+    .where('expires_at', '>', sql<Date>`now()`)
+    .execute()
+}
+
 /** Whether it can still be used. */
 export async function isOpen(db: Database, { user }: JoinCode): Promise<boolean> {
   const code = await findJoinCode(db, user)

@@ -24,12 +24,12 @@ export function queuesOfWorker(classes: string[], tasks: TaskDescription[]): str
     ])
 }
 
-/** What a client sends by itself. */
-const CONNECTION = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+client|id']
+/** What a client sends by itself. None of it answers with, or keeps, what it was sent: no PING, no SETNAME. */
+const CONNECTION = ['+auth', '+quit', '+client|id']
 const NOTHING = ['reset', 'on', 'resetkeys', 'resetchannels', '-@all']
 
 /**
- * A worker reads and trims its inbox, adds to its outbox and sets its presence. `isOld`: it was enrolled before this boundary and not
+ * A worker pops from its inbox, adds to its outbox and sets its presence. `isOld`: it was enrolled before this boundary and not
  * updated since, and may look which version the master is, so that it can say what to update; listening to its channel, on
  * which nothing comes any more, is what it ends without.
  */
@@ -38,11 +38,10 @@ export function workerRights({ id, hash, isOld }: { id: string; hash: string; is
     ...NOTHING,
     `#${hash}`,
     ...CONNECTION,
-    `(+xread %R~${inboxKey(id)})`,
-    `(+xtrim +xdel %RW~${inboxKey(id)})`,
+    `(+blmpop %RW~${inboxKey(id)})`,
     `(+xadd %W~${outboxKey(id)})`,
     `(+set %W~${presenceKey(id)})`,
-    ...(isOld ? ['+info', '+subscribe', '+unsubscribe', `&${PREFIX}:ctl:${id}`, `(+hget +hmget %R~${MASTER_KEY})`] : [])
+    ...(isOld ? ['+subscribe', '+unsubscribe', `&${PREFIX}:ctl:${id}`, `(+hget +hmget %R~${MASTER_KEY})`] : [])
   ]
 }
 

@@ -124,6 +124,11 @@ function configuration({ port }: Settings, data: string, users: string, bind: st
     'save ""',
     `maxmemory ${maxMemory}`,
     'maxmemory-policy noeviction',
+    // What answers of all clients may have together that nobody reads, and commands that are not whole. Whoever has most goes
+    // first, masters never (`CLIENT NO-EVICT`). It is far above what masters read at once, which counts, too.
+    `maxmemory-clients ${Math.round(maxMemory / 4)}`,
+    // The name of a connection that it sets has any length, counts as nobody's, and is in each CLIENT LIST.
+    'rename-command HELLO ""',
     // Of anybody: what is larger travels in parts, or as a blob.
     'client-query-buffer-limit 4mb',
     'proto-max-bulk-len 4mb',

@@ -7,6 +7,7 @@ import { type Identity, mayDo } from './identity.ts'
 import { createOwnNames } from './own-names.ts'
 import { withRetryAfter } from './problem.ts'
 import { COOKIE_ALONE, PAGE_HEADER } from './session.ts'
+import { createWrongKeys } from './wrong-keys.ts'
 
 /**
  * Who may call what. Every route says the scope it needs, or that it is public; one that says neither is not built.
@@ -43,6 +44,8 @@ export interface RouteAccess {
 
 /** Wrong keys from one address in a minute. Right keys are never counted. */
 const WRONG_KEYS_PER_MINUTE = 600
+/** A right key behind an address with too many wrong ones comes through soon. */
+const TRY_AGAIN_SECONDS = 1
 
 type AuthDeps = Pick<AppDeps, 'keys' | 'config' | 'place' | 'tailnet'>
 
@@ -51,6 +54,7 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
   const isOwnName = createOwnNames(deps)
   await app.register(rateLimit, { global: false })
   const countWrongKey = app.createRateLimit({ max: WRONG_KEYS_PER_MINUTE, timeWindow: 60_000 })
+  const wrongKeys = createWrongKeys()
   const routeTable: RouteAccess[] = []
   app.decorate('routeTable', routeTable)
   app.decorateRequest('identity', null)
@@ -81,23 +85,31 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
   async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity> {
     const key = readBearer(request.headers.authorization)
     if (key !== null) {
-      const identity = await keys.find(key)
-      if (identity) return identity
-      const state = await countWrongKey(request)
-      if (!state.isAllowed && state.isExceeded)
-        throw withRetryAfter(
-          new ScError('SC_RATE_LIMITED', 'Too many wrong keys came from this address.'),
-          state.ttlInSeconds
-        )
+      checkAddress(request, key)
+      const identity = await keys.find(key).catch(async error => {
+        // One that was good before; another error is none of the key.
+        if (error instanceof ScError) await count(request, key)
+        throw error
+      })
+      if (identity) {
+        wrongKeys.wasRight(key)
+        return identity
+      }
+      await count(request, key)
       reply.header('www-authenticate', 'Bearer realm="semantics-cluster", error="invalid_token"')
       throw new ScError('SC_UNAUTHENTICATED', 'The key is not known here, or was revoked.')
     }
+    const { cookie: cookieHeader = '', [PAGE_HEADER]: page = '' } = request.headers
+    const sent = `${cookieHeader} ${page}`
+    if (cookieHeader) checkAddress(request, sent)
     const session = await keys.sessions.find({
-      cookieHeader: request.headers.cookie,
-      pageToken: request.routeOptions.config.cookieAlone ? COOKIE_ALONE : `${request.headers[PAGE_HEADER] ?? ''}`,
+      cookieHeader,
+      pageToken: request.routeOptions.config.cookieAlone ? COOKIE_ALONE : `${page}`,
       isSecure: request.protocol === 'https'
     })
-    if (!session) {
+    if (session) wrongKeys.wasRight(sent)
+    else {
+      if (cookieHeader) await count(request, sent)
       reply.header('www-authenticate', 'Bearer realm="semantics-cluster"')
       const how = 'Send "Authorization: Bearer KEY"; the admin key is in admin.key in the data folder of the master.'
       throw new ScError('SC_UNAUTHENTICATED', `${how} In a browser, open the login link that the master printed.`)
@@ -106,6 +118,19 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
     if (!isSameOrigin(request)) throw new ScError('SC_FORBIDDEN', 'A page of another site may not use this session.')
     if (session.setCookie) reply.header('set-cookie', session.setCookie)
     return { keyId: session.keyId, scopes: ['admin'], workerId: null, sessionId: session.id }
+  }
+
+  /** Before anything is looked up. */
+  function checkAddress({ ip }: FastifyRequest, sent: string): void {
+    if (!wrongKeys.mayLookUp(ip, sent)) throw tooManyWrong(TRY_AGAIN_SECONDS)
+  }
+
+  async function count(request: FastifyRequest, sent: string): Promise<void> {
+    wrongKeys.wasWrong(sent)
+    const state = await countWrongKey(request)
+    if (state.isAllowed || !state.isExceeded) return
+    wrongKeys.limit(request.ip, state.ttlInSeconds)
+    throw tooManyWrong(state.ttlInSeconds)
   }
 
   app.decorate('checkName', checkName)
@@ -118,6 +143,13 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
       `This master does not go by the name ${hostname}: open it by its address, or start it with SC_MASTER_URL set to the address that browsers use.`
     )
   }
+}
+
+function tooManyWrong(retryAfterSeconds: number): ScError {
+  return withRetryAfter(
+    new ScError('SC_RATE_LIMITED', 'Too many wrong keys came from this address.'),
+    retryAfterSeconds
+  )
 }
 
 /** The key of the caller of a route that is not public. */

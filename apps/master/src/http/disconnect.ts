@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { App } from './app-deps.ts'
@@ -27,6 +28,14 @@ export function addStopping(app: App): void {
     for (const socket of silent) socket.destroy()
     setTimeout(() => app.server.closeAllConnections(), GRACE_MS).unref()
   })
+}
+
+/** Nobody reads so long: the rest of the answer is given up. */
+const UNREAD_MS = 60_000
+
+/** Ends the connection of an answer of which the client takes no byte any more; one that is slow goes on. */
+export function endWhenUnread(response: ServerResponse, unreadMs = UNREAD_MS): void {
+  response.setTimeout(unreadMs, () => response.destroy())
 }
 
 /** Fires when the client is gone before its answer is whole, or when the master stops. */

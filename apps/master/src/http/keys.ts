@@ -11,7 +11,7 @@ import { createLoginLinks, type LoginLinks } from './login-links.ts'
 import { createSessions, type Sessions } from './session.ts'
 
 export interface Keys {
-  /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. */
+  /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. SC_REVOKED: a quarantined worker. */
   find(key: string): Promise<Identity | null>
   readonly sessions: Sessions
   /** A link that logs a browser in at this process, once; see `login-links.ts`. */
@@ -77,11 +77,17 @@ async function findKey(db: Database, key: string): Promise<Identity | null> {
   const hash = hashOf(key)
   const row = await db
     .selectFrom('api_keys')
-    .select(['id', 'hash', 'scopes', 'worker_id'])
+    .leftJoin('workers', 'workers.id', 'api_keys.worker_id')
+    .select(['api_keys.id', 'hash', 'scopes', 'worker_id', 'quarantined_at'])
     .where('hash', '=', hash)
-    .where('revoked_at', 'is', null)
+    .where('api_keys.revoked_at', 'is', null)
     .executeTakeFirst()
   if (!row || !timingSafeEqual(row.hash, hash)) return null
+  if (row.quarantined_at)
+    throw new ScError(
+      'SC_REVOKED',
+      `The worker of this key is quarantined: \`sc doctor\` says why. An admin forgives it by POST /api/workers/${row.worker_id}/forgive.`
+    )
   return { keyId: row.id, scopes: row.scopes, workerId: row.worker_id, sessionId: null }
 }
 

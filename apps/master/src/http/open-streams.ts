@@ -7,7 +7,7 @@ import { untilDisconnect } from './disconnect.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** As `untilDisconnect`; fires also when the key or the session ends by which the stream was opened. */
+    /** As `untilDisconnect`; fires also when the key or the session ends by which it was opened, or its worker is quarantined. */
     whileAllowed(request: FastifyRequest, reply: FastifyReply): AbortSignal
   }
 }
@@ -21,7 +21,7 @@ interface Stream {
   end(): void
 }
 
-/** A key is looked up when a request begins, and a stream of events may last for days. */
+/** A key is looked up when a request begins, and a stream of events may last for days, a model for an hour. */
 export function addOpenStreams(app: App, { db }: { db: Database }): void {
   const streams = new Set<Stream>()
   let looking = false
@@ -52,7 +52,14 @@ export function addOpenStreams(app: App, { db }: { db: Database }): void {
     const keyIds = [...new Set(open.map(({ keyId }) => keyId))]
     const sessionIds = [...new Set(open.flatMap(({ sessionId }) => sessionId ?? []))]
     const [keys, sessions] = await Promise.all([
-      db.selectFrom('api_keys').select('id').where('id', 'in', keyIds).where('revoked_at', 'is', null).execute(),
+      db
+        .selectFrom('api_keys')
+        .leftJoin('workers', 'workers.id', 'api_keys.worker_id')
+        .select('api_keys.id')
+        .where('api_keys.id', 'in', keyIds)
+        .where('api_keys.revoked_at', 'is', null)
+        .where('workers.quarantined_at', 'is', null)
+        .execute(),
       sessionIds.length === 0
         ? []
         : db

@@ -29,8 +29,8 @@ const slot = (id: string, device: string, state: 'idle' | 'running') => ({
 let one: TestApp
 /** Types of the messages in a worker's inbox. */
 const ordersOf = async (workerId: string): Promise<string[]> => {
-  const entries = await one.deps.redis.xrange(inboxKey(workerId), '-', '+')
-  return entries.flatMap(([, fields]) => JSON.parse(fields[1] as string).map(({ type }: { type: string }) => type))
+  const entries = await one.deps.redis.lrange(inboxKey(workerId), 0, -1)
+  return entries.flatMap(text => JSON.parse(text).map(({ type }: { type: string }) => type))
 }
 beforeAll(async () => {
   one = await startApp()

@@ -39,11 +39,11 @@ export interface TestWorker {
 
 const STATE_EVERY_MS = 500
 const LOOK_MS = 10
+const MOST_READ = 1_000
 
 export function createTestWorker(redis: Redis, tickets: Tickets, id: string): TestWorker {
   let instance = ''
   let slots = 0
-  let after = '0-0'
   const wants = new Map<string, SlotWant>()
   const holding = new Map<string, Holding & { open: Set<string> }>()
   const arrived = new Map<string, UnitsMessage>()
@@ -61,10 +61,9 @@ export function createTestWorker(redis: Redis, tickets: Tickets, id: string): Te
   }
 
   async function readOnce(): Promise<void> {
-    const entries = await redis.xrange(inboxKey(id), `(${after}`, '+')
-    for (const [entryId, fields] of entries) {
-      after = entryId
-      for (const one of JSON.parse(fields[1] as string)) {
+    const texts = (await redis.lpop(inboxKey(id), MOST_READ)) ?? []
+    for (const text of texts) {
+      for (const one of JSON.parse(text)) {
         const message = inboxMessageSchema.parse(one)
         if (message.type !== 'units') orders.push(message)
         else if (wants.get(message.slot)?.want === message.want) accept(message)
@@ -132,7 +131,6 @@ export function createTestWorker(redis: Redis, tickets: Tickets, id: string): Te
     begin: async () => {
       worker.die()
       instance = randomUUID()
-      after = '0-0'
       wants.clear()
       holding.clear()
       arrived.clear()

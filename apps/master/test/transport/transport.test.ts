@@ -180,16 +180,32 @@ describe('the way of a unit between its queue and a slot', () => {
     await ended(jobId)
   })
 
+  it('an inbox that is a stream, as up to protocol 5, gives way to a list', async () => {
+    const { redis } = at.world
+    await at.world.worker('w-1').take('gpu', 50)
+    await redis.del(inboxKey('w-1'))
+    await redis.xadd(inboxKey('w-1'), '*', 'm', '[]')
+    const jobId = await submit({ units: 1 })
+    const key = inboxKey('w-1')
+    await at.world
+      .worker('w-1')
+      .say({ type: 'hello', instance: randomUUID(), hostname: 'h', protocol: 6, version: '0' })
+    await expect.poll(() => redis.type(key), WAIT).not.toBe('stream')
+    await at.world.worker('w-1').begin()
+    await finish(await at.world.takeOne('cpu', 'w-1'), 'w-1')
+    await ended(jobId)
+  })
+
   it('an inbox that nobody reads does not grow for ever', async () => {
     const { redis } = at.world
     await at.world.worker('w-1').take('gpu', 50)
     const text = JSON.stringify([{ type: 'resume' }])
     const pipeline = redis.pipeline()
-    for (let n = 0; n < 3_000; n++) pipeline.xadd(inboxKey('w-1'), '*', 'm', text)
+    for (let n = 0; n < 3_000; n++) pipeline.rpush(inboxKey('w-1'), text)
     await pipeline.exec()
     const jobId = await submit({ units: 1 })
     const taken = await at.world.takeOne()
-    expect(await redis.xlen(inboxKey('w-1'))).toBeLessThan(2_500)
+    expect(await redis.llen(inboxKey('w-1'))).toBeLessThan(2_500)
     await finish(taken)
     await ended(jobId)
   })

@@ -10,13 +10,13 @@ type Trial = [what: string, tried: (redis: Redis) => Promise<unknown>]
 
 /** Has nothing in Redis. */
 const NOBODY = 'w-doctor-nobody'
-/** No id that XADD takes, no time that SET takes. */
+/** No id that XADD takes, no time that SET takes, no count that BLMPOP takes. */
 const NO_ID = '0-0'
 const NO_TIME = '0'
+const NO_COUNT = 0
 
 const needed = (workerId: string): Trial[] => [
-  ['read its inbox', redis => redis.xread('COUNT', 1, 'STREAMS', inboxKey(workerId), '$')],
-  ['trim its inbox', redis => redis.xdel(inboxKey(workerId), '0-1')],
+  ['read its inbox', redis => redis.blmpop(0, 1, inboxKey(workerId), 'LEFT', 'COUNT', NO_COUNT)],
   ['write its outbox', redis => redis.xadd(outboxKey(workerId), NO_ID, 'm', '')],
   ['write its presence', redis => redis.set(presenceKey(workerId), '', 'PX', NO_TIME)]
 ]
@@ -24,7 +24,7 @@ const needed = (workerId: string): Trial[] => [
 const tooMuch = (workerId: string): Trial[] => [
   ['read its own outbox', redis => redis.xlen(outboxKey(workerId))],
   ['read the outbox of another', redis => redis.xlen(outboxKey(NOBODY))],
-  ['read the inbox of another', redis => redis.xread('COUNT', 1, 'STREAMS', inboxKey(NOBODY), '$')],
+  ['read the inbox of another', redis => redis.blmpop(0, 1, inboxKey(NOBODY), 'LEFT', 'COUNT', NO_COUNT)],
   ['write the presence of another', redis => redis.set(presenceKey(NOBODY), '', 'PX', NO_TIME)],
   ['read the queues', redis => redis.exists(`${PREFIX}:q:cpu:id`)],
   ['read where the master is', redis => redis.exists(MASTER_KEY)],

@@ -11,6 +11,16 @@ const SILENCE_MS = 15_000
 const GIVE_UP_MS = 60_000
 const LONGEST_BACKOFF_MS = 4_000
 const MAX_REDIRECTS = 3
+const LONGEST_RETRY_AFTER_S = 30
+
+/** The master has as many blobs for this worker under way as it gives at once: the next waits, for as long as it takes. */
+class MasterBusy extends Error {
+  readonly retryMs: number
+  constructor(retryAfter: string | null) {
+    super('the master gives no more blobs at once')
+    this.retryMs = Math.min(Number(retryAfter) || 1, LONGEST_RETRY_AFTER_S) * 1_000
+  }
+}
 
 export interface BlobSource {
   /** The master's address, asked for at each try: a restarted master may have another. */
@@ -45,6 +55,11 @@ export async function fetchBlob(
       return await rename(part, path)
     } catch (error) {
       signal.throwIfAborted()
+      if (error instanceof MasterBusy) {
+        lastByteAtMs = performance.now()
+        await sleep(error.retryMs, undefined, { signal })
+        continue
+      }
       const size = await sizeOf(part)
       if (size > receivedBytes) {
         lastByteAtMs = performance.now()
@@ -78,7 +93,11 @@ async function fetchRest(
     const answer = await request(url, source.key, from, AbortSignal.any([signal, silence.signal]))
     // The whole blob was here already, and only its end was not heard of.
     if (answer.status === 416 && from > 0 && answer.headers.get('content-range') === `bytes */${from}`) return
-    if (answer.status >= 500 || answer.status === 429) throw new Error(`the answer was ${answer.status}`)
+    if (answer.status === 429) {
+      await answer.body?.cancel()
+      throw new MasterBusy(answer.headers.get('retry-after'))
+    }
+    if (answer.status >= 500) throw new Error(`the answer was ${answer.status}`)
     if (!answer.ok || !answer.body)
       throw new ScError(
         answer.status === 404 ? 'SC_NOT_FOUND' : 'SC_INPUT_UNREADABLE',

@@ -14,51 +14,37 @@ export interface Inbox {
 export interface InboxDeps {
   /** A connection of its own: reads block. */
   blocking: Redis
-  redis: Redis
   workerId: string
   onMessage(message: InboxMessage): void
   log: Logger
 }
 
-const MOST_READ = 100
+/** Each may have a few megabytes, and what was popped and did not arrive is lost. */
+const MOST_READ = 20
 const AFTER_ERROR_MS = 500
-const TRIM_EVERY_MS = 500
 
-/** Reads this worker's inbox, in order, and takes away what is read. A message may come twice: after an outage, say. */
-export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDeps): Inbox {
+/**
+ * Pops from this worker's inbox, in order. What Redis sent into a connection that broke is lost: the next state names what is
+ * held, so that units go elsewhere, and a new \`hello\` is answered with how this worker stands.
+ */
+export function readInbox({ blocking, workerId, onMessage, log }: InboxDeps): Inbox {
   const key = inboxKey(workerId)
   const stopping = new AbortController()
-  let lastId = '0-0'
   let lastReadMs = performance.now()
-  let trimming: NodeJS.Timeout | undefined
-  // Another Redis, or one with an older copy of its data, may have begun the stream anew.
-  const onReady = (): void => {
-    lastId = '0-0'
-  }
 
   async function round(): Promise<void> {
-    const reading = blocking.xread('COUNT', MOST_READ, 'BLOCK', MAX_BLOCK_MS, 'STREAMS', key, lastId)
+    const reading = blocking.blmpop(MAX_BLOCK_MS / 1_000, 1, key, 'LEFT', 'COUNT', MOST_READ)
     // While Redis is away nothing ends the read.
     const reply = await untilAborted(reading, stopping.signal)
-    const entries = reply?.[0]?.[1] ?? []
-    for (const [id, fields] of entries) {
-      lastId = id
+    for (const text of reply?.[1] ?? []) {
       lastReadMs = performance.now()
-      for (const message of parse(fields)) onMessage(message)
+      for (const message of parse(text)) onMessage(message)
     }
-    if (entries.length > 0) trimSoon()
   }
 
-  function trimSoon(): void {
-    trimming ??= setTimeout(() => {
-      trimming = undefined
-      redis.xtrim(key, 'MINID', behind(lastId)).catch(() => {})
-    }, TRIM_EVERY_MS)
-  }
-
-  function parse(fields: string[]): InboxMessage[] {
+  function parse(text: string): InboxMessage[] {
     try {
-      return (JSON.parse(fields[1] ?? '') as unknown[]).flatMap(one => {
+      return (JSON.parse(text) as unknown[]).flatMap(one => {
         const message = inboxMessageSchema.safeParse(one)
         if (!message.success)
           log.warn({ err: message.error }, 'The master wrote a message that this worker does not know')
@@ -70,7 +56,6 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
     }
   }
 
-  blocking.on('ready', onReady)
   const running = (async () => {
     while (!stopping.signal.aborted) {
       try {
@@ -89,16 +74,8 @@ export function readInbox({ blocking, redis, workerId, onMessage, log }: InboxDe
     },
     stop: async () => {
       stopping.abort()
-      clearTimeout(trimming)
-      blocking.off('ready', onReady)
       blocking.disconnect()
       await running
     }
   }
-}
-
-/** The smallest id behind this one. */
-function behind(id: string): string {
-  const [time, place] = id.split('-')
-  return `${time}-${Number(place) + 1}`
 }

@@ -74,6 +74,7 @@ export function openLink(deps: LinkDeps): MasterLink {
   const waiting = new Map<string, (entry: Entry) => void>()
   let isOpen = false
   let saidAtMs = Number.NEGATIVE_INFINITY
+  let lastHelloMs = Number.NEGATIVE_INFINITY
   let isStateOnItsWay = false
 
   function onMessage(message: InboxMessage): void {
@@ -128,6 +129,7 @@ export function openLink(deps: LinkDeps): MasterLink {
   }
 
   function hello(): void {
+    lastHelloMs = performance.now()
     void outbox.add({ type: 'hello', instance, hostname, protocol: PROTOCOL_VERSION, version })
   }
 
@@ -147,6 +149,14 @@ export function openLink(deps: LinkDeps): MasterLink {
 
   const inbox: Inbox = readInbox({ ...deps, onMessage })
   hello()
+  let wasConnected = deps.blocking.status === 'ready'
+  /** What was on its way when the connection broke is lost, an order to drain, say. */
+  const onReady = (): void => {
+    const isAgain = wasConnected && performance.now() - lastHelloMs > BUSY_STATE_MS
+    wasConnected = true
+    if (isAgain) hello()
+  }
+  deps.blocking.on('ready', onReady)
   const helloTimer = setInterval(() => {
     if (isOpen) clearInterval(helloTimer)
     else if (deps.redis.status === 'ready') hello()
@@ -177,6 +187,7 @@ export function openLink(deps: LinkDeps): MasterLink {
     stop: async () => {
       clearInterval(helloTimer)
       clearInterval(stateTimer)
+      deps.blocking.off('ready', onReady)
       await inbox.stop()
     }
   }

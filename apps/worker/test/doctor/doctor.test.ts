@@ -95,13 +95,8 @@ test('nothing is left in Redis by trying what the login may do', async () => {
 })
 
 /** The rights that the master gives a worker, as against fewer and more. */
-const CONNECTION = ['+hello', '+auth', '+ping', '+quit', '+client|setname', '+client|id']
-const OWN = [
-  '(+xread %R~sc:in:w-1)',
-  '(+xtrim +xdel %RW~sc:in:w-1)',
-  '(+xadd %W~sc:out:w-1)',
-  '(+set %W~sc:presence:w-1)'
-]
+const CONNECTION = ['+auth', '+quit', '+client|id']
+const OWN = ['(+blmpop %RW~sc:in:w-1)', '(+xadd %W~sc:out:w-1)', '(+set %W~sc:presence:w-1)']
 const asUser = (user: string): string => server.url.replace('redis://', `redis://${user}:pw@`)
 const setUser = (user: string, ...words: string[]) =>
   redis.call('ACL', 'SETUSER', user, 'reset', 'on', '>pw', '-@all', ...CONNECTION, ...words)

@@ -118,3 +118,17 @@ test('a unit gets each of its blobs as a file', async () => {
   files.release()
   await cache.close()
 })
+
+test('waits while the master gives no more blobs at once, as long as it says', async () => {
+  const askedMs: number[] = []
+  const url = await serve((request, response) => {
+    askedMs.push(performance.now())
+    if (askedMs.length < 3) response.writeHead(429, { 'retry-after': '1' }).end('{}')
+    else sendRange(request, response)
+  })
+  const path = join(folder, 'waited')
+  await fetchBlob({ httpUrl: async () => url, key: 'k' }, 'b', path, never)
+  expect(readFileSync(path).equals(BLOB)).toBe(true)
+  const [first = 0, second = 0, third = 0] = askedMs
+  expect(Math.min(second - first, third - second)).toBeGreaterThan(900)
+})

@@ -30,8 +30,7 @@ function open(workerId: string) {
   const written = async (): Promise<OutboxMessage[]> =>
     (await redis.xrange(outboxKey(workerId), '-', '+')).flatMap(([, fields]) => JSON.parse(fields[1] as string))
   const hellos = async () => (await written()).flatMap(message => (message.type === 'hello' ? [message] : []))
-  const tell = (...messages: InboxMessage[]) =>
-    redis.xadd(inboxKey(workerId), '*', 'm', JSON.stringify(messages)).then(() => {})
+  const tell = (...messages: InboxMessage[]) => redis.rpush(inboxKey(workerId), JSON.stringify(messages)).then(() => {})
   const welcome = (instance: string | null, draining = false): InboxMessage => ({
     ...{ type: 'welcome', instance, protocol: PROTOCOL_VERSION, version: '1', draining },
     ...{ httpUrl: 'http://m', localUrl: 'http://m' }
@@ -74,16 +73,31 @@ test('each process has another instance, and is open with the welcome that names
   await stop()
 })
 
+test('after its connection broke it asks again how it stands: an order may be lost with what was on its way', async () => {
+  const { hellos, tell, welcome, orders, stop } = open('broken')
+  await until(async () => (await hellos()).length === 1)
+  await tell(welcome((await hellos())[0]?.instance ?? ''), { type: 'resume' })
+  await until(() => orders.length === 1)
+  await new Promise(resolve => setTimeout(resolve, 1_100))
+  const waiting = String(await redis.client('LIST')).split('\n')
+  const id = /^id=(\d+)/.exec(waiting.find(line => line.includes('cmd=blmpop')) ?? '')?.[1]
+  await redis.client('KILL', 'ID', id ?? '')
+  await until(async () => (await hellos()).length === 2)
+  const [first, again] = await hellos()
+  expect(again).toEqual(first)
+  await stop()
+})
+
 test('what is no message is left out, and what follows it is read', async () => {
   const { hellos, tell, welcome, orders, stop } = open('odd')
   await until(async () => (await hellos()).length === 1)
-  await redis.xadd(inboxKey('odd'), '*', 'm', 'no JSON')
-  await redis.xadd(inboxKey('odd'), '*', 'm', JSON.stringify([{ type: 'of a later version' }]))
+  await redis.rpush(inboxKey('odd'), 'no JSON')
+  await redis.rpush(inboxKey('odd'), JSON.stringify([{ type: 'of a later version' }]))
   await tell(welcome((await hellos())[0]?.instance ?? ''))
-  await redis.xadd(inboxKey('odd'), '*', 'm', JSON.stringify([{ type: 'of a later version' }, { type: 'drain' }]))
+  await redis.rpush(inboxKey('odd'), JSON.stringify([{ type: 'of a later version' }, { type: 'drain' }]))
   await until(() => orders.length === 1)
   // All of it was read, and is gone.
-  await until(async () => (await redis.xlen(inboxKey('odd'))) === 0)
+  await until(async () => (await redis.llen(inboxKey('odd'))) === 0)
   await stop()
 })
 

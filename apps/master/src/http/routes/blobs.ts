@@ -4,12 +4,15 @@ import { MODELS } from '@sc/shared/models.ts'
 import { z } from 'zod'
 import { openModelBlobs } from '../../cluster/model-blobs.ts'
 import type { App, AppDeps } from '../app-deps.ts'
-import { untilDisconnect } from '../disconnect.ts'
+import { callerOf } from '../auth.ts'
+import { endWhenUnread } from '../disconnect.ts'
+import { createOpenBlobs } from '../open-blobs.ts'
 import { problems } from '../problem.ts'
 
 /** `GET /blobs/{key}`: the inputs of units, and speech models, for enrolled workers and nobody else. */
 export function addBlobs(app: App, { blobs, config }: AppDeps): void {
   const models = openModelBlobs(config.modelsDir)
+  const openBlobs = createOpenBlobs()
 
   app.get('/blobs/*', {
     config: { scope: 'worker' },
@@ -26,6 +29,7 @@ export function addBlobs(app: App, { blobs, config }: AppDeps): void {
       }
     },
     handler: async (request, reply) => {
+      openBlobs.enter(callerOf(request).keyId, reply)
       const key = request.params['*']
       const store = key.startsWith('units/') ? blobs : key.startsWith(MODELS) ? models : undefined
       if (!store) throw new ScError('SC_NOT_FOUND', 'Only inputs of units and models are given out here.')
@@ -41,7 +45,8 @@ export function addBlobs(app: App, { blobs, config }: AppDeps): void {
       reply.header('content-length', `${end - start}`)
       // An empty stream: anything else would set a length of its own.
       if (request.method === 'HEAD') return reply.send(Readable.from([]))
-      return reply.send(await store.get(key, { start, end, signal: untilDisconnect(reply) }))
+      endWhenUnread(reply.raw)
+      return reply.send(await store.get(key, { start, end, signal: app.whileAllowed(request, reply) }))
     }
   })
 }
