@@ -15,11 +15,9 @@ const MOST_KB_OF_ALL = 1_024
 
 /** Why a task cannot be registered, in words; null: it can. */
 export function excessOf(task: TaskDescription): string | null {
-  const { name, description, features, vramGb, builtIn, inputSchema, outputSchema } = task
+  const { name, description, features, vramGb, inputSchema, outputSchema } = task
   if (!TASK_NAME.test(name)) return `the name of a task: ${TASK_NAME_RULE}`
   const told = `the task ${name} has`
-  if (builtIn && !isStepOfTranscription(name))
-    return `the task ${name} is marked as one that every worker has, which only the steps of a transcription are`
   if (vramGb < 0 || vramGb > MOST_VRAM_GB)
     return `${told} ${vramGb} GB of GPU memory to ask for; 0 to ${MOST_VRAM_GB} are possible`
   if (description.length > MOST_DESCRIPTION_CHARS)
@@ -54,6 +52,8 @@ export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription
   const reasonAgainst = (task: TaskDescription, at: number): string | null => {
     if (at >= MOST_TASKS) return `there are ${MOST_TASKS} tasks already, the most`
     if (names.has(task.name)) return 'another task before it has the same name'
+    if (task.builtIn && !isStepOfTranscription(task.name))
+      return 'it is marked as one that every worker has, which only the steps of a transcription are'
     if (bytesLeft <= 0) return `the tasks before it have ${MOST_KB_OF_ALL} KB, the most of all together`
     return excessOf(task)
   }
