@@ -10,7 +10,8 @@ export default defineConfig({
   test: {
     // Real processes: a test file starts servers, ffmpeg and Python of its own.
     pool: 'forks',
-    maxWorkers: 2,
+    // They wait more than they compute.
+    maxWorkers: 3,
     setupFiles: [join(import.meta.dirname, 'test/no-child-left.ts')],
     // Nobody listens there: an LLM server of the machine is no part of a test.
     env: { OLLAMA_HOST: '127.0.0.1:1' },

@@ -55,7 +55,7 @@ describe.each(ATTACKS)('somebody with the login of a worker who $name', attack =
   test(`is ${attack.outcome}, while the units of another go on; revoking leaves nothing of it`, async () => {
     const { thief, name } = theft
     const over = new AbortController()
-    const timer = setTimeout(() => over.abort(), attack.outcome === 'borne' ? 5_000 : 30_000)
+    const timer = setTimeout(() => over.abort(), attack.outcome === 'borne' ? 3_000 : 30_000)
     const attacking = attack.run(thief, over.signal)
     const goOn = unitsGoOn(over.signal)
     if (attack.outcome === 'quarantined')

@@ -28,7 +28,7 @@ afterAll(async () => {
 const logOf = (name: string) => readFile(join(cluster.folder, 'data', 'logs', `${name}.log`), 'utf8')
 
 it('loses nothing and does nothing twice', async () => {
-  const { path } = await joinSamples(180, cluster.folder)
+  const { path } = await joinSamples(120, cluster.folder)
   const { document: undisturbed, job: first } = await cluster.transcribe(path, FIELDS)
   const chunks = first.chunks.total
 

@@ -27,6 +27,10 @@ export interface Thief {
   victim: string
   /** A unit that the victim was given. */
   unitId: string
+  /** A task of the victim's, as it registered it. */
+  task: { name: string }
+  /** Has somebody ask for a task; false: none is known by this name. */
+  submit(task: string): Promise<boolean>
 }
 
 const MEGABYTE = 1024 ** 2
@@ -58,17 +62,16 @@ async function again(signal: AbortSignal, step: () => Promise<unknown>): Promise
 
 const add = (redis: Redis, id: string, text: string): Promise<unknown> => redis.xadd(out(id), '*', 'm', text)
 
-const QUEUE = 'cpu+wait-none'
 const WAIT_NONE = { name: 'wait-none', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
 const TIMINGS = { waited: 0, fetched: 0, ran: 1, reported: 0 }
 
 type Given = Extract<InboxMessage, { type: 'units' }>
 
-/** Registers a task of the other worker's, as it has it, and asks for its units in the name of so many slots. */
-async function ask({ redis, id }: Thief, instance: string, want: number, slots: number): Promise<void> {
-  const tasks = [{ ...WAIT_NONE, inputSchema: { type: 'object' }, outputSchema: {} }]
+/** Registers a task, the victim's or one of its own, and asks for its units in the name of so many slots. */
+async function ask({ redis, id, task }: Thief, instance: string, want: number, slots: number, name = task.name) {
+  const tasks = [{ ...task, name }]
   if (want === 1) await add(redis, id, JSON.stringify([{ type: 'registered', tasks, classes: ['cpu'] }]))
-  const wants = Array.from({ length: slots }, (_, at) => ({ slot: `s${at}`, want, queues: [QUEUE] }))
+  const wants = Array.from({ length: slots }, (_, at) => ({ slot: `s${at}`, want, queues: [`cpu+${name}`] }))
   await add(redis, id, JSON.stringify([{ type: 'state', instance, holding: [], wants }]))
 }
 
@@ -92,9 +95,12 @@ async function step(signal: AbortSignal, everyMs: number, take: (round: number) 
 function afterItsEnd(type: string, more: object): Attack['run'] {
   return async (thief, signal) => {
     let about: object | undefined
+    let isAsked = false
     await step(signal, 50, async round => {
       if (about) return await add(thief.redis, thief.id, JSON.stringify(Array(1_000).fill({ type, ...about, ...more })))
-      if (round === 1) await ask(thief, 'i', round, 1)
+      const own = `own-${thief.id.toLowerCase()}`
+      if (round === 1) await ask(thief, 'i', round, 1, own)
+      isAsked ||= await thief.submit(own)
       const [one] = await given(thief)
       if (!one) return
       about = { unitId: one.first.unitId, attemptId: 'a', ticket: one.tickets[0], slot: one.slot }

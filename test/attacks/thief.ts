@@ -55,8 +55,24 @@ export async function openThief(cluster: Cluster, victimName: string): Promise<T
     const units = await cluster.json<{ items: Array<{ unitId: string }> }>(`/api/jobs/${jobId}/units`)
     return units.items[0]?.unitId
   })
+  const { inputSchema, outputSchema } = await cluster.json<{ inputSchema: object; outputSchema: object }>(
+    '/api/tasks/wait-none'
+  )
+  const shape = { description: '', gpu: false, vramGb: 0, features: [], builtIn: false, inputSchema, outputSchema }
+  const task = { name: 'wait-none', ...shape }
   return {
-    thief: { redis, id, victim, unitId },
+    thief: {
+      redis,
+      id,
+      victim,
+      unitId,
+      task,
+      submit: async task => {
+        const body = JSON.stringify({ input: {} })
+        const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body }
+        return (await cluster.api(`/api/tasks/${task}`, init)).status === 202
+      }
+    },
     name,
     master,
     login: async () => {
