@@ -100,7 +100,7 @@ function afterItsEnd(type: string, more: object): Attack['run'] {
       if (about) return await add(thief.redis, thief.id, JSON.stringify(Array(1_000).fill({ type, ...about, ...more })))
       const own = `own-${thief.id.toLowerCase()}`
       if (round === 1) await ask(thief, 'i', round, 1, own)
-      isAsked ||= await thief.submit(own)
+      if (!isAsked) isAsked = await thief.submit(own)
       const [one] = await given(thief)
       if (!one) return
       about = { unitId: one.first.unitId, attemptId: 'a', ticket: one.tickets[0], slot: one.slot }
