@@ -13,10 +13,15 @@ mkdirSync(CACHE, { recursive: true })
 for (const path of Object.values(reports)) rmSync(path, { force: true })
 
 const sum = { passed: 0, failed: 0, skipped: 0 }
+const python =
+  filters.length === 0 ? held(VENV_PYTHON, ['-m', 'pytest', 'python-gpu', `--junitxml=${reports.pytest}`]) : undefined
 const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reports.vitest}`]
 count(await live(NODE, ['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...filters]), fromVitest)
-if (filters.length === 0)
-  count(await live(VENV_PYTHON, ['-m', 'pytest', 'python-gpu', `--junitxml=${reports.pytest}`]), fromPytest)
+if (python) {
+  const { code, output } = await python
+  process.stdout.write(output)
+  count(code, fromPytest)
+}
 
 if (sum.skipped > 0) console.log(`${sum.skipped} skipped`)
 console.log(`${sum.passed} passed, ${sum.failed} failed`)
@@ -53,6 +58,19 @@ function fromPytest() {
   const [tests, failed, skipped] = [figure('tests'), figure('failures') + figure('errors'), figure('skipped')]
   if (Number.isNaN(tests + failed + skipped)) throw new Error('pytest wrote no counts')
   return { passed: tests - failed - skipped, failed, skipped }
+}
+
+/** Runs beside the other tests, which mostly wait; its output comes as a whole. */
+function held(command, args) {
+  return new Promise(resolve => {
+    const child = spawn(command, args, { cwd: REPO, stdio: ['ignore', 'pipe', 'pipe'] })
+    const chunks = []
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => chunks.push(chunk))
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => child.kill(signal))
+    const end = (code, text = '') => resolve({ code, output: Buffer.concat([...chunks, Buffer.from(text)]) })
+    child.on('error', error => end(1, `${command} could not be started: ${error.message}\n`))
+    child.on('close', code => end(code ?? 1))
+  })
 }
 
 /** Runs with this terminal's output. Ctrl-C reaches the child by itself. */

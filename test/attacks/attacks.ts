@@ -91,23 +91,39 @@ async function step(signal: AbortSignal, everyMs: number, take: (round: number) 
   }
 }
 
-/** Messages of a unit that it was given and has ended, a thousand in each entry. */
+const NEVER = new AbortController().signal
+const LEAST_MS = 2_000
+const GIVEN_WITHIN_MS = 15_000
+
+/** Messages of a unit that it was given and has ended, a thousand in each entry; until the signal, and for a while at least. */
 function afterItsEnd(type: string, more: object): Attack['run'] {
   return async (thief, signal) => {
-    let about: object | undefined
-    let isAsked = false
-    await step(signal, 50, async round => {
-      if (about) return await add(thief.redis, thief.id, JSON.stringify(Array(1_000).fill({ type, ...about, ...more })))
-      const own = `own-${thief.id.toLowerCase()}`
-      if (round === 1) await ask(thief, 'i', round, 1, own)
-      if (!isAsked) isAsked = await thief.submit(own)
-      const [one] = await given(thief)
-      if (!one) return
-      about = { unitId: one.first.unitId, attemptId: 'a', ticket: one.tickets[0], slot: one.slot }
-      await add(thief.redis, thief.id, JSON.stringify([{ type: 'result', ...about, output: {}, timings: TIMINGS }]))
-    })
-    if (!about) throw new Error('it was given nothing')
+    const { redis, id } = thief
+    const { first, tickets, slot } = await ownUnit(thief)
+    const about = { unitId: first.unitId, attemptId: 'a', ticket: tickets[0], slot }
+    await add(redis, id, JSON.stringify([{ type: 'result', ...about, output: {}, timings: TIMINGS }]))
+    const text = JSON.stringify(Array(1_000).fill({ type, ...about, ...more }))
+    const leastMs = performance.now() + LEAST_MS
+    while (!signal.aborted || performance.now() < leastMs) {
+      await add(redis, id, text)
+      await pause(50, NEVER)
+    }
   }
+}
+
+/** A unit of a task that nobody else has. */
+async function ownUnit(thief: Thief): Promise<Given> {
+  const name = `own-${thief.id.toLowerCase()}`
+  const endMs = performance.now() + GIVEN_WITHIN_MS
+  let isAsked = false
+  for (let round = 1; performance.now() < endMs; round++) {
+    await ask(thief, 'i', round, 1, name)
+    if (!isAsked) isAsked = await thief.submit(name)
+    const [one] = await given(thief)
+    if (one) return one
+    await pause(100, NEVER)
+  }
+  throw new Error('it was given nothing')
 }
 
 /** Raw connections that log in and do nothing; held until the signal. */
