@@ -68,7 +68,7 @@ export async function openThief(cluster: Cluster, victimName: string): Promise<T
       unitId,
       task,
       submit: async task => {
-        const body = JSON.stringify({ input: {} })
+        const body = JSON.stringify({ input: { ms: 0 } })
         const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body }
         return (await cluster.api(`/api/tasks/${task}`, init)).status === 202
       }

@@ -127,6 +127,8 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       quarantined.filter(({ id }) => made.get(id) !== GONE),
       ({ id }) => shutOut(id)
     )
+    // A master that served it a moment ago may have written to it once more.
+    if (quarantined.length > 0) await redis.del(quarantined.flatMap(({ id }) => keysOf(id)))
   }
 
   async function renewCodes(): Promise<void> {
@@ -148,7 +150,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
 
   async function shutOut(workerId: string): Promise<void> {
     await save(hasUsers && (await remove([workerId])))
-    await redis.del(inboxKey(workerId), outboxKey(workerId), presenceKey(workerId), leaseKey(workerId))
+    await redis.del(keysOf(workerId))
     made.set(workerId, GONE)
   }
 
@@ -270,4 +272,8 @@ async function mayMakeUsers(redis: Redis): Promise<boolean> {
   } catch {
     return false
   }
+}
+
+function keysOf(workerId: string): string[] {
+  return [inboxKey(workerId), outboxKey(workerId), presenceKey(workerId), leaseKey(workerId)]
 }
