@@ -9,20 +9,20 @@
  * again from the start, which changes nothing: every message is guarded. PostgreSQL away: what was read waits, reading goes
  * on up to MOST_PENDING pieces of a worker, and locks are renewed all the while. What no ticket proves is dropped.
  *
- * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence. A batch that
- * cannot be applied, with PostgreSQL and Redis there, is tried piece by piece, and the piece that is to blame is dropped.
+ * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence.
  */
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import { isDatabaseAway } from '../database/connect.ts'
 import type { Said } from '../jobs/accept-batch.ts'
-import { nextBatch, type Piece, type Share, settledBy, toApply, toPieces, withoutStale } from './batch.ts'
+import { createApplier } from './apply-pending.ts'
+import { type Piece, type Share, toPieces, withoutStale } from './batch.ts'
 import type { HeldEntry, Links, ServedLink } from './links.ts'
 import { createNotes, type NotesDeps } from './note-messages.ts'
 import { createOutboxParser, type Gravity, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
 import { MOST_READ, readOutboxes } from './read-outboxes.ts'
+import { createRedisClock } from './redis-clock.ts'
 
 export interface Outboxes {
   /** From the start of its outbox. */
@@ -58,14 +58,10 @@ const SHORT_BLOCK_MS = 20
 /** Pieces of one worker that wait to be applied. */
 const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
-/** A stream's ids are of Redis's clock, which may go back a little; beyond what they were when this program began. */
-const MOST_AHEAD_MS = 3600_000
 /** What a worker wrote is old, and waits: for so long what PostgreSQL says of its units does not count. */
 const MOST_BEHIND_MS = 30_000
 /** Beside LOST_MS. */
 const MORE_SILENCE_MS = 15_000
-/** A batch takes longer only where PostgreSQL does not answer. */
-const HELD_UP_MS = 5_000
 
 /** What is read of one worker in a second, in characters: after a large read it waits its turn. */
 const MOST_READ_A_SECOND = 8 * 1024 ** 2
@@ -93,26 +89,33 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   /** In the order of their turns. */
   const followed = new Map<string, Followed>()
   let changed = Promise.withResolvers<void>()
-  /** Redis's clock, by this machine's steady one. */
-  let redisAheadMs: number | undefined
-  /** Since when a batch is being applied, or waits for PostgreSQL. */
-  let applyingSinceMs: number | null = null
-  /** The last batch could not be applied as a whole. */
-  let isPiecewise = false
+  const clock = createRedisClock(redis)
 
-  async function lookAtClock(): Promise<void> {
-    const [seconds] = await redis.time()
-    redisAheadMs = Number(seconds) * 1000 - performance.now()
-  }
+  const applier = createApplier({
+    ...deps,
+    queues: () => [...followed].map(([workerId, { pending }]) => [workerId, pending]),
+    onApplied,
+    onRefused: refuse
+  })
+  const { isHeldUp } = applier
 
-  function isFarAhead(id: string): boolean {
-    return redisAheadMs !== undefined && Number(id.split('-')[0]) > performance.now() + redisAheadMs + MOST_AHEAD_MS
+  /** Whose turn it was goes behind the others. */
+  function onApplied(batch: Share[]): void {
+    for (const { workerId, pieces } of batch) {
+      const one = followed.get(workerId)
+      if (!one) continue
+      const done = new Set(pieces)
+      one.pending = one.pending.filter(piece => !done.has(piece))
+      followed.delete(workerId)
+      followed.set(workerId, one)
+    }
+    signal()
   }
 
   /** Another Redis, or one with an older copy of its data, may have begun its streams anew. */
   function onReady(): void {
     for (const workerId of followed.keys()) restart(workerId)
-    void lookAtClock().catch(() => {})
+    clock.look()
   }
 
   function signal(): void {
@@ -191,7 +194,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const cost = one.parser.takeCost()
     const pauseMs = cost > FREE_COST ? (cost / MOST_READ_A_SECOND) * 1000 : 0
     one.notBeforeMs = Math.max(one.notBeforeMs, performance.now() + pauseMs)
-    if (isFarAhead(one.after)) void remake(workerId)
+    if (clock.isFarAhead(one.after)) void remake(workerId)
   }
 
   /** Whatever is in an entry, it holds up no other. */
@@ -217,62 +220,6 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     restart(workerId)
   }
 
-  async function applyPending(): Promise<void> {
-    const all = nextBatch([...followed].map(([workerId, { pending }]) => [workerId, pending]))
-    const [first] = all
-    if (!first) {
-      isPiecewise = false
-      return await changed.promise
-    }
-    const batch = isPiecewise ? [{ ...first, pieces: first.pieces.slice(0, 1) }] : all
-    applyingSinceMs ??= performance.now()
-    try {
-      await applyBatch(batch)
-    } catch (error) {
-      if (isDatabaseAway(error) || redis.status !== 'ready') throw error
-      if (!isPiecewise)
-        log.error({ err: error }, 'what workers reported could not be applied; trying it piece by piece')
-      else await dropPiece(first.workerId, batch, error)
-      isPiecewise = true
-    }
-    applyingSinceMs = null
-  }
-
-  async function applyBatch(batch: Share[]): Promise<void> {
-    const reported = toApply(batch)
-    if (reported.length > 0) await deps.apply(reported)
-    await forget(batch)
-    const over = [...Map.groupBy(reported, one => one.workerId)].flatMap(
-      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => settledBy(message))) ?? []
-    )
-    if (over.length > 0) deps.onOver(over)
-    signal()
-  }
-
-  /** Takes what is done out of streams and queues; whose turn it was goes behind the others. */
-  async function forget(batch: Share[]): Promise<void> {
-    const pipeline = redis.pipeline()
-    for (const { workerId, pieces } of batch) {
-      const ids = pieces.flatMap(piece => piece.ids)
-      if (ids.length > 0) pipeline.xdel(outboxKey(workerId), ...ids)
-    }
-    await pipeline.exec()
-    for (const { workerId, pieces } of batch) {
-      const one = followed.get(workerId)
-      if (!one) continue
-      const done = new Set(pieces)
-      one.pending = one.pending.filter(piece => !done.has(piece))
-      followed.delete(workerId)
-      followed.set(workerId, one)
-    }
-  }
-
-  async function dropPiece(workerId: string, batch: Share[], error: unknown): Promise<void> {
-    log.error({ err: error, workerId }, 'what a worker reported cannot be applied; dropped')
-    refuse(workerId, 'what it reported could not be applied', 'grave')
-    await forget(batch)
-  }
-
   async function loop(step: () => Promise<void>, what: string): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
@@ -289,13 +236,13 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   }
 
   deps.blocking.on('ready', onReady)
-  void lookAtClock().catch(() => {})
+  clock.look()
   const reading = loop(round, 'reading the outboxes')
-  const applying = loop(applyPending, 'applying what workers reported')
-
-  function isHeldUp(): boolean {
-    return applyingSinceMs !== null && performance.now() - applyingSinceMs > HELD_UP_MS
-  }
+  const applying = loop(async () => {
+    // Taken before: what comes while it looks is not to be missed.
+    const { promise } = changed
+    if (!(await applier.applyNext())) await promise
+  }, 'applying what workers reported')
 
   function isCurrent({ isRead, pending, behindSinceMs }: Followed): boolean {
     const behindMs = behindSinceMs === null ? 0 : performance.now() - behindSinceMs

@@ -1,0 +1,95 @@
+import { outboxKey } from '@sc/shared/redis-keys.ts'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import { isDatabaseAway } from '../database/connect.ts'
+import type { Said } from '../jobs/accept-batch.ts'
+import { nextBatch, type Piece, type Share, settledBy, toApply } from './batch.ts'
+import type { HeldEntry, Links } from './links.ts'
+import type { Gravity } from './parse-outbox.ts'
+
+/** A batch takes longer only where PostgreSQL does not answer. */
+const HELD_UP_MS = 5_000
+
+export interface Applier {
+  /** Applies the next batch; false: nothing waits. Throws while PostgreSQL or Redis is away: then it is to be tried again. */
+  applyNext(): Promise<boolean>
+  /** Whether what was read waits for PostgreSQL. */
+  isHeldUp(): boolean
+}
+
+export interface ApplierDeps {
+  redis: Redis
+  links: Links
+  log: Logger
+  /** What was read of each worker, in the order of their turns. */
+  queues(): Array<[workerId: string, pieces: Piece[]]>
+  /** Applies what workers reported, in PostgreSQL. */
+  apply(said: Said[]): Promise<void>
+  /** These are done with, and out of the streams. */
+  onApplied(batch: Share[]): void
+  /** Entries of which every outcome is in PostgreSQL. */
+  onOver(over: HeldEntry[]): void
+  onRefused(workerId: string, reason: string, gravity: Gravity): void
+}
+
+/**
+ * Brings what was read of the outboxes into PostgreSQL, and then out of the streams. A batch that cannot be applied, with
+ * PostgreSQL and Redis there, is tried piece by piece, and the piece that is to blame is dropped.
+ */
+export function createApplier(deps: ApplierDeps): Applier {
+  const { redis, links, log } = deps
+  /** Since when a batch is being applied, or waits for PostgreSQL. */
+  let sinceMs: number | null = null
+  /** The last batch could not be applied as a whole. */
+  let isPiecewise = false
+
+  async function apply(batch: Share[]): Promise<void> {
+    const reported = toApply(batch)
+    if (reported.length > 0) await deps.apply(reported)
+    await forget(batch)
+    const over = [...Map.groupBy(reported, one => one.workerId)].flatMap(
+      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => settledBy(message))) ?? []
+    )
+    if (over.length > 0) deps.onOver(over)
+  }
+
+  async function forget(batch: Share[]): Promise<void> {
+    const pipeline = redis.pipeline()
+    for (const { workerId, pieces } of batch) {
+      const ids = pieces.flatMap(piece => piece.ids)
+      if (ids.length > 0) pipeline.xdel(outboxKey(workerId), ...ids)
+    }
+    await pipeline.exec()
+    deps.onApplied(batch)
+  }
+
+  async function drop(batch: Share[], workerId: string, error: unknown): Promise<void> {
+    log.error({ err: error, workerId }, 'what a worker reported cannot be applied; dropped')
+    deps.onRefused(workerId, 'what it reported could not be applied', 'grave')
+    await forget(batch)
+  }
+
+  return {
+    applyNext: async () => {
+      const all = nextBatch(deps.queues())
+      const [first] = all
+      if (!first) {
+        isPiecewise = false
+        return false
+      }
+      const batch = isPiecewise ? [{ ...first, pieces: first.pieces.slice(0, 1) }] : all
+      sinceMs ??= performance.now()
+      try {
+        await apply(batch)
+      } catch (error) {
+        if (isDatabaseAway(error) || redis.status !== 'ready') throw error
+        if (isPiecewise) await drop(batch, first.workerId, error)
+        else log.error({ err: error }, 'what workers reported could not be applied; trying it piece by piece')
+        isPiecewise = true
+      }
+      sinceMs = null
+      return true
+    },
+    isHeldUp: () => sinceMs !== null && performance.now() - sinceMs > HELD_UP_MS
+  }
+}
