@@ -4,11 +4,12 @@ import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
+import { eachApart } from '../each-apart.ts'
 import { leaseKey } from '../queues/keys.ts'
 import { sendControl } from './control.ts'
 import { createJoinCode, type JoinCode } from './join-codes.ts'
+import { revoke, shareOut } from './revoke.ts'
 import { joinRights, workerRights } from './rights.ts'
-import { lockTasks, shareOutTasks } from './task-claims.ts'
 
 /**
  * DESIGN: who may log in to Redis, and to what. PostgreSQL knows the workers and the join codes, with hashed secrets;
@@ -100,7 +101,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     if (workerId !== undefined) query = query.where('id', '=', workerId)
     const rows = await query.where('redis_hash', 'is not', null).execute()
     let changed = false
-    const granting = forEach(rows, async ({ id, redis_hash: hash, is_old: isOld }) => {
+    const granting = eachApart(rows, async ({ id, redis_hash: hash, is_old: isOld }) => {
       changed = (await set(id, workerRights({ id, hash: hash as string, isOld }))) || changed
     })
     await granting.finally(() => save(changed))
@@ -108,7 +109,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
 
   async function round(): Promise<void> {
     if (!hasUsers || redis.status !== 'ready') return
-    await forEach([grant, endRevoked, shutOutQuarantined, renewCodes], step => step())
+    await eachApart([grant, endRevoked, shutOutQuarantined, renewCodes], step => step())
   }
 
   async function endRevoked(): Promise<void> {
@@ -118,12 +119,12 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .where('revoked_at', 'is not', null)
       .where('redis_hash', 'is not', null)
       .execute()
-    await forEach(revoked, ({ id }) => end(id))
+    await eachApart(revoked, ({ id }) => end(id))
   }
 
   async function shutOutQuarantined(): Promise<void> {
     const quarantined = await db.selectFrom('workers').select('id').where('quarantined_at', 'is not', null).execute()
-    await forEach(
+    await eachApart(
       quarantined.filter(({ id }) => made.get(id) !== GONE),
       ({ id }) => shutOut(id)
     )
@@ -138,7 +139,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .where(sql<boolean>`coalesce(used_at, expires_at) > now() - interval '1 day'`)
       .where(sql<boolean>`used_at is null or used_at < now() - make_interval(secs => ${ANSWER_READ_SECONDS})`)
       .execute()
-    await forEach(
+    await eachApart(
       codes.filter(({ good }) => good),
       ({ id, hash }) => set(id, joinRights(id, hash))
     )
@@ -224,44 +225,8 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
   }
 }
 
-/** Each by itself: what cannot be done for one is done for all others, and the first error is thrown at the end. */
-async function forEach<T>(items: T[], step: (item: T) => Promise<unknown>): Promise<void> {
-  const errors: unknown[] = []
-  for (const item of items) await step(item).catch(error => errors.push(error))
-  if (errors.length > 0) throw errors[0]
-}
-
 /** In place of a user's rights: it was removed. */
 const GONE = ''
-
-/** Its key for blobs ends with it. */
-async function revoke(db: Database, workerId: string): Promise<boolean> {
-  return await db.transaction().execute(async trx => {
-    // After what is being applied of its answers: whoever does them anew finds all.
-    await trx.selectFrom('workers').select('id').where('id', '=', workerId).forUpdate().execute()
-    const worker = await trx
-      .updateTable('workers')
-      .set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` })
-      .where('id', '=', workerId)
-      .returning('id')
-      .executeTakeFirst()
-    await trx
-      .updateTable('api_keys')
-      .set({ revoked_at: sql<Date>`now()` })
-      .where('worker_id', '=', workerId)
-      .where('revoked_at', 'is', null)
-      .execute()
-    return worker !== undefined
-  })
-}
-
-/** What it offered counts no more. In a transaction of its own: whoever registers waits for the revocation, in turn. */
-async function shareOut(db: Database): Promise<void> {
-  await db.transaction().execute(async trx => {
-    await lockTasks(trx)
-    await shareOutTasks(trx)
-  })
-}
 
 /** Whether this login may, and the server knows selectors. */
 async function mayMakeUsers(redis: Redis): Promise<boolean> {

@@ -2,6 +2,7 @@ import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { eachApart } from '../each-apart.ts'
 import { jobEntryId } from '../queues/background-queue.ts'
 import { MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
@@ -33,40 +34,44 @@ const AT_MOST = 2_000
 /** False: outboxes are still being read, so it is not known yet which units are lost. */
 export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   const { db, forgetMissing } = deps
-  const errors: unknown[] = []
-  /** What is wrong with one queue does not hold up the others. */
-  const apart = async (step: () => Promise<unknown>): Promise<void> => {
-    await step().catch(error => errors.push(error))
-  }
   const missed = (queue: string, jobIds: string[]) =>
     forgetMissing(
       queue,
       jobIds.map(id => jobEntryId(queue, id))
     )
+  let isCaughtUp = false
 
-  await apart(async () => {
+  async function queueMerges(): Promise<void> {
     const settled = await settledJobs(db)
     await missed(MERGE_QUEUE, settled)
     for (const id of settled) await deps.queueMerge(id)
-  })
-  await apart(async () => {
+  }
+
+  async function tellEnds(): Promise<void> {
     const untold = await untoldJobs(db)
     await missed(WEBHOOK_QUEUE, untold)
     await deps.onEnded(untold)
-  })
-  await apart(deps.forgetLeftTasks)
-  const isCaughtUp = deps.isCaughtUp()
-  for (const [queue, units] of isCaughtUp ? Map.groupBy(await unheardUnits(db), unit => unit.queue) : [])
-    await apart(async () => {
-      await forgetMissing(
-        queue,
-        units.flatMap(({ entry }) => entry ?? [])
-      )
-      await deps.dispatch.sendAgain(units)
-      // Units that wait long give way to others that may be lost.
-      await touch(db, units)
-    })
-  if (errors.length > 0) throw errors[0]
+  }
+
+  async function sendUnheard(): Promise<void> {
+    isCaughtUp = deps.isCaughtUp()
+    if (!isCaughtUp) return
+    // What is wrong with one queue does not hold up the others.
+    await eachApart(
+      Map.groupBy(await unheardUnits(db), unit => unit.queue),
+      async ([queue, units]) => {
+        await forgetMissing(
+          queue,
+          units.flatMap(({ entry }) => entry ?? [])
+        )
+        await deps.dispatch.sendAgain(units)
+        // Units that wait long give way to others that may be lost.
+        await touch(db, units)
+      }
+    )
+  }
+
+  await eachApart([queueMerges, tellEnds, sendUnheard], step => step())
   return isCaughtUp
 }
 
