@@ -1,10 +1,15 @@
 import type { Entry, MasterLink } from '../messaging/link.ts'
+import type { Outbox } from '../messaging/outbox.ts'
+import { createAskAhead } from './ask-ahead.ts'
 import type { AttemptDeps } from './attempt.ts'
 import type { Holds } from './holds.ts'
+import type { RunTask } from './run-task.ts'
 
 export interface NextEntry {
-  /** Asks for the slot's next entry, of these queues, if it has not asked yet; `isUrgent`: the slot is free already. */
-  ask(queues: string[], isUrgent?: boolean): void
+  /** Asks for the slot's next entry, if it has not asked yet; `isUrgent`: the slot is free already. */
+  ask(isUrgent?: boolean): void
+  /** The same task, during which it is asked shortly before the likely end. */
+  askingAhead(runTask: RunTask): RunTask
   /** What was asked for; undefined: the slot has something else to do first. `isReady`: whether it could run an entry. */
   take(isReady: () => boolean): Promise<Entry | undefined>
   /** Asks no more; what has come already goes back. */
@@ -18,12 +23,15 @@ export interface NextEntryDeps {
   link: Pick<MasterLink, 'ask' | 'giveBack'>
   holds: Holds
   fetchFiles: AttemptDeps['fetchFiles']
+  outbox: Pick<Outbox, 'roundTripMs'>
+  /** Those that the slot serves now. */
+  queues(): string[]
 }
 
 const LOOK_MS = 500
 
 /** The next entry of one slot, which may be asked for while the one before it runs. */
-export function createNextEntry({ id, link, holds, fetchFiles }: NextEntryDeps): NextEntry {
+export function createNextEntry({ id, link, holds, fetchFiles, outbox, queues }: NextEntryDeps): NextEntry {
   let next: Promise<Entry | undefined> | undefined
   let asking = new AbortController()
   let isAwaited = false
@@ -37,6 +45,18 @@ export function createNextEntry({ id, link, holds, fetchFiles }: NextEntryDeps):
       )
   }
 
+  function ask(isUrgent = true): void {
+    if (next) return
+    asking = new AbortController()
+    // Held already: there is nothing to ask for.
+    if (holds.signal.aborted) asking.abort()
+    const { signal } = asking
+    next = link.ask(id, queues(), signal, isUrgent).then(entry => {
+      if (!isAwaited) fetchMeanwhile(entry, signal)
+      return entry
+    })
+  }
+
   async function returnIt(): Promise<void> {
     const asked = next
     next = undefined
@@ -46,17 +66,12 @@ export function createNextEntry({ id, link, holds, fetchFiles }: NextEntryDeps):
   }
 
   return {
-    ask: (queues, isUrgent = true) => {
-      if (next) return
-      asking = new AbortController()
-      // Held already: there is nothing to ask for.
-      if (holds.signal.aborted) asking.abort()
-      const { signal } = asking
-      next = link.ask(id, queues, signal, isUrgent).then(entry => {
-        if (!isAwaited) fetchMeanwhile(entry, signal)
-        return entry
-      })
-    },
+    ask,
+    askingAhead: createAskAhead({
+      roundTripMs: () => outbox.roundTripMs,
+      ask,
+      giveBack: () => void returnIt()
+    }),
     take: async isReady => {
       isAwaited = true
       const looking = setInterval(() => {

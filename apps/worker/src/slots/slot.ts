@@ -29,7 +29,6 @@ import { runOnChild } from '../tasks/run-on-child.ts'
 import type { SlotTasks } from '../tasks/slot-tasks.ts'
 import type { Ready } from '../tasks/task-process.ts'
 import { untilAborted } from '../until-aborted.ts'
-import { createAskAhead } from './ask-ahead.ts'
 import type { AttemptDeps, Outcome } from './attempt.ts'
 import { createHolds, type Hold } from './holds.ts'
 import { createNextEntry, type NextEntry } from './next-entry.ts'
@@ -67,7 +66,6 @@ export class Slot {
   readonly #holds = createHolds()
   #queues: string[] = []
   readonly #next: NextEntry
-  readonly #askingAhead: ReturnType<typeof createAskAhead>
   #child: SlotTasks | undefined
   #ready: Ready | undefined
   #failedStarts = 0
@@ -78,12 +76,7 @@ export class Slot {
 
   constructor(deps: SlotDeps) {
     this.#deps = deps
-    this.#next = createNextEntry({ ...deps, holds: this.#holds })
-    this.#askingAhead = createAskAhead({
-      roundTripMs: () => deps.outbox.roundTripMs,
-      ask: () => this.#next.ask(this.#queues),
-      giveBack: () => void this.#next.returnIt()
-    })
+    this.#next = createNextEntry({ ...deps, holds: this.#holds, queues: () => this.#queues })
   }
 
   /** The queues that it serves, most demanding first. */
@@ -174,7 +167,7 @@ export class Slot {
     if (spent) return this.#replace(child, spent)
     this.#state = 'idle'
     if (this.#holds.signal.aborted) return this.#untilFree(child)
-    this.#next.ask(this.#queues)
+    this.#next.ask()
     const entry = await this.#next.take(() => this.#canRun(child))
     if (entry) await this.#runUnits(entry, child)
   }
@@ -231,16 +224,14 @@ export class Slot {
   async #runUnits(entry: Entry, child: SlotTasks): Promise<void> {
     const { link, wasCancelled, onOutcome, id } = this.#deps
     const isOneOfMany = entry.units.length > 1
-    const runTask = runOnChild(child, this.#ready as Ready)
-    const run = runEntry(
-      { ...this.#deps, slotId: id, runTask: isOneOfMany ? runTask : this.#askingAhead(runTask) },
-      entry
-    )
+    const onChild = runOnChild(child, this.#ready as Ready)
+    const runTask = isOneOfMany ? onChild : this.#next.askingAhead(onChild)
+    const run = runEntry({ ...this.#deps, slotId: id, runTask }, entry)
     this.#running = run
     this.#state = 'running'
     this.#unitsOfChild += entry.units.length
     run.stop('cancelled', entry.units.map(({ unitId }) => unitId).filter(wasCancelled))
-    if (isOneOfMany) this.#next.ask(this.#queues, false)
+    if (isOneOfMany) this.#next.ask(false)
     try {
       const { outcomes } = await run.ended
       this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')
