@@ -1,7 +1,8 @@
-import { createHash, hkdfSync, randomBytes, randomUUID } from 'node:crypto'
+import { hkdfSync, randomBytes, randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
 import type { TailnetIdentity } from '../cluster/tailscale/whois.ts'
 import type { Database } from '../database/schema.ts'
+import { hashOf } from './key-rows.ts'
 
 /**
  * DESIGN: sessions of browsers, in PostgreSQL, so that they hold over a restart and at every master that shares it. Each
@@ -176,10 +177,6 @@ async function removeOld(db: Database): Promise<void> {
 
 function randomSecret(): string {
   return randomBytes(32).toString('base64url')
-}
-
-function hashOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest()
 }
 
 function readCookie(header: string | undefined, name: string): string | undefined {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hashOf } from './key-rows.ts'
 
 /**
  * DESIGN: who sends wrong keys without end is to cost no lookup of each, and who has a right one behind the same address is
@@ -34,18 +34,18 @@ export function createWrongKeys(now: () => number = () => performance.now()): Wr
         limited.delete(address)
         return true
       }
-      if (nowMs - (rightMs.get(hashOf(key)) ?? Number.NEGATIVE_INFINITY) < RIGHT_FOR_MS) return true
+      if (nowMs - (rightMs.get(nameOf(key)) ?? Number.NEGATIVE_INFINITY) < RIGHT_FOR_MS) return true
       if (nowMs - limit.sinceMs >= SECOND_MS) Object.assign(limit, { sinceMs: nowMs, lookups: 0 })
       return ++limit.lookups <= LOOKUPS_PER_S
     },
     wasRight: key => {
-      const hash = hashOf(key)
+      const hash = nameOf(key)
       rightMs.delete(hash)
       rightMs.set(hash, now())
       const [oldest] = rightMs.keys()
       if (rightMs.size > MOST_RIGHT && oldest !== undefined) rightMs.delete(oldest)
     },
-    wasWrong: key => void rightMs.delete(hashOf(key)),
+    wasWrong: key => void rightMs.delete(nameOf(key)),
     limit: (address, seconds) => {
       const limit = limited.get(address) ?? { sinceMs: now(), lookups: 0, untilMs: 0 }
       limited.set(address, { ...limit, untilMs: now() + seconds * SECOND_MS })
@@ -53,6 +53,6 @@ export function createWrongKeys(now: () => number = () => performance.now()): Wr
   }
 }
 
-function hashOf(key: string): string {
-  return createHash('sha256').update(key).digest('base64')
+function nameOf(key: string): string {
+  return hashOf(key).toString('base64')
 }

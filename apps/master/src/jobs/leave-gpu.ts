@@ -1,4 +1,4 @@
-import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
+import { classesOfGpu } from '@sc/shared/capability.ts'
 import { reportOf } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
@@ -43,7 +43,7 @@ export interface LeaveGpuDeps {
   awayMs?: number
 }
 
-const GPU_CLASSES = ['gpu', ...VRAM_CLASSES_GB.map(gigabytes => `gpu.vram${gigabytes}`)]
+const GPU_CLASSES = classesOfGpu(Number.POSITIVE_INFINITY)
 /** What transcriptions are planned for; they come to the others when they have outgrown a card. */
 const PLANNED_FOR = 'gpu'
 const CPU = 'cpu'
