@@ -60,13 +60,13 @@ function fromPytest() {
   return { passed: tests - failed - skipped, failed, skipped }
 }
 
-/** Runs beside the other tests, which mostly wait; its output comes as a whole. */
+/** Runs beside the other tests, which mostly wait; its output comes as a whole. Ctrl-C reaches it by itself. */
 function held(command, args) {
   return new Promise(resolve => {
     const child = spawn(command, args, { cwd: REPO, stdio: ['ignore', 'pipe', 'pipe'] })
     const chunks = []
     for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => chunks.push(chunk))
-    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => child.kill(signal))
+    process.once('SIGTERM', () => child.kill('SIGTERM'))
     const end = (code, text = '') => resolve({ code, output: Buffer.concat([...chunks, Buffer.from(text)]) })
     child.on('error', error => end(1, `${command} could not be started: ${error.message}\n`))
     child.on('close', code => end(code ?? 1))
