@@ -8,6 +8,8 @@ import type { Verdict } from './verdict.ts'
 export interface Said {
   workerId: string
   message: OutboxMessage
+  /** When it was read, by `performance.now()`: it may have waited for PostgreSQL since. Left out: just now. */
+  readMs?: number
 }
 
 /** Whether a worker holds a unit just now, as far as this master knows. */
@@ -63,7 +65,7 @@ function asStart(said: Said[], holds: Holds): Start | undefined {
   if (said.length > 1 || only?.message.type !== 'started') return undefined
   const { unitId, attemptId, slot } = only.message
   const { workerId } = only
-  return { workerId, unitId, attemptId, slot, isHeld: holds(workerId, unitId) }
+  return { workerId, unitId, attemptId, slot, isHeld: holds(workerId, unitId), ageMs: ageMsOf(only) }
 }
 
 function asReturn(said: Said[], holds: Holds): Return | undefined {
@@ -84,5 +86,9 @@ function asResult(said: Said[]): Result | undefined {
     ({ type, attemptId: other }, at) => other === attemptId && (type === 'progress' || (type === 'started' && at === 0))
   )
   if (!isOneAttempt) return undefined
-  return { workerId: last.workerId, unitId, attemptId, slot, output, timings }
+  return { workerId: last.workerId, unitId, attemptId, slot, output, timings, ageMs: ageMsOf(last) }
+}
+
+function ageMsOf({ readMs }: Said): number {
+  return readMs === undefined ? 0 : performance.now() - readMs
 }

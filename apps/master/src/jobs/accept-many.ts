@@ -16,6 +16,8 @@ interface OfAttempt {
   unitId: string
   attemptId: string
   slot: string
+  /** Since it was read, in ms. */
+  ageMs: number
 }
 
 export interface Start extends OfAttempt {
@@ -53,9 +55,10 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
       status = 'RUNNING',
       crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from start.attempt_id)::integer,
       attempt_id = start.attempt_id, worker_id = start.worker_id, slot = start.slot,
-      fraction = 0, partial = null, waited_ms = ${WAITED_MS}, started_at = now(), touched_at = now()
+      fraction = 0, partial = null, waited_ms = extract(epoch from ${startReadAt} - queued_at) * 1000,
+      started_at = ${startReadAt}, touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as start
-      (unit_id text, attempt_id text, worker_id text, slot text, held boolean)
+      (unit_id text, attempt_id text, worker_id text, slot text, age_ms double precision, held boolean)
     where units.id = start.unit_id and (start.held or status = 'QUEUED')
       and ${isOpenById} and not (status = 'QUEUED' and units.attempt_id is not distinct from start.attempt_id)
     returning units.*`.execute(trx)
@@ -120,7 +123,8 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
       started_at = case when ${startIsKnown} then units.started_at else ${startedAt} end,
       finished_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as outcome
-      (unit_id text, attempt_id text, worker_id text, slot text, output jsonb, timings jsonb, took double precision)
+      (unit_id text, attempt_id text, worker_id text, slot text, age_ms double precision, output jsonb, timings jsonb,
+        took double precision)
     where units.id = outcome.unit_id and ${isOpenById}
     returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings,
       case when units.task = any(${TRANSCRIPTION_TASKS}::text[]) then units.params end as params`.execute(trx)
@@ -180,17 +184,19 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
   }
 }
 
-/** Both times are the database's own: no clock of another machine is asked. */
-const WAITED_MS = sql<number>`extract(epoch from now() - queued_at) * 1000`
+/** When a message was read, which may have waited for this transaction. By the database's own clock, as `queued_at`. */
+const readAt = (table: string) =>
+  sql<Date>`least(now(), clock_timestamp() - make_interval(secs => ${sql.ref(`${table}.age_ms`)} / 1000))`
+const startReadAt = sql<Date>`greatest(units.queued_at, ${readAt('start')})`
 
 /** Of a result: its attempt's start was written, and not that of another, or none. */
 const startIsKnown = sql`units.started_at is not null and units.attempt_id is not distinct from outcome.attempt_id`
-const startedAt = sql<Date>`greatest(units.queued_at, now() - make_interval(secs => outcome.took / 1000))`
+const startedAt = sql<Date>`greatest(units.queued_at, ${readAt('outcome')} - make_interval(secs => outcome.took / 1000))`
 const waitedMs = sql<number>`case when ${startIsKnown} then coalesce(waited_ms, 0)
   else round((extract(epoch from ${startedAt} - units.queued_at) * 1000)::numeric, 3) end`
 
-function toRow({ unitId, attemptId, workerId, slot }: OfAttempt) {
-  return { unit_id: unitId, attempt_id: attemptId, worker_id: workerId, slot }
+function toRow({ unitId, attemptId, workerId, slot, ageMs }: OfAttempt) {
+  return { unit_id: unitId, attempt_id: attemptId, worker_id: workerId, slot, age_ms: ageMs }
 }
 
 function pick({ output, timings }: Result) {

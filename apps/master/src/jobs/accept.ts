@@ -38,11 +38,11 @@ export async function acceptMessage(
   const isHeld = isOfAttempt(message) && holds(workerId, message.unitId)
   switch (message.type) {
     case 'started':
-      return await acceptStarts(trx, [{ workerId, ...message, isHeld }], verdict)
+      return await acceptStarts(trx, [{ workerId, ...message, isHeld, ageMs: 0 }], verdict)
     case 'progress':
       return await acceptProgress(trx, workerId, message, verdict)
     case 'result':
-      return await acceptResults(trx, [{ workerId, ...message }], verdict)
+      return await acceptResults(trx, [{ workerId, ...message, ageMs: 0 }], verdict)
     case 'error':
       return await acceptError(trx, workerId, message, verdict)
     case 'returned':

@@ -14,6 +14,8 @@ import type { Parsed } from './parse-outbox.ts'
 /** Some of what was read of one worker's outbox. Its `ids` are deleted with it: they are those of its last piece. */
 export interface Piece extends Parsed {
   weight: number
+  /** When it was read, by `performance.now()`. */
+  readMs: number
 }
 
 const MOST_WEIGHT = 2_000
@@ -25,15 +27,15 @@ const PIECE_WEIGHT = 400
 const TOGETHER = 3
 
 /** Cuts what was read into pieces. */
-export function toPieces({ ids, messages }: Parsed): Piece[] {
+export function toPieces({ ids, messages }: Parsed, readMs: number): Piece[] {
   const pieces: Piece[] = []
-  let piece: Piece = { ids: [], messages: [], weight: 0 }
+  let piece: Piece = { ids: [], messages: [], weight: 0, readMs }
   let counts = new Map<string, number>()
   for (const message of messages) {
     const weight = weightOf(message, counts)
     if (piece.messages.length > 0 && piece.weight + weight > PIECE_WEIGHT) {
       pieces.push(piece)
-      piece = { ids: [], messages: [], weight: 0 }
+      piece = { ids: [], messages: [], weight: 0, readMs }
       counts = new Map()
     }
     piece.messages.push(message)
@@ -77,15 +79,13 @@ export function nextBatch(queues: Iterable<[workerId: string, pieces: Piece[]]>)
 /** The messages of a batch, in order; of several registrations of a worker the last one. */
 export function toApply(batch: Share[]): Said[] {
   return batch.flatMap(({ workerId, pieces }) => {
-    const messages = pieces.flatMap(piece => piece.messages)
-    const last = messages.findLast(isRegistration)
-    return messages
-      .filter(message => !isRegistration(message) || message === last)
-      .map(message => ({ workerId, message }))
+    const all = pieces.flatMap(({ messages, readMs }) => messages.map(message => ({ workerId, message, readMs })))
+    const last = all.findLast(isRegistration)
+    return all.filter(one => !isRegistration(one) || one === last)
   })
 }
 
-function isRegistration(message: OutboxMessage): boolean {
+function isRegistration({ message }: Said): boolean {
   return message.type === 'registered'
 }
 

@@ -190,7 +190,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const parsed = entries.flatMap(entry => parse(workerId, one.parser, entry))
     const ids = parsed.flatMap(each => each.ids)
     const messages = withoutStale(parsed.flatMap(each => each.messages)).filter(message => note(link, message))
-    if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }))
+    if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }, performance.now()))
     const cost = one.parser.takeCost()
     const pauseMs = cost > FREE_COST ? (cost / MOST_READ_A_SECOND) * 1000 : 0
     one.notBeforeMs = Math.max(one.notBeforeMs, performance.now() + pauseMs)

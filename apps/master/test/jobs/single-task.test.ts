@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorCode } from '@sc/shared/errors.ts'
+import { sql } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
 import type { TaskRequest } from '../../src/jobs/submit-task.ts'
 import type { Taken } from './test-worker.ts'
@@ -47,6 +48,23 @@ describe('a job of one unit', () => {
     await attempt(taken, { output: { words: 2 } })
     await ended(jobId, 'COMPLETED')
     expect(await at.world.job(jobId)).toMatchObject({ output: { words: 2 }, output_ref: null, error: null })
+  })
+
+  it('has started when that was read, however long PostgreSQL was busy then', async () => {
+    const jobId = await submit()
+    const taken = await takeOne()
+    const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu-0' }
+    await at.world.db.transaction().execute(async trx => {
+      await sql`lock table jobs in exclusive mode`.execute(trx)
+      await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+      await new Promise(resolve => setTimeout(resolve, 1_500))
+    })
+    await at.world.say('w-1', { type: 'result', ...about, output: 1, timings: TIMINGS })
+    await ended(jobId, 'COMPLETED')
+    const [unit] = await at.world.units(jobId)
+    expect(unit?.waited_ms).toBeLessThan(1_000)
+    const afterMs = Number(unit?.started_at) - Number(unit?.queued_at)
+    expect(Math.abs(afterMs - Number(unit?.waited_ms))).toBeLessThan(3)
   })
 
   it('keeps a large output as a blob, and not in a row', async () => {

@@ -19,7 +19,7 @@ const messagesOf = (pieces: Piece[]) => pieces.reduce((sum, { messages }) => sum
 /** How many messages of each worker come into the next batch. */
 const shares = (queues: Record<string, Piece[]>) =>
   Object.fromEntries(nextBatch(Object.entries(queues)).map(({ workerId, pieces }) => [workerId, messagesOf(pieces)]))
-const read = (messages: OutboxMessage[], id = '1-0') => toPieces({ ids: [id], messages })
+const read = (messages: OutboxMessage[], id = '1-0') => toPieces({ ids: [id], messages }, 0)
 
 test('results go together by the hundred, statements of their own do not, and no worker has more than its share', () => {
   const results = read(many(3_000, result))
@@ -53,7 +53,7 @@ test('an entry is deleted with its last piece', () => {
   const pieces = read(many(100, log), '7-1')
   expect(pieces.length).toBeGreaterThan(10)
   expect(pieces.map(({ ids }) => ids.length)).toEqual([...Array(pieces.length - 1).fill(0), 1])
-  expect(toPieces({ ids: ['8-0'], messages: [] })).toEqual([{ ids: ['8-0'], messages: [], weight: 0 }])
+  expect(toPieces({ ids: ['8-0'], messages: [] }, 5)).toEqual([{ ids: ['8-0'], messages: [], weight: 0, readMs: 5 }])
 })
 
 test('of several states, and of the progress of one attempt, the last one counts', () => {
