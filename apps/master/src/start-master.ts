@@ -52,6 +52,9 @@ export interface RunningMaster {
   loginUrl: string
 }
 
+/** What a request asks for takes a millisecond. */
+const REQUEST_CONNECTIONS = 4
+
 type StartEmbedded<S> = (options: { dataDir: string; log: Logger; bind: string[]; signal: AbortSignal }) => Promise<S>
 
 /**
@@ -97,6 +100,8 @@ export async function startMaster(
   releasers.add('database', () => db.destroy())
   const dispatchDb = connectDatabase(databaseUrl, onBroken, 2, true)
   releasers.add('database of the dispatcher', () => dispatchDb.destroy())
+  const requestDb = connectDatabase(databaseUrl, onBroken, REQUEST_CONNECTIONS, true)
+  releasers.add('database of requests', () => requestDb.destroy())
 
   const open = (name: string, blocking = false) => {
     const redis = connectRedis(redisUrl, { name: `master-${name}`, blocking, log })
@@ -152,6 +157,7 @@ export async function startMaster(
   const starting = startEngine({
     db,
     dispatchDb,
+    requestDb,
     redis,
     queueRedis: open('queues'),
     blockingRedis: open('outboxes', true),
@@ -183,7 +189,10 @@ export async function startMaster(
   const keyExpiry = watchKeyExpiry({ tailnet, log })
   releasers.add('key expiry', () => keyExpiry.stop())
 
-  const keys = await step('reading the admin key', createKeys({ db, dataDir: dir, adminKey: config.adminKey }))
+  const keys = await step(
+    'reading the admin key',
+    createKeys({ db: requestDb, dataDir: dir, adminKey: config.adminKey })
+  )
   let listening: Listening | undefined
   const place = () => {
     if (!listening) throw new ScError('SC_UNAVAILABLE', 'The master does not listen yet.')

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { ScError } from '@sc/shared/errors.ts'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
@@ -11,7 +12,8 @@ export const BY_INDEXES = ['enable_sort', 'enable_incremental_sort', 'enable_seq
 
 /**
  * The one file that knows `pg`. A pool of `most` connections; a statement may take 30 s. `byIndexes`: for all that is read
- * over them BY_INDEXES is off.
+ * over them BY_INDEXES is off, and each connection keeps the plans of its statements, which then do not depend on how many
+ * rows there were when they were made. It is for few statements that are run often, each always with the same text.
  */
 export function connectDatabase(
   databaseUrl: string,
@@ -39,9 +41,28 @@ export function connectDatabase(
   pool.on('connect', client => {
     client.on('error', () => {})
     // Before the first query, which is sent after it; one that fails with its connection fails the query, too.
-    if (byIndexes) client.query(BY_INDEXES.map(name => `set ${name} = off`).join(';')).catch(() => {})
+    if (!byIndexes) return
+    client.query(BY_INDEXES.map(name => `set ${name} = off`).join(';')).catch(() => {})
+    keepPlans(client)
   })
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+}
+
+/** Parsing and planning take longer than most statements themselves. */
+function keepPlans(client: pg.ClientBase): void {
+  const query = client.query.bind(client)
+  const names = new Map<string, string>()
+  const prepared = (text: string, values: unknown[]) => {
+    const name = names.get(text) ?? hash('sha1', text)
+    names.set(text, name)
+    return query({ name, text, values })
+  }
+  Object.assign(client, {
+    query: (...args: Parameters<typeof query>) => {
+      const [text, values] = args as unknown[]
+      return typeof text === 'string' && Array.isArray(values) ? prepared(text, values) : query(...args)
+    }
+  })
 }
 
 const PING_EVERY_MS = 5_000

@@ -9,7 +9,7 @@ import type { Metrics } from '../metrics.ts'
 import { acceptBatch, type Holds, type Said } from './accept-batch.ts'
 import { advanceClock } from './fair-share.ts'
 import type { Pace } from './pace.ts'
-import { endJob, notifyJobs, type SettleDeps, stopUnits } from './settle.ts'
+import { endJob, notify, type SettleDeps, stopUnits } from './settle.ts'
 import { endSingles } from './single-task.ts'
 import { emptyVerdict, type Verdict } from './verdict.ts'
 
@@ -57,15 +57,15 @@ async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unkno
 async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Holds): Promise<Verdict> {
   const verdict = emptyVerdict()
   const said = await withoutRevoked(trx, all)
-  await lockJobs(trx, said)
+  const locked = await lockJobs(trx, said)
   await acceptBatch(trx, said, verdict, holds)
-  await markStarted(trx, verdict)
-  verdict.ended = await endSingles(
-    trx,
-    [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
-  )
-  await advanceClock(trx, verdict.startedRank)
-  await notifyJobs(trx, [...new Set([...verdict.changed, ...verdict.noticed])])
+  // Most batches are of jobs that run and have many units.
+  const pending = locked.filter(({ id, isPending }) => isPending && verdict.changed.has(id))
+  if (pending.length > 0) await markStarted(trx, pending)
+  const settled = [...verdict.done, ...verdict.failed].map(({ unit }) => unit.id)
+  if (locked.some(({ single }) => single)) verdict.ended = await endSingles(trx, settled)
+  const different = [...new Set([...verdict.changed, ...verdict.noticed])]
+  await sql`with clock as (${advanceClock(verdict.startedRank)}) ${notify(different)}`.execute(trx)
   return verdict
 }
 
@@ -81,26 +81,31 @@ async function withoutRevoked(trx: DatabaseTransaction, said: Said[]): Promise<S
   return revoked.size === 0 ? said : said.filter(({ workerId }) => !revoked.has(workerId))
 }
 
+interface LockedJob {
+  id: string
+  single: boolean
+  isPending: boolean
+}
+
 /**
  * Jobs before their units, as everybody locks them: two that lock in turn would wait for each other. Only those whose row
  * may be written here: a job that is still being planned is not to wait for what is said of its first units.
  */
-async function lockJobs(trx: DatabaseTransaction, said: Said[]): Promise<void> {
+async function lockJobs(trx: DatabaseTransaction, said: Said[]): Promise<LockedJob[]> {
   const unitIds = said.flatMap(({ message }) => (isOfAttempt(message) ? message.unitId : []))
-  await sql`
-    select id from jobs where id in (select job_id from units where id = any(${[...new Set(unitIds)]}::text[]))
+  const { rows } = await sql<LockedJob>`
+    select id, single, status = 'PENDING' as "isPending" from jobs where id in (select job_id from units where id = any(${[...new Set(unitIds)]}::text[]))
       and (status = 'PENDING' or single)
     order by id for no key update`.execute(trx)
+  return rows
 }
 
-async function markStarted(trx: DatabaseTransaction, { changed }: Verdict): Promise<void> {
-  if (changed.size === 0) return
-  await trx
-    .updateTable('jobs')
-    .set(eb => ({ status: 'RUNNING', started_at: eb.fn<Date>('now') }))
-    .where('id', 'in', [...changed])
-    .where('status', '=', 'PENDING')
-    .execute()
+async function markStarted(trx: DatabaseTransaction, jobs: LockedJob[]): Promise<void> {
+  const ids = jobs.map(({ id }) => id)
+  await sql`
+    update jobs set status = 'RUNNING', started_at = now() where id = any(${ids}::text[]) and status = 'PENDING'`.execute(
+    trx
+  )
 }
 
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
@@ -108,7 +113,7 @@ async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
   for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
   if (verdict.registered.size > 0) deps.onRegistered?.([...verdict.registered])
   deps.dispatch.wake(verdict.waiting)
-  deps.dispatch.refill(new Set(verdict.done.map(({ unit }) => unit.queue)))
+  for (const { unit } of verdict.done) deps.dispatch.refill(unit.queue)
   await stopUnits(deps.redis, verdict.stop)
   for (const { unit, timings } of verdict.done) deps.metrics.unitFinished(unit.task, timings)
   for (const { unit, error } of verdict.failed) {

@@ -25,8 +25,8 @@ import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from 
 export interface Dispatch {
   /** Units of these queues wait: has a round at once. */
   wake(queues: Iterable<string>): void
-  /** Units of these queues were finished: has a round before the head is worked off. */
-  refill(queues: Iterable<string>): void
+  /** A unit of the queue was finished: once a good part of its head is, there is a round. */
+  refill(queue: string): void
   /** Puts a unit into Redis whose entry is named already, without a round; the reconciler does it should this fail. */
   send(unit: SentUnit): void
   /** Puts rows into Redis that were sent and may have been lost there; those that are there stay as they are. */
@@ -47,6 +47,8 @@ export interface DispatchDeps {
   log: Logger
   /** Entries of this queue are in Redis. */
   onQueued(name: string): void
+  /** One entry, of a unit that was to be sent without a round. */
+  onQueuedOne(name: string): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
   pace: Pace
@@ -56,16 +58,15 @@ const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
 const LOOK_MS = 500
 const ENTRIES_OF_A_SLOT = 2
-/** Units of one queue in a second. */
-const BUSY_COUNT = 100
-/** Rounds are so far apart then. */
-const BUSY_EVERY_MS = 100
+/** This part of a head is worked off before the next round: each reads all of it. */
+const REFILL_SHARE = 1 / 3
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
-export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: DispatchDeps): Dispatch {
+export function createDispatch({ db, queues, log, onQueued, onQueuedOne, slotsOf, pace }: DispatchDeps): Dispatch {
   const woken = new Set<string>()
-  let isUrgent = false
+  /** Of each queue, how many units may finish before its next round. */
+  const untilRefill = new Map<string, number>()
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
@@ -75,14 +76,16 @@ export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: Dis
     const slots = slotsOf(name)
     const least = Math.max(HEAD_LEAST, ENTRIES_OF_A_SLOT * slots * pace.togetherIn(name))
     const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
-    const units = await markHead(db, name, { most, together: pace.together(), slots })
+    const { units, before } = await markHead(db, name, { most, together: pace.together(), slots })
+    untilRefill.set(name, Math.floor(REFILL_SHARE * (before + units.length)))
     if (units.length > 0) await add(name, units)
   }
 
-  async function add(name: string, units: SentUnit[]): Promise<void> {
+  /** `isAwaited`: a slot waits for the one entry that this is. */
+  async function add(name: string, units: SentUnit[], isAwaited = false): Promise<void> {
     const queue = queues.get(name)
     const entries = entriesOf(units)
-    await addEntries(
+    const adding = addEntries(
       queue,
       entries.map(([, [first, ...rest]]) => entryOf([toPayload(first), ...rest.map(toPayload)])),
       {
@@ -90,7 +93,10 @@ export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: Dis
         priorities: entries.map(([, [first]]) => queuePriority(first.priority, first.rank))
       }
     )
-    onQueued(name)
+    // Behind it over the same connection: the one who takes it does not wait for it to be there.
+    if (isAwaited) onQueuedOne(name)
+    await adding
+    if (!isAwaited) onQueued(name)
     // Another master may have ended them between their mark and now.
     const ended = new Set(await endedOf(db, units))
     const past = entries.filter(([, rows]) => rows.every(row => ended.has(row)))
@@ -129,20 +135,11 @@ export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: Dis
 
   const running = (async () => {
     while (!stopping) {
-      const notBeforeMs = performance.now() + BUSY_EVERY_MS
-      isUrgent = false
       lastRounds = rounds()
       await lastRounds
       if (woken.size === 0 && !stopping) await untilWoken(LOOK_MS)
-      // Each of thousands of units a second need not bring a round of its own: the head has a second's work.
-      while (isBusy() && !isUrgent && !stopping && performance.now() < notBeforeMs)
-        await untilWoken(notBeforeMs - performance.now())
     }
   })()
-
-  function isBusy(): boolean {
-    return queues.names().some(name => pace.recentOf(name) > BUSY_COUNT)
-  }
 
   async function untilWoken(mostMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -155,15 +152,17 @@ export function createDispatch({ db, queues, log, onQueued, slotsOf, pace }: Dis
   return {
     wake: queues => {
       for (const name of queues) woken.add(name)
-      isUrgent = woken.size > 0
-      if (isUrgent) wakeUp()
-    },
-    refill: queues => {
-      for (const name of queues) woken.add(name)
       if (woken.size > 0) wakeUp()
     },
+    refill: queue => {
+      const left = (untilRefill.get(queue) ?? 0) - 1
+      untilRefill.set(queue, left)
+      if (left > 0) return
+      woken.add(queue)
+      wakeUp()
+    },
     send: unit => {
-      add(unit.queue, [unit]).catch(error => log.debug({ err: error, unitId: unit.id }, 'sending a unit failed'))
+      add(unit.queue, [unit], true).catch(error => log.debug({ err: error, unitId: unit.id }, 'sending a unit failed'))
     },
     sendAgain: async units => {
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) await add(name, rows)

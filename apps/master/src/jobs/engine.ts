@@ -41,6 +41,8 @@ export interface EngineDeps {
   db: Database
   /** The dispatcher's own connection: a hundred submissions at once are not to keep slots waiting. */
   dispatchDb: Database
+  /** For what each request does; see `connectDatabase`, `byIndexes`. */
+  requestDb: Database
   redis: Redis
   /** Connections of the engine's own: for BullMQ, for reads that block, to listen on. */
   queueRedis: Redis
@@ -98,8 +100,9 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const pace = createPace()
   let transport: Transport | undefined
   const onQueued = (name: string): void => transport?.queued(name)
+  const onQueuedOne = (name: string): void => transport?.queuedOne(name)
   const queues = createOpenQueues({ redis: queueRedis, log, onWaiting: onQueued })
-  const dispatch = createDispatch({ db: deps.dispatchDb, queues, log, onQueued, slotsOf: deps.slotsOf, pace })
+  const dispatch = createDispatch({ ...deps, db: deps.dispatchDb, queues, onQueued, onQueuedOne, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis: queueRedis, name, concurrency, run, onError })
@@ -138,7 +141,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
-  const submitTask = createSubmitTask({ db, dispatch, queuePlan, isAwaited: transport.isAwaited })
+  const submitTask = createSubmitTask({ ...deps, dispatch, queuePlan, isAwaited: transport.isAwaited })
   let schedules: ReturnType<typeof startSchedules> | undefined
 
   return {

@@ -15,8 +15,8 @@
  * A unit that is queued again keeps its rank, which is low by then: others of its job wait for it. The rank is the
  * first thing that a place in a queue depends on after `priority`; `send-next.ts` puts units into Redis in this order.
  */
-import { type Kysely, type RawBuilder, sql } from 'kysely'
-import type { DatabaseTransaction, JobRow, Tables } from '../database/schema.ts'
+import { type RawBuilder, sql } from 'kysely'
+import type { DatabaseTransaction, JobRow } from '../database/schema.ts'
 
 /** A unit of no length, in the seconds that ranks are counted in. */
 const LEAST_COST = 1
@@ -79,7 +79,7 @@ async function firstRank(trx: DatabaseTransaction, job: Beginning, cost: number 
   return (rows[0] as { rank: number }).rank
 }
 
-/** Moves the clock on to the highest rank that has been started. */
-export async function advanceClock(db: Kysely<Tables>, rank: number): Promise<void> {
-  await db.updateTable('fair_clock').set({ value: rank }).where('value', '<', rank).execute()
+/** A statement that moves the clock on to the highest rank that has been started. */
+export function advanceClock(rank: number): RawBuilder<unknown> {
+  return sql`update fair_clock set value = ${rank}::float8 where value < ${rank}::float8`
 }

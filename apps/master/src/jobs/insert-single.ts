@@ -4,9 +4,6 @@ import { takeTurn } from './fair-share.ts'
 import { SENT, type SentUnit } from './send-next.ts'
 import { checkSize, unitIdOf } from './units.ts'
 
-const WHAT = ['id', 'job_id', 'task', 'index', 'queue', 'params', 'span', 'seconds', 'deadline_ms'] as const
-const WHEN = ['priority', 'rank', 'not_before', 'max_attempts', 'entry', 'sent_at'] as const
-
 export interface SingleUnit {
   queue: string
   deadlineMs: number
@@ -14,42 +11,27 @@ export interface SingleUnit {
   isSent: boolean
 }
 
-/** Adds a job of one unit together with its unit, in one statement: nobody sees one without the other. */
+/**
+ * Adds a job of one unit together with its unit, in one statement: nobody sees one without the other. `requestDb`: a
+ * connection that keeps the statement's plan, and a statement in one piece, which together take half of the time.
+ */
 export async function insertSingle(
-  db: Database,
+  requestDb: Database,
   job: Insertable<JobsTable>,
   { queue, deadlineMs, isSent }: SingleUnit
 ): Promise<SentUnit> {
   const unitId = unitIdOf(job.id, { task: job.task, index: 0 })
   checkSize(unitId, job.input)
-  return await db
-    .with('turn', () => sql<{ rank: number }>`(${takeTurn(job)})`)
-    .with('job', adding =>
-      adding.insertInto('jobs').values(job).returning(['id', 'task', 'priority', 'max_attempts', 'run_at', 'input'])
+  const { rows } = await sql<SentUnit>`
+    with turn as (${takeTurn(job)}), job as (
+      insert into jobs (${sql.join(Object.keys(job).map(name => sql.ref(name)))}) values (${sql.join(Object.values(job))})
+      returning id, task, priority, max_attempts, run_at, input
     )
-    .insertInto('units')
-    .columns([...WHAT, ...WHEN])
-    .expression(adding =>
-      adding
-        .selectFrom(['job', 'turn'])
-        .select(eb => [
-          sql<string>`${unitId}::text`.as('id'),
-          'job.id as job_id',
-          'job.task',
-          eb.lit(0).as('index'),
-          sql<string>`${queue}::text`.as('queue'),
-          'job.input as params',
-          sql<string>`'{}'::jsonb`.as('span'),
-          eb.lit(0).as('seconds'),
-          sql<number>`${deadlineMs}::integer`.as('deadline_ms'),
-          'job.priority',
-          'turn.rank',
-          'job.run_at as not_before',
-          'job.max_attempts',
-          sql<string | null>`${isSent ? `${unitId}-0` : null}::text`.as('entry'),
-          sql<Date | null>`case when ${isSent} then now() end`.as('sent_at')
-        ])
-    )
-    .returning(SENT)
-    .executeTakeFirstOrThrow()
+    insert into units (id, job_id, task, index, queue, params, span, seconds, deadline_ms, priority, rank, not_before,
+      max_attempts, entry, sent_at)
+    select ${unitId}, job.id, job.task, 0, ${queue}, job.input, '{}', 0, ${deadlineMs}::integer, job.priority, turn.rank,
+      job.run_at, job.max_attempts, ${isSent ? `${unitId}-0` : null}, case when ${isSent}::boolean then now() end
+    from job, turn
+    returning ${sql.join(SENT.map(name => sql.ref(name)))}`.execute(requestDb)
+  return rows[0] as SentUnit
 }

@@ -10,6 +10,8 @@ const MOST_BYTES = 32 * 1024 ** 2
 const MOST_TOGETHER_BYTES = 512 * 1024
 /** A job's units in the head are at least so many entries for each slot. */
 const SHARES_OF_A_SLOT = 2
+/** Behind this part of a full head an entry waits until it is full. */
+const SENT_AT_ONCE = 1 / 2
 
 const PLACE = ['queue', 'entry', 'priority', 'rank'] as const
 export const SENT = [
@@ -35,6 +37,13 @@ export interface Head {
   slots: number
 }
 
+export interface Marked {
+  /** To be put into Redis. */
+  units: SentUnit[]
+  /** How many of the head were there already. */
+  before: number
+}
+
 /**
  * Takes the units that belong at the head of a queue and are not in it: of all its units that may run now, the first
  * `most` by priority and rank. Names the entry of each; the caller puts them into Redis. Should it not come to that, the
@@ -43,79 +52,103 @@ export interface Head {
  * The rest waits here: Redis holds no more than what goes next, a cancelled job of 100,000 units leaves nothing in it,
  * and a unit that comes later and goes first is sent at once.
  */
-export async function markHead(db: Database, queue: string, head: Head): Promise<SentUnit[]> {
-  const named = nameEntries(await unsentOf(db, queue, head.most), head)
-  if (named.size === 0) return []
+export async function markHead(db: Database, queue: string, head: Head): Promise<Marked> {
+  const parts = await readHead(db, queue, head.most)
+  const before = sum(parts.map(({ id, units }) => (id === null ? units : 0)))
+  const named = nameEntries(parts, head)
+  if (named.size === 0) return { units: [], before }
   // Not a join: where few rows had no entry when PostgreSQL last counted, it would rather read the whole table.
   const { rows } = await sql<SentUnit>`
     update units set sent_at = now(), entry = ${JSON.stringify(Object.fromEntries(named))}::jsonb ->> id
     where id = any(${[...named.keys()]}::text[]) and ${isQueuedById} and entry is null
     returning ${sql.join(SENT.map(name => sql.ref(`units.${name}`)))}`.execute(db)
-  return rows
+  return { units: rows, before }
 }
 
-interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'rank'> {
+interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'priority' | 'rank'> {
+  units: 1
   has_files: boolean
   bytes: number
-  /** Of its priority. */
-  first_rank: number
-  /** Units of its job in the head. */
-  of_job: number
-  /** What of the head is in Redis. */
-  sent_bytes: number
+  /** In the head, from 1. */
+  place: number
 }
 
-async function unsentOf(db: Database, queue: string, most: number): Promise<Unsent[]> {
-  const { rows } = await sql<Unsent>`
-    with head as (
-      select id, job_id, task, deadline_ms, dispatch, priority, rank, queued_at, entry, input_ref is not null as has_files,
-        case when entry is null then octet_length(params::text) else pg_column_size(params) end as bytes
+/** Those units of one job and priority that are in Redis; `rank`: the lowest. */
+interface Sent extends Pick<UnitRow, 'job_id' | 'priority' | 'rank'> {
+  id: null
+  units: number
+  bytes: number
+}
+
+/** The first `most` units of the queue, in order. Those that are in Redis are only counted: at each look there are many. */
+async function readHead(db: Database, queue: string, most: number): Promise<Array<Unsent | Sent>> {
+  const { rows } = await sql<Unsent | Sent>`
+    with head as materialized (
+      select id, job_id, task, deadline_ms, dispatch, priority, rank, entry, input_ref is not null as has_files,
+        case when entry is null then octet_length(params::text) else pg_column_size(params) end as bytes,
+        (row_number() over (order by priority desc, rank, queued_at))::integer as place
       from units
       where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
       order by priority desc, rank, queued_at limit ${most}
-    ), known as (
-      select *, min(rank) over (partition by priority) as first_rank,
-        (count(*) over (partition by job_id))::integer as of_job,
-        (coalesce(sum(bytes) filter (where entry is not null) over (), 0))::float8 as sent_bytes
-      from head
     )
-    select id, job_id, task, deadline_ms, dispatch, rank, has_files, bytes, first_rank, of_job, sent_bytes
-    from known where entry is null order by priority desc, rank, queued_at`.execute(db)
+    select id, job_id, task, deadline_ms, dispatch, priority, rank, has_files, bytes::float8, 1 as units, place
+    from head where entry is null
+    union all
+    select null, job_id, null, null, null, priority, min(rank), null, sum(bytes)::float8, count(*)::integer, null
+    from head where entry is not null group by job_id, priority
+    order by place`.execute(db)
   return rows
 }
 
 /**
- * Held back are units of a later lap than the first of their priority, since within Redis ranks count modulo
- * RANKS_PER_LAP; and what would be more than MOST_BYTES, but the first.
- *
- * The entry of each, by its id. An entry of several units has only such as are on their first way: of one job and task, without files. It has the name
- * of its first.
+ * The entry of each unit that is not in Redis, by its id. Held back are units of a later lap than the first of their
+ * priority, since within Redis ranks count modulo RANKS_PER_LAP; and what would be more than MOST_BYTES, but the first. An
+ * entry of several units has only such as are on their first way: of one job and task, without files. It has the name of
+ * its first. Where the head is full and more is to come, the last units wait to fill an entry: else each unit that ends
+ * would bring an entry of one.
  */
-function nameEntries(units: Unsent[], { together, slots }: Head): Map<string, string> {
+function nameEntries(head: Array<Unsent | Sent>, { most, together, slots }: Head): Map<string, string> {
   const named = new Map<string, string>()
-  const open = new Map<string, { entry: string; left: number; bytes: number }>()
+  const open = new Map<string, { entry: string; left: number; bytes: number; units: Unsent[] }>()
   const lapOf = (rank: number): number => Math.floor(rank / RANKS_PER_LAP)
-  let bytes = units[0]?.sent_bytes ?? 0
-  for (const unit of units) {
+  const unitsOf = new Map<string, number>()
+  const firstRankOf = new Map<number, number>()
+  let bytes = 0
+  for (const part of head) {
+    unitsOf.set(part.job_id, (unitsOf.get(part.job_id) ?? 0) + part.units)
+    firstRankOf.set(part.priority, Math.min(firstRankOf.get(part.priority) ?? part.rank, part.rank))
+    if (part.id === null) bytes += part.bytes
+  }
+  for (const unit of head) {
+    if (unit.id === null) continue
     const isFirst = bytes === 0
     bytes += unit.bytes
-    if (lapOf(unit.rank) !== lapOf(unit.first_rank) || (bytes > MOST_BYTES && !isFirst)) continue
+    const firstRank = firstRankOf.get(unit.priority) ?? unit.rank
+    if (lapOf(unit.rank) !== lapOf(firstRank) || (bytes > MOST_BYTES && !isFirst)) continue
     const isFresh = unit.dispatch === 0 && !unit.has_files
-    const share = Math.floor(unit.of_job / (SHARES_OF_A_SLOT * Math.max(1, slots)))
+    const share = Math.floor((unitsOf.get(unit.job_id) ?? 1) / (SHARES_OF_A_SLOT * Math.max(1, slots)))
     const size = isFresh ? Math.max(1, Math.min(together[unit.task] ?? 1, share)) : 1
     const kind = JSON.stringify([unit.job_id, unit.task, unit.deadline_ms])
     let part = size > 1 ? open.get(kind) : undefined
     if (!part || part.left === 0 || part.bytes + unit.bytes > MOST_TOGETHER_BYTES) {
       // Another master may give the same unit other companions at this moment: then these are two entries.
       const own = size > 1 ? `-${randomBytes(6).toString('base64url')}` : ''
-      part = { entry: `${unit.id}-${unit.dispatch}${own}`, left: size, bytes: 0 }
+      part = { entry: `${unit.id}-${unit.dispatch}${own}`, left: size, bytes: 0, units: [] }
       open.set(kind, part)
     }
     part.left--
     part.bytes += unit.bytes
+    part.units.push(unit)
     named.set(unit.id, part.entry)
   }
+  if (sum([...unitsOf.values()]) < most) return named
+  for (const { left, units } of open.values())
+    if (left > 0 && (units[0] as Unsent).place > SENT_AT_ONCE * most) for (const { id } of units) named.delete(id)
   return named
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
 }
 
 /** Those of the units that are no longer open. */

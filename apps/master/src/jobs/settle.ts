@@ -1,6 +1,6 @@
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Redis } from 'ioredis'
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { sendControl } from '../cluster/control.ts'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, OPEN_JOB, type Tables, type UnitRow, type UnitStatus } from '../database/schema.ts'
@@ -9,7 +9,12 @@ import type { Dispatch } from './dispatch.ts'
 
 /** Tells every master that jobs changed: event streams, plans and waiters look at them again. */
 export async function notifyJobs(db: Kysely<Tables>, jobIds: string[]): Promise<void> {
-  if (jobIds.length > 0) await sql`select pg_notify('sc_job', id) from unnest(${jobIds}::text[]) as id`.execute(db)
+  if (jobIds.length > 0) await notify(jobIds).execute(db)
+}
+
+/** The same as a statement. */
+export function notify(jobIds: string[]): RawBuilder<unknown> {
+  return sql`select pg_notify('sc_job', id) from unnest(${jobIds}::text[]) as id`
 }
 
 export async function notifyJob(db: Kysely<Tables>, jobId: string): Promise<void> {

@@ -36,6 +36,7 @@ const SMALL_INPUT = 64 * 1024
 
 export interface SubmitTaskDeps {
   db: Database
+  requestDb: Database
   dispatch: Pick<Dispatch, 'wake' | 'send'>
   queuePlan: QueuePlan
   /** Whether a slot is idle that would take a unit of this queue. */
@@ -46,7 +47,7 @@ export interface SubmitTaskDeps {
  * Writes the job and its one unit at once, then has the unit queued. Once they are written nothing can lose the job. Where a
  * slot waits for it nothing else does: the unit goes into its queue without a round of the dispatcher.
  */
-export function createSubmitTask({ db, dispatch, queuePlan, isAwaited }: SubmitTaskDeps) {
+export function createSubmitTask({ db, requestDb, dispatch, queuePlan, isAwaited }: SubmitTaskDeps) {
   return async (request: TaskRequest): Promise<Submitted> => {
     const { queue } = request
     const job = toJob(request)
@@ -55,7 +56,7 @@ export function createSubmitTask({ db, dispatch, queuePlan, isAwaited }: SubmitT
       else {
         const isSent = request.runAt === null && job.input.length <= SMALL_INPUT && isAwaited(queue)
         const unit = { queue, deadlineMs: request.timeoutMs ?? DEFAULT_TIMEOUT_MS, isSent }
-        const sent = await tried(() => insertSingle(db, job, unit))
+        const sent = await tried(() => insertSingle(requestDb, job, unit))
         if (isSent) dispatch.send(sent)
         else dispatch.wake([queue])
       }

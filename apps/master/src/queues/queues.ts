@@ -80,13 +80,15 @@ export async function addEntries({ queue }: UnitQueue, entries: QueueEntry[], op
   if (jobIds.length !== entries.length) throw new RangeError('one job id for each entry')
   if (entries.length === 0) return
   const once = { attempts: 1, removeOnComplete: true, removeOnFail: true }
-  await queue.addBulk(
-    entries.map((entry, at) => ({
-      name: entry.task,
-      data: entry,
-      opts: { ...once, priority: priorities[at] ?? 0, jobId: jobIds[at] as string }
-    }))
-  )
+  const jobs = entries.map((entry, at) => ({
+    name: entry.task,
+    data: entry,
+    opts: { ...once, priority: priorities[at] ?? 0, jobId: jobIds[at] as string }
+  }))
+  const [first] = jobs
+  // Many go by a pipeline, which takes longer than one by itself.
+  if (jobs.length === 1 && first) await queue.add(first.name, first.data, first.opts)
+  else await queue.addBulk(jobs)
 }
 
 /** Removes entries; one that is taken stays, and is answered. Nothing that BullMQ's own keys name beside is followed. */

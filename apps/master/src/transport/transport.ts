@@ -28,6 +28,8 @@ import type { Tickets } from './tickets.ts'
 export interface Transport {
   /** New entries of this queue are in Redis. */
   queued(name: string): void
+  /** One new entry of this queue is in Redis, of which `isAwaited` said that a slot waits for it. */
+  queuedOne(name: string): void
   /** These workers may serve other queues than before. */
   registered(workerIds: string[]): void
   /** The workers are others than before. */
@@ -235,6 +237,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
 
   return {
     queued: matcher.queued,
+    queuedOne: matcher.queuedOne,
     registered: workerIds => void refresh(workerIds).catch(logged('looking up workers failed')),
     wake: leases.wake,
     isCaughtUp: outboxes.isCaughtUp,

@@ -64,7 +64,15 @@ export async function openApp(
   releasers.add('room', () => room.stop())
   const queues = createOpenQueues({ redis, log, onWaiting: () => {} })
   releasers.add('queues', () => queues.close())
-  const dispatch = createDispatch({ db, queues, log, onQueued: () => {}, slotsOf: () => 0, pace: createPace() })
+  const dispatch = createDispatch({
+    db,
+    queues,
+    log,
+    onQueued: () => {},
+    onQueuedOne: () => {},
+    slotsOf: () => 0,
+    pace: createPace()
+  })
   releasers.add('dispatch', () => dispatch.close())
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
@@ -98,7 +106,7 @@ export async function openApp(
     log,
     version: '0.0.0-test',
     submit: createSubmit({ db, queuePlan }),
-    submitTask: createSubmitTask({ db, dispatch, queuePlan, isAwaited: () => false }),
+    submitTask: createSubmitTask({ db, requestDb: db, dispatch, queuePlan, isAwaited: () => false }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
     retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd }),
     redo: createRedo({ db, dispatch, redis, queuePlan, onEnded: afterEnd })

@@ -89,6 +89,7 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
     const engine = await startEngine({
       db,
       dispatchDb,
+      requestDb: dispatchDb,
       redis,
       queueRedis: connect(`queues-${name}`),
       blockingRedis: connectRedis(redisServer.url, { name: `outboxes-${name}`, blocking: true }),
