@@ -15,6 +15,7 @@ import { startEnrolling } from './cluster/enrol.ts'
 import { endJoinCode } from './cluster/join-codes.ts'
 import { httpUrlOf, isEverywhere, placeOf } from './cluster/modes.ts'
 import { createOffences, FLOOD, GRAVE } from './cluster/offences.ts'
+import { areOldWorkersAwaited } from './cluster/old-workers.ts'
 import { startPresence } from './cluster/presence.ts'
 import { startPublishing } from './cluster/publish.ts'
 import { openReach } from './cluster/reach.ts'
@@ -98,6 +99,7 @@ export async function startMaster(
   const onBroken = (error: Error): void => log.warn({ err: error }, 'a PostgreSQL connection broke')
   const db = connectDatabase(databaseUrl, onBroken)
   releasers.add('database', () => db.destroy())
+  if (redisServer && (await step('looking for workers of before', areOldWorkersAwaited(db)))) redisServer.allowHello()
   const dispatchDb = connectDatabase(databaseUrl, onBroken, 2, true)
   releasers.add('database of the dispatcher', () => dispatchDb.destroy())
   const requestDb = connectDatabase(databaseUrl, onBroken, REQUEST_CONNECTIONS, true)

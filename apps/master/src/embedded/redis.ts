@@ -25,6 +25,8 @@ export interface EmbeddedServer {
 export interface EmbeddedRedis extends EmbeddedServer {
   /** For one that hangs: kills it and starts it again with what it wrote down; `reason` is for the log. */
   restart(reason: string): void
+  /** Starts it again with HELLO, by which workers of before protocol 5 log in. */
+  allowHello(): void
   /** From now on listens on loopback and these. Rejects when it cannot: then on those of before. */
   moveTo(bind: string[]): Promise<void>
 }
@@ -45,6 +47,7 @@ export async function startEmbeddedRedis(options: {
   const data = join(folder, 'data')
   const configFile = join(folder, 'redis.conf')
   let settings!: Settings
+  let hasHello = false
 
   const server = await superviseServer(
     {
@@ -60,7 +63,10 @@ export async function startEmbeddedRedis(options: {
       },
       async command() {
         // In a file, not in the arguments: every user of the machine can read those.
-        writePrivateFile(configFile, configuration(settings, data, usersFile(folder), bind))
+        writePrivateFile(
+          configFile,
+          configuration({ port: settings.port, data, users: usersFile(folder), bind, hasHello })
+        )
         return { program: settings.program ?? '', args: [configFile], env: childEnv(), cwd: folder }
       },
       answers: (pid, signal) => answersAs(pid, urlOf(settings), signal),
@@ -83,6 +89,10 @@ export async function startEmbeddedRedis(options: {
     url,
     stop: server.stop,
     restart: server.restart,
+    allowHello: () => {
+      hasHello = true
+      server.restart('workers of an earlier version are to be told that they must be updated')
+    },
     moveTo: async addresses => {
       const next = bindOf(addresses)
       const redis = connectRedis(url, { name: 'sc-bind' })
@@ -107,8 +117,16 @@ function urlOf({ port, password }: Settings): string {
   return `redis://${MASTER_USER}:${password}@127.0.0.1:${port}/0`
 }
 
+interface Configured {
+  port: number
+  data: string
+  users: string
+  bind: string
+  hasHello: boolean
+}
+
 /** A quarter of the memory, within reason: units are references, so 256 MB already hold some 100,000 of them. */
-function configuration({ port }: Settings, data: string, users: string, bind: string): string {
+function configuration({ port, data, users, bind, hasHello }: Configured): string {
   const quoted = (path: string): string => `"${path.replace(/["\\]/g, '\\$&')}"`
   const megabyte = 1024 * 1024
   const maxMemory = Math.round(Math.min(Math.max(totalmem() / 4, 256 * megabyte), 2048 * megabyte))
@@ -128,7 +146,7 @@ function configuration({ port }: Settings, data: string, users: string, bind: st
     // first, masters never (`CLIENT NO-EVICT`). It is far above what masters read at once, which counts, too.
     `maxmemory-clients ${Math.round(maxMemory / 4)}`,
     // The name of a connection that it sets has any length, counts as nobody's, and is in each CLIENT LIST.
-    'rename-command HELLO ""',
+    ...(hasHello ? [] : ['rename-command HELLO ""']),
     // Of anybody: what is larger travels in parts, or as a blob.
     'client-query-buffer-limit 4mb',
     'proto-max-bulk-len 4mb',

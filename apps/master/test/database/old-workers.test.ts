@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url'
+import { sql } from 'kysely'
 import { runner } from 'node-pg-migrate'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { areOldWorkersAwaited } from '../../src/cluster/old-workers.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { createTestDatabase } from '../database.ts'
@@ -39,6 +41,17 @@ test('a worker is old by when it was enrolled as well as by what it wrote, and h
     const found = await db.selectFrom('workers').select(['id', 'is_old', 'tasks_since']).orderBy('id').execute()
     expect(found.filter(row => row.is_old).map(({ id }) => id)).toEqual(['old'])
     expect(found.find(({ id }) => id === 'old')?.tasks_since).toEqual({ nap: before.getTime() })
+
+    // For a week after the update, and while there is one.
+    const updated = (days: number) =>
+      sql`update migrations set run_on = now() - make_interval(days => ${days})`.execute(db)
+    expect(await areOldWorkersAwaited(db)).toBe(true)
+    await updated(8)
+    expect(await areOldWorkersAwaited(db)).toBe(false)
+    await updated(6)
+    expect(await areOldWorkersAwaited(db)).toBe(true)
+    await db.updateTable('workers').set({ revoked_at: new Date() }).where('id', '=', 'old').execute()
+    expect(await areOldWorkersAwaited(db)).toBe(false)
   } finally {
     await db.destroy()
   }

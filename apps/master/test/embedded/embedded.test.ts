@@ -16,9 +16,11 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
 import { processesBelow } from '../processes-below.ts'
 
 /** Each test runs the servers under a process of its own, which it can kill. */
@@ -238,5 +240,23 @@ describe('embedded Redis and PostgreSQL', { timeout: 60_000 }, () => {
     const running = await start(join(folder, 'data'), { uid: NOBODY, gid: NOBODY })
     await write(running, 'one')
     expect(await read(running)).toEqual({ redis: 'one', postgres: ['one'] })
+  })
+
+  test('Redis has HELLO only where it is asked for, and keeps its data', async () => {
+    const server = await startEmbeddedRedis({ dataDir: newFolder(), log: createLog('embedded', 'error') })
+    const redis = connectRedis(server.url, { name: 'test' })
+    try {
+      await waitForRedis(redis)
+      await redis.set('kept', 'yes')
+      // What is older than a second is on the disk.
+      await redis.call('WAITAOF', 1, 0, 2_000)
+      await expect(redis.call('HELLO', '2')).rejects.toThrow(/unknown command/)
+      server.allowHello()
+      await vi.waitFor(async () => expect(await redis.call('HELLO', '2')).toContain('proto'), 10_000)
+      expect(await redis.get('kept')).toBe('yes')
+    } finally {
+      await closeRedis(redis)
+      await server.stop()
+    }
   })
 })
