@@ -60,6 +60,8 @@ export interface EngineDeps {
   address: TransportDeps['address']
   /** See `transport.ts`. */
   graceMs?: number
+  /** How often queues are looked at; see `keep-queues.ts`. */
+  lookEveryMs?: number
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
   /** Whether a known worker serves a queue, also one that is away. */
@@ -138,7 +140,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
-  const keeper = startQueueKeeper({ ...settle, log, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
+  const keeper = startQueueKeeper({ ...deps, ...settle, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ ...deps, dispatch, queuePlan, isAwaited: transport.isAwaited })

@@ -1,6 +1,6 @@
 /**
  * Defence in depth: whatever a bug, an old worker or somebody with an ordinary login did to the queues in Redis, masters
- * notice it within LOOK_EVERY_MS, put it right from PostgreSQL, and say so. Each queue by itself: what is wrong with one
+ * notice it within a look, put it right from PostgreSQL, and say so. Each queue by itself: what is wrong with one
  * never holds up another.
  *
  *   look at a queue --not what masters write--> mendQueue --> forgetMissing, sendAgain (units) or the reconciler (jobs)
@@ -32,6 +32,8 @@ export interface QueueKeeperDeps {
   jobQueues: string[]
   /** Puts back what the masters' own queues lost. */
   reconcileNow(): void
+  /** From the end of a look to the next. Default: LOOK_EVERY_MS. */
+  lookEveryMs?: number
 }
 
 const LOOK_EVERY_MS = 2_000
@@ -43,7 +45,8 @@ const MOST_COUNTED = 1_000_000
 /** Units in one statement. */
 const AT_ONCE = 2_000
 
-export function startQueueKeeper({ db, redis, dispatch, log, jobQueues, reconcileNow }: QueueKeeperDeps): QueueKeeper {
+export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
+  const { db, redis, dispatch, log, jobQueues, reconcileNow, lookEveryMs = LOOK_EVERY_MS } = deps
   const stopping = new AbortController()
   const unitQueues = new Set<string>()
   const noted = createQueueFindings(log)
@@ -88,7 +91,7 @@ export function startQueueKeeper({ db, redis, dispatch, log, jobQueues, reconcil
   const running = (async () => {
     while (!stopping.signal.aborted) {
       if (redis.status === 'ready') await look().catch(error => log.debug({ err: error }, 'looking at queues failed'))
-      await pause(LOOK_EVERY_MS, stopping.signal)
+      await pause(lookEveryMs, stopping.signal)
     }
   })()
 

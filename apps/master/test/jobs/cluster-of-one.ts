@@ -104,6 +104,7 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
       workerIds: async () => ids,
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
       graceMs: 500,
+      lookEveryMs: 250,
       slotsOf: queue => slots.get(queue) ?? 2,
       isKnown: () => false,
       tasks,

@@ -76,12 +76,12 @@ const ATTACKS: Array<[what: string, attack: Attack, finding: RegExp]> = [
 describe('a queue that masters did not write alone', { timeout: 60_000 }, () => {
   const at = useEngine()
 
-  async function work(queue: string): Promise<Taken> {
-    const taken = await at.world.takeOne(queue)
+  async function work(queue: string, workerId = 'w-1'): Promise<Taken> {
+    const taken = await at.world.takeOne(queue, workerId)
     const { unitId, task } = taken.units[0]
     expect(task).toBe('square')
     const about = { unitId, attemptId: randomUUID(), slot: 's' }
-    await at.world.say('w-1', { type: 'result', ...about, output: 1, timings: TIMINGS })
+    await at.world.say(workerId, { type: 'result', ...about, output: 1, timings: TIMINGS })
     return taken
   }
 
@@ -108,9 +108,9 @@ describe('a queue that masters did not write alone', { timeout: 60_000 }, () => 
       .map(({ found }) => found)
 
   it.each(ATTACKS)('works again after %s, and another queue goes on', async (_what, attack, finding) => {
+    const other = await at.world.insertJob({ units: 1, queue: 'gpu' })
     const jobId = await submit({ units: 2 })
     const entries = await entriesOf(jobId, 2)
-    const other = await at.world.insertJob({ units: 1, queue: 'gpu' })
     await attack(at.world.redis, entries)
     await vi.waitFor(() => expect(findings('cpu')[0]).toMatch(finding), WAIT)
     for (let n = 0; n < 2; n++) await work('cpu')
@@ -160,7 +160,8 @@ describe('a queue that masters did not write alone', { timeout: 60_000 }, () => 
     const [entry] = await entriesOf(jobId, 1)
     expect((await at.world.take())?.entry).toBe(entry)
     await at.world.redis.set(`${CPU}:${entry}:lock`, 'mine')
-    await work('cpu')
+    at.world.worker('w-1').die()
+    await work('cpu', 'w-2')
     await ended(jobId)
     expect(findings('cpu')[0]).toMatch(/locked for ever/)
   })
