@@ -51,6 +51,8 @@ export interface DispatchDeps {
   onQueuedOne(name: string): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  /** Entries of a queue that workers hold: they are in its way no more. */
+  takenFrom(queue: string): string[]
   pace: Pace
 }
 
@@ -63,7 +65,16 @@ const REFILL_SHARE = 1 / 3
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
-export function createDispatch({ db, queues, log, onQueued, onQueuedOne, slotsOf, pace }: DispatchDeps): Dispatch {
+export function createDispatch({
+  db,
+  queues,
+  log,
+  onQueued,
+  onQueuedOne,
+  slotsOf,
+  takenFrom,
+  pace
+}: DispatchDeps): Dispatch {
   const woken = new Set<string>()
   /** Of each queue, how many units may finish before its next round. */
   const untilRefill = new Map<string, number>()
@@ -76,7 +87,12 @@ export function createDispatch({ db, queues, log, onQueued, onQueuedOne, slotsOf
     const slots = slotsOf(name)
     const least = Math.max(HEAD_LEAST, ENTRIES_OF_A_SLOT * slots * pace.togetherIn(name))
     const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
-    const { units, before } = await markHead(db, name, { most, together: pace.together(), slots })
+    const { units, before } = await markHead(db, name, {
+      most,
+      together: pace.together(),
+      slots,
+      taken: takenFrom(name)
+    })
     untilRefill.set(name, Math.floor(REFILL_SHARE * (before + units.length)))
     if (units.length > 0) await add(name, units)
   }

@@ -103,8 +103,9 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   let transport: Transport | undefined
   const onQueued = (name: string): void => transport?.queued(name)
   const onQueuedOne = (name: string): void => transport?.queuedOne(name)
+  const takenFrom = (queue: string): string[] => transport?.takenFrom(queue) ?? []
   const queues = createOpenQueues({ redis: queueRedis, log, onWaiting: onQueued })
-  const dispatch = createDispatch({ ...deps, db: deps.dispatchDb, queues, onQueued, onQueuedOne, pace })
+  const dispatch = createDispatch({ ...deps, db: deps.dispatchDb, queues, onQueued, onQueuedOne, takenFrom, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis: queueRedis, name, concurrency, run, onError })

@@ -35,6 +35,8 @@ export interface Head {
   together: Record<string, number>
   /** Slots that serve the queue: what there is is spread over them. */
   slots: number
+  /** Entries that workers have. Their units are QUEUED until they begin, which a worker may put off. */
+  taken: string[]
 }
 
 export interface Marked {
@@ -53,7 +55,7 @@ export interface Marked {
  * and a unit that comes later and goes first is sent at once.
  */
 export async function markHead(db: Database, queue: string, head: Head): Promise<Marked> {
-  const parts = await readHead(db, queue, head.most)
+  const parts = await readHead(db, queue, head)
   const before = sum(parts.map(({ id, units }) => (id === null ? units : 0)))
   const named = nameEntries(parts, head)
   if (named.size === 0) return { units: [], before }
@@ -80,8 +82,8 @@ interface Sent extends Pick<UnitRow, 'job_id' | 'priority' | 'rank'> {
   bytes: number
 }
 
-/** The first `most` units of the queue, in order. Those that are in Redis are only counted: at each look there are many. */
-async function readHead(db: Database, queue: string, most: number): Promise<Array<Unsent | Sent>> {
+/** The first `most` units of the queue that no worker has, in order. Those that are in Redis are only counted: at each look there are many. */
+async function readHead(db: Database, queue: string, { most, taken }: Head): Promise<Array<Unsent | Sent>> {
   const { rows } = await sql<Unsent | Sent>`
     with head as materialized (
       select id, job_id, task, deadline_ms, dispatch, priority, rank, entry, input_ref is not null as has_files,
@@ -89,6 +91,7 @@ async function readHead(db: Database, queue: string, most: number): Promise<Arra
         (row_number() over (order by priority desc, rank, queued_at))::integer as place
       from units
       where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
+        and (entry is null or entry <> all(${taken}::text[]))
       order by priority desc, rank, queued_at limit ${most}
     )
     select id, job_id, task, deadline_ms, dispatch, priority, rank, has_files, bytes::float8, 1 as units, place

@@ -14,7 +14,7 @@ export interface Credit {
 }
 
 const FIRST = 4
-const MOST = 512
+const MOST = 64
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 60_000
 const PAUSE_GROWTH = 4

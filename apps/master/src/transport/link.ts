@@ -4,7 +4,7 @@
  *
  *   want:   standing --give--> given --entry released or lost--> (the slot's next want; the same one again if it was lost)
  *   entry:  given --state names it--> alive --every outcome read--> reported --outcomes in PostgreSQL--> released
- *              \________no sign for LOST_MS________/--> lost: back into its queue
+ *              \________no sign for LOST_MS, or not begun BEGIN_MS after it was given________/--> lost: back into its queue
  *
  * Invariants, explored state by state in `test/transport-model.test.ts`:
  *   T1 a want is given one entry, and another only after that one was lost, or is over by what came of its units elsewhere.
@@ -17,6 +17,11 @@ import { type Holding, MOST_SLOTS, type OutboxMessage, type SlotWant } from '@sc
 
 /** A worker that holds something gives a sign of life every second. */
 export const LOST_MS = 3_500
+/**
+ * A worker says that a unit started before it fetches its files, and gives back soon what waits behind others: of what it has
+ * for so long it has begun all that there is, but for the unit that runs.
+ */
+export const BEGIN_MS = 30_000
 /** Entries that a slot may hold: one that runs and the next. */
 const MOST_OF_A_SLOT = 2
 
@@ -35,6 +40,8 @@ export interface Held<T> {
   /** The longest that its units may take, together. */
   readonly deadlineMs: number
   signMs: number
+  /** When it must have begun. */
+  beginByMs: number
   /** Some attempt at one of its units is known. */
   isBegun: boolean
 }
@@ -63,7 +70,7 @@ export interface Link<T> {
   reported(unitId: string): void
   /** Outcomes of these units are in PostgreSQL: answers the entries that are over. */
   settled(unitIds: Iterable<string>): Held<T>[]
-  /** Entries of which no sign came for LOST_MS; the worker holds them no more. */
+  /** Entries of which no sign came for LOST_MS, or that did not begin in time; the worker holds them no more. */
   lost(nowMs: number): Held<T>[]
   /** Forgets an entry. */
   drop(entry: string): void
@@ -156,7 +163,8 @@ export function createLink<T>(): Link<T> {
       const [unread, open] = [new Set(unitIds), new Set(unitIds)]
       // What another master gave is with a slot for a while by now.
       const isBegun = want === null
-      entries.set(entry, { entry, slot, taken, unread, open, sinceMs: nowMs, deadlineMs, signMs: nowMs, isBegun })
+      const times = { sinceMs: nowMs, signMs: nowMs, beginByMs: nowMs + BEGIN_MS, deadlineMs }
+      entries.set(entry, { entry, slot, taken, unread, open, ...times, isBegun })
       for (const unitId of unitIds) entryOfUnit.set(unitId, entry)
     },
     has: entry => entries.has(entry),
@@ -182,10 +190,17 @@ export function createLink<T>(): Link<T> {
       for (const { entry } of over) drop(entry)
       return over
     },
-    lost: nowMs => take(({ signMs }) => nowMs - signMs > LOST_MS),
+    lost: nowMs => take(held => nowMs - held.signMs > LOST_MS || isIdle(held, nowMs)),
     drop,
     forgive: nowMs => {
-      for (const held of entries.values()) held.signMs = nowMs
+      for (const held of entries.values()) {
+        held.signMs = nowMs
+        held.beginByMs = Math.max(held.beginByMs, nowMs + BEGIN_MS)
+      }
     }
   }
+}
+
+function isIdle({ beginByMs, isBegun, unread }: Held<unknown>, nowMs: number): boolean {
+  return nowMs > beginByMs && (!isBegun || unread.size > 1)
 }

@@ -97,7 +97,7 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
   }
 
   function spend(gone: HeldEntry[]): HeldEntry[] {
-    for (const { isBegun } of gone) if (!isBegun) credit.spent(performance.now())
+    for (const { isBegun, unread } of gone) if (!isBegun || unread.size > 1) credit.spent(performance.now())
     return gone
   }
 

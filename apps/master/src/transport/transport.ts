@@ -37,6 +37,8 @@ export interface Transport {
   /** Whether the worker holds the unit just now, as far as this master knows. */
   holds(workerId: string, unitId: string): boolean
   isCaughtUp(): boolean
+  /** Entries of this queue that workers hold, as far as this master knows. */
+  takenFrom(queue: string): string[]
   /** Whether a slot is idle that would take an entry of this queue. */
   isAwaited(queue: string): boolean
   stop(): Promise<void>
@@ -242,6 +244,8 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     wake: leases.wake,
     isCaughtUp: outboxes.isCaughtUp,
     holds: (workerId, unitId) => links.of(workerId)?.knows(unitId) ?? false,
+    takenFrom: queue =>
+      links.all().flatMap(link => link.held().flatMap(({ entry, taken }) => (taken.queue.name === queue ? entry : []))),
     isAwaited: queue => links.standing().some(one => !isBusy(one) && one.places.has(queue)),
     stop: async () => {
       stopping.abort()

@@ -70,6 +70,7 @@ export async function openApp(
     log,
     onQueued: () => {},
     onQueuedOne: () => {},
+    takenFrom: () => [],
     slotsOf: () => 0,
     pace: createPace()
   })

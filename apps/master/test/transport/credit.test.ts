@@ -6,8 +6,10 @@ test('who begins what it is given is given more', () => {
   const first = credit.left(0, 0)
   expect(first).toBeGreaterThan(1)
   expect([credit.left(first, 0), credit.isProven]).toEqual([0, false])
-  for (let n = 0; n < 100; n++) credit.begun()
-  expect([credit.left(0, 0), credit.isProven]).toEqual([first + 100, true])
+  for (let n = 0; n < 10; n++) credit.begun()
+  expect([credit.left(0, 0), credit.isProven]).toEqual([first + 10, true])
+  for (let n = 0; n < 1_000; n++) credit.begun()
+  expect(credit.left(0, 0)).toBeLessThan(100)
 })
 
 test('who begins nothing gets one at a time, after ever longer pauses', () => {

@@ -1,6 +1,7 @@
 import type { SlotWant } from '@sc/shared/outbox-message.ts'
 import { expect, test } from 'vitest'
 import type { TakenEntry } from '../../src/queues/queues.ts'
+import { BEGIN_MS } from '../../src/transport/link.ts'
 import { createLinks, type Links, type ServedLink } from '../../src/transport/links.ts'
 
 const want = (slot: string, count = 1): SlotWant => ({ slot, want: count, queues: ['cpu'] })
@@ -67,4 +68,34 @@ test('a worker may have few units that it has not begun, and the workers take tu
   serve(links, 'w-2', [want('a'), want('b')])
   expect(order(links).slice(0, 4)).toEqual(['w-1 m0', 'w-2 a', 'w-1 m1', 'w-2 b'])
   expect(order(links).length).toBeLessThan(10)
+})
+
+test('what a worker holds and does not begin in time is lost, with its signs of life; what runs is not', () => {
+  const links = createLinks()
+  const link = serve(links, 'w-1', [want('a'), want('b'), want('c'), want('d')])
+  const several = (entry: string) => ({
+    entry,
+    taken: {} as TakenEntry,
+    deadlineMs: 1,
+    unitIds: [`${entry}1`, `${entry}2`]
+  })
+  give(link, 'a')
+  give(link, 'b')
+  link.began('unit of b')
+  link.give('c', 1, several('c'), 0)
+  link.began('c1')
+  link.give('d', 1, several('d'), 0)
+  link.began('d1')
+  link.reported('d1')
+  const sign = (nowMs: number) => {
+    const holding = link.held().map(({ entry, slot }) => ({ entry, slot, queue: 'cpu', ticket: '' }))
+    link.state({ instance: 'i', holding, wants: [] }, nowMs)
+    return link.lost(nowMs).map(({ entry }) => entry)
+  }
+  expect(sign(BEGIN_MS)).toEqual([])
+  // Nothing could be read for a while.
+  link.forgive(BEGIN_MS - 10_000)
+  expect(sign(BEGIN_MS + 1)).toEqual([])
+  expect(sign(2 * BEGIN_MS)).toEqual(['entry of a', 'c'])
+  expect(link.isProven).toBe(false)
 })

@@ -60,6 +60,19 @@ describe('the way of a unit between its queue and a slot', () => {
     await ended(jobId)
   })
 
+  it('is no longer than for others, whatever a worker holds and does not begin', async () => {
+    const jobId = await submit({ units: 60 })
+    // It is trusted by now.
+    for (let n = 0; n < 15; n++) await finish(await at.world.takeOne())
+    // What was finished lately lets more be in Redis than what goes next.
+    await new Promise(resolve => setTimeout(resolve, 1_500))
+    let held = 0
+    while (held < 15 && (await at.world.take('cpu', 'w-1', 2_000))) held++
+    expect(held).toBe(15)
+    for (let n = 0; n < 10; n++) await finish(await at.world.takeOne('cpu', 'w-2'), 'w-2')
+    await at.engine.cancel(jobId)
+  })
+
   it('begins anew at once when a new process of its worker says hello', async () => {
     const jobId = await submit({ units: 1 })
     const taken = await at.world.takeOne()
