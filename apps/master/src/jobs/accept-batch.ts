@@ -16,9 +16,9 @@ export interface Said {
 export type Holds = (workerId: string, unitId: string) => boolean
 
 /**
- * Applies a batch. Units are independent of each other, so those of which the batch holds nothing but an attempt's
- * beginning, an attempt that succeeded or one that was given back, are taken together; whatever else there is, message by
- * message. Log lines come before an attempt's end, after which they count no more.
+ * Applies a batch. Units are independent of each other: the first messages of all of them are taken together, then the second
+ * ones, and so on; starts, results and returns in one statement each, whatever else there is by itself. An attempt that
+ * succeeded is its result alone; its log lines come before that, after which they count no more.
  */
 export async function acceptBatch(
   trx: DatabaseTransaction,
@@ -26,69 +26,74 @@ export async function acceptBatch(
   verdict: Verdict,
   holds: Holds
 ): Promise<void> {
-  const starts: Start[] = []
-  const results: Result[] = []
-  const returns: Return[] = []
-  const logs: Said[] = []
-  const others: Said[] = []
-  for (const all of Map.groupBy(batch, unitOf).values()) {
-    const said = all.filter(one => !isLog(one))
-    const start = asStart(said, holds)
-    const result = asResult(said)
-    const returned = asReturn(said, holds)
-    if (start) starts.push(start)
-    else if (result) results.push(result)
-    else if (returned) returns.push(returned)
-    else others.push(...(said.length > 0 ? all : []))
-    if (start || result || returned || said.length === 0) logs.push(...all.filter(isLog))
+  const logs: AttemptSaid[] = []
+  let units: AttemptSaid[][] = []
+  for (const said of Map.groupBy(batch.filter(isAttempt), ({ message }) => message.unitId).values()) {
+    const result = resultOf(said)
+    units.push(result ? [result] : said)
+    if (result) logs.push(...said.filter(isLog))
   }
-  await acceptStarts(trx, starts, verdict)
   for (const { workerId, message } of logs) await acceptMessage(trx, workerId, message, verdict, holds)
-  await acceptResults(trx, results, verdict)
-  await acceptReturns(trx, returns, verdict)
-  for (const { workerId, message } of others) await acceptMessage(trx, workerId, message, verdict, holds)
+  for (let at = 0; units.length > 0; at++) {
+    units = units.filter(said => at < said.length)
+    await acceptOfEach(
+      trx,
+      units.flatMap(said => said[at] ?? []),
+      verdict,
+      holds
+    )
+  }
   // Last: they wait for those of other masters, who by then wait for nothing of this batch.
   await acceptRegistrations(trx, batch, verdict)
 }
 
-function isLog({ message }: Said): boolean {
+/** One message of each unit. */
+async function acceptOfEach(
+  trx: DatabaseTransaction,
+  said: AttemptSaid[],
+  verdict: Verdict,
+  holds: Holds
+): Promise<void> {
+  const starts: Start[] = []
+  const results: Result[] = []
+  const returns: Return[] = []
+  const others: AttemptSaid[] = []
+  for (const one of said) {
+    const { workerId, message } = one
+    const ageMs = one.readMs === undefined ? 0 : performance.now() - one.readMs
+    const isHeld = holds(workerId, message.unitId)
+    if (message.type === 'started') starts.push({ workerId, ...message, isHeld, ageMs })
+    else if (message.type === 'result') results.push({ workerId, ...message, ageMs })
+    else if (message.type === 'returned') returns.push({ workerId, ...message, isHeld })
+    else others.push(one)
+  }
+  await acceptStarts(trx, starts, verdict)
+  await acceptResults(trx, results, verdict)
+  await acceptReturns(trx, returns, verdict)
+  for (const { workerId, message } of others) await acceptMessage(trx, workerId, message, verdict, holds)
+}
+
+type AttemptSaid = Said & { message: AttemptMessage }
+
+function isAttempt(said: Said): said is AttemptSaid {
+  return isOfAttempt(said.message)
+}
+
+function isLog({ message }: AttemptSaid): boolean {
   return message.type === 'log'
 }
 
-/** Messages of no unit each stand for themselves. */
-function unitOf({ message }: Said): string | Said['message'] {
-  return isOfAttempt(message) ? message.unitId : message
-}
-
-function asStart(said: Said[], holds: Holds): Start | undefined {
-  const [only] = said
-  if (said.length > 1 || only?.message.type !== 'started') return undefined
-  const { unitId, attemptId, slot } = only.message
-  const { workerId } = only
-  return { workerId, unitId, attemptId, slot, isHeld: holds(workerId, unitId), ageMs: ageMsOf(only) }
-}
-
-function asReturn(said: Said[], holds: Holds): Return | undefined {
-  const [only] = said
-  if (said.length > 1 || only?.message.type !== 'returned') return undefined
-  const { unitId, attemptId, entry, hasBegun } = only.message
-  const { workerId } = only
-  return { workerId, unitId, attemptId, entry, hasBegun, isHeld: holds(workerId, unitId) }
-}
-
-/** One attempt to its end, with or without its start; what it said of its progress is past. */
-function asResult(said: Said[]): Result | undefined {
+/** The result of one attempt from its start to its end, with or without its start; what it said of its progress is past. */
+function resultOf(all: AttemptSaid[]): AttemptSaid | undefined {
+  const said = all.filter(one => !isLog(one))
   const last = said.at(-1)
   if (last?.message.type !== 'result') return undefined
-  const { unitId, attemptId, slot, output, timings } = last.message
-  const before = said.slice(0, -1).map(({ message }) => message as AttemptMessage)
-  const isOneAttempt = before.every(
-    ({ type, attemptId: other }, at) => other === attemptId && (type === 'progress' || (type === 'started' && at === 0))
-  )
-  if (!isOneAttempt) return undefined
-  return { workerId: last.workerId, unitId, attemptId, slot, output, timings, ageMs: ageMsOf(last) }
-}
-
-function ageMsOf({ readMs }: Said): number {
-  return readMs === undefined ? 0 : performance.now() - readMs
+  const { attemptId } = last.message
+  const isOneAttempt = said
+    .slice(0, -1)
+    .every(
+      ({ message }, at) =>
+        message.attemptId === attemptId && (message.type === 'progress' || (message.type === 'started' && at === 0))
+    )
+  return isOneAttempt ? last : undefined
 }

@@ -45,7 +45,8 @@ export interface Return {
 
 /**
  * A second start of a unit that runs is a crash of the first, unless its worker does not hold the unit: then it is nothing. A
- * unit that is settled is stopped on its worker.
+ * unit that is settled is stopped on its worker. One that has no entry was given back and is not sent again yet: with whom
+ * would it be? Were it RUNNING, nothing would ever end it.
  */
 export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], verdict: Verdict): Promise<void> {
   if (starts.length === 0) return
@@ -59,7 +60,7 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
       started_at = ${startReadAt}, touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as start
       (unit_id text, attempt_id text, worker_id text, slot text, age_ms double precision, held boolean)
-    where units.id = start.unit_id and (start.held or status = 'QUEUED')
+    where units.id = start.unit_id and units.entry is not null and (start.held or status = 'QUEUED')
       and ${isOpenById} and not (status = 'QUEUED' and units.attempt_id is not distinct from start.attempt_id)
     returning units.*`.execute(trx)
   const open = new Set(units.map(({ id }) => id))

@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { ScError } from '@sc/shared/errors.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
+import type { KyselyPlugin } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
+import type { DatabaseTransaction } from '../../src/database/schema.ts'
+import { acceptBatch } from '../../src/jobs/accept-batch.ts'
+import { emptyVerdict } from '../../src/jobs/verdict.ts'
 import type { Said, Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
 
@@ -47,6 +51,48 @@ describe('what a worker reports of units', () => {
     return jobId
   }
   const take = (workerId: string): Promise<Taken> => at.world.takeOne('cpu', workerId)
+
+  it('starts nothing that was given up and is not sent again yet: nobody would ever end it', async () => {
+    const jobId = await start({ units: 1 })
+    const taken = await take('w-1')
+    const attempt = () => ({ unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 'cpu0' })
+    const [first, second] = [attempt(), attempt()]
+    const ticket = taken.tickets[0] as string
+    const all = [
+      { type: 'started', ...first, ticket, waitedMs: 0 },
+      { type: 'error', ...first, ticket, error, retryable: true, timings: TIMINGS },
+      { type: 'started', ...second, ticket, waitedMs: 0 }
+    ]
+    await at.world.redis.xadd(outboxKey('w-1'), '*', 'm', JSON.stringify(all))
+    await vi.waitFor(async () => expect(await unitOf(jobId, 0)).toMatchObject({ status: 'QUEUED', attempts: 1 }), WAIT)
+    const again = await take('w-2')
+    await at.world.say('w-2', { type: 'result', ...attempt(), output: 1, timings: TIMINGS })
+    expect(again.units[0].unitId).toBe(taken.units[0].unitId)
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe('COMPLETED'), WAIT)
+  })
+
+  it('costs few statements, whatever it says of many units that ended long ago', async () => {
+    const said = Array.from({ length: 200 }, (_, n) => {
+      const one = { unitId: `gone-${n}`, slot: 's', ticket: '' }
+      const started = () => ({ type: 'started' as const, ...one, attemptId: randomUUID(), waitedMs: 0 })
+      const result = { type: 'result' as const, ...one, attemptId: randomUUID(), output: 1, timings: TIMINGS }
+      return [started(), started(), result].map(message => ({ workerId: 'w-1', message }))
+    }).flat()
+    let statements = 0
+    const counter: KyselyPlugin = {
+      transformQuery: ({ node }) => {
+        statements++
+        return node
+      },
+      transformResult: async ({ result }) => result
+    }
+    const verdict = emptyVerdict()
+    await at.world.db
+      .transaction()
+      .execute(trx => acceptBatch(trx.withPlugin(counter) as DatabaseTransaction, said, verdict, () => false))
+    expect(verdict.stop.length).toBe(400)
+    expect(statements).toBeLessThan(10)
+  })
 
   it('counts with the ticket of a unit that it was given, and with no other', async () => {
     const jobId = await start({ units: 2 })
