@@ -13,7 +13,7 @@ import { describeMachine, percentile, spread } from './figures.ts'
  * first round, with everything cold, is a row of its own. Also ten times the units, and how quickly the API answers while
  * they wait.
  *
- * `node bench/engine.ts --against DIR [--pairs 3]` compares the cluster with that of another checkout instead, whose
+ * `node bench/engine.ts --against DIR [--pairs 3] [--jobs 4]` compares the cluster with that of another checkout instead, whose
  * dependencies are installed: both by turns, without the others.
  */
 const { values } = parseArgs({
@@ -23,7 +23,8 @@ const { values } = parseArgs({
     workers: { type: 'string', default: '4' },
     'one-at-a-time': { type: 'string', default: '300' },
     against: { type: 'string' },
-    pairs: { type: 'string', default: '3' }
+    pairs: { type: 'string', default: '3' },
+    jobs: { type: 'string', default: '4' }
   }
 })
 const UNITS = Number(values.units)
@@ -40,7 +41,8 @@ async function compareWithCheckout(repo: string): Promise<void> {
   try {
     const theirs = await startClusterPart(repo, WORKERS)
     try {
-      const options = { units: UNITS, oneAtATime: ONE_AT_A_TIME, pairs: Number(values.pairs) }
+      const counts = { pairs: Number(values.pairs), jobs: Number(values.jobs) }
+      const options = { units: UNITS, oneAtATime: ONE_AT_A_TIME, ...counts }
       const pairs = await measurePairs(ours, theirs, options)
       console.log(`${describeMachine()}; ${WORKERS} workers each; against ${repo}`)
       for (const line of describePairs(pairs)) console.log(line)

@@ -18,14 +18,17 @@ export interface PairOptions {
   units: number
   oneAtATime: number
   pairs: number
+  /** Jobs of so many units in a turn: one by itself takes two seconds, in which the machine may have something else to do. */
+  jobs: number
 }
 
 /** Both clusters run all the time, and take turns as to who begins: the first of a pair is slower. One pair is cold. */
 export async function measurePairs(ours: ClusterPart, theirs: ClusterPart, options: PairOptions): Promise<Pair[]> {
   const pairs: Pair[] = []
   for (let pair = 0; pair <= options.pairs; pair++) {
-    const first = await measure(pair % 2 === 0 ? ours : theirs, options)
-    const second = await measure(pair % 2 === 0 ? theirs : ours, options)
+    const jobs = pair === 0 ? 1 : options.jobs
+    const first = await measure(pair % 2 === 0 ? ours : theirs, { ...options, jobs })
+    const second = await measure(pair % 2 === 0 ? theirs : ours, { ...options, jobs })
     pairs.push(pair % 2 === 0 ? { ours: first, theirs: second } : { ours: second, theirs: first })
     console.log(
       `${pair === 0 ? 'cold' : `pair ${pair}`}: ${JSON.stringify(pairs.at(-1))}; load ${loadavg()[0]?.toFixed(2)}`
@@ -34,8 +37,10 @@ export async function measurePairs(ours: ClusterPart, theirs: ClusterPart, optio
   return pairs
 }
 
-async function measure(part: ClusterPart, { units, oneAtATime }: PairOptions): Promise<Round> {
-  const unitsPerSecond = Math.round(units / (await part.runUnits(units)))
+async function measure(part: ClusterPart, { units, oneAtATime, jobs }: PairOptions): Promise<Round> {
+  let seconds = 0
+  for (let job = 0; job < jobs; job++) seconds += await part.runUnits(units)
+  const unitsPerSecond = Math.round((jobs * units) / seconds)
   const times = await part.oneAtATime(oneAtATime)
   return { unitsPerSecond, p50Ms: percentile(times, 0.5), p99Ms: percentile(times, 0.99) }
 }
