@@ -39,6 +39,8 @@ const RETRY_START_MS = 30_000
 const AFTER_FAILED_START_MS = 1_000
 const AFTER_ERROR_MS = 1_000
 const STOP_MS = 3_000
+/** So long an entry waits behind one of short units; see `run-entry.ts`. */
+const NEXT_WAITS_MS = 1_000
 const NEVER = new AbortController().signal
 
 export interface SlotDeps extends Omit<AttemptDeps, 'runTask' | 'slotId'> {
@@ -232,11 +234,14 @@ export class Slot {
     this.#unitsOfChild += entry.units.length
     run.stop('cancelled', entry.units.map(({ unitId }) => unitId).filter(wasCancelled))
     if (isOneOfMany) this.#next.ask(false)
+    // One of them was not short: what was asked for is not to wait for its end.
+    const giveBack = isOneOfMany ? setTimeout(() => void this.#next.returnIt(), NEXT_WAITS_MS) : undefined
     try {
       const { outcomes } = await run.ended
       this.#ranOut = outcomes.some(one => one.type === 'error' && one.error.code === 'SC_OUT_OF_MEMORY')
       for (const outcome of outcomes) onOutcome(outcome)
     } finally {
+      clearTimeout(giveBack)
       link.release(entry)
       this.#running = undefined
     }

@@ -91,6 +91,17 @@ test('what has not begun when one takes long goes back to the master', async () 
   expect(await heard('returned', 'u3')).toMatchObject({ entry: 'e-0' })
 })
 
+test('what was asked for while short units run goes back when one of them takes long, and runs afterwards', async () => {
+  await start()
+  send('a', 'wait 3000')
+  master.queue(QUEUE, 'e-1', [unit(9, 'next')])
+  await heard('returned', 'u9')
+  expect(await words()).not.toContain('result u1')
+  master.queue(QUEUE, 'e-2', [unit(8, 'after')])
+  await heard('result', 'u8')
+  expect((await words()).filter(word => word.startsWith('result'))).toEqual(['result u0', 'result u1', 'result u8'])
+})
+
 test('an error is that of its unit alone', async () => {
   await start()
   send('a', 'fail', 'b')
