@@ -8,8 +8,10 @@ import { RANKS_PER_LAP } from '../queues/queue-order.ts'
 const MOST_BYTES = 32 * 1024 ** 2
 /** Inputs of an entry of several units: they travel as one value of Redis, which takes 4 MB. */
 const MOST_TOGETHER_BYTES = 512 * 1024
-/** A job's units in the head are at least so many entries for each slot. */
+/** A job's units in the head are at least so many entries for each slot, */
 const SHARES_OF_A_SLOT = 2
+/** but none is less than this part of what may be one: together that is some ms, and slots are what workers say they have. */
+const LEAST_SHARE = 1 / 4
 /** Behind this part of a full head an entry waits until it is full. */
 const SENT_AT_ONCE = 1 / 2
 
@@ -130,7 +132,8 @@ function nameEntries(head: Array<Unsent | Sent>, { most, together, slots }: Head
     if (lapOf(unit.rank) !== lapOf(firstRank) || (bytes > MOST_BYTES && !isFirst)) continue
     const isFresh = unit.dispatch === 0 && !unit.has_files
     const share = Math.floor((unitsOf.get(unit.job_id) ?? 1) / (SHARES_OF_A_SLOT * Math.max(1, slots)))
-    const size = isFresh ? Math.max(1, Math.min(together[unit.task] ?? 1, share)) : 1
+    const largest = together[unit.task] ?? 1
+    const size = isFresh ? Math.min(largest, Math.max(share, Math.ceil(LEAST_SHARE * largest))) : 1
     const kind = JSON.stringify([unit.job_id, unit.task, unit.deadline_ms])
     let part = size > 1 ? open.get(kind) : undefined
     if (!part || part.left === 0 || part.bytes + unit.bytes > MOST_TOGETHER_BYTES) {

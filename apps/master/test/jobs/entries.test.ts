@@ -80,6 +80,19 @@ describe('units that take but milliseconds', () => {
     for (const jobId of [first, second]) await at.engine.cancel(jobId)
   })
 
+  it('are not cut smaller by slots that workers only say they have', async () => {
+    await workAll(await submit(ENOUGH + 10))
+    at.world.slots.set('cpu', 1_000)
+    try {
+      // Not by `submit`: a master that starts anew has to learn how short they are.
+      const jobId = await at.world.insertJob({ units: 150, bare: true })
+      expect((await together()).units.length).toBeGreaterThan(8)
+      await at.engine.cancel(jobId)
+    } finally {
+      at.world.slots.delete('cpu')
+    }
+  })
+
   it('travel alone after they were given back, at no cost', async () => {
     const jobId = await submit(150)
     const taken = await together()
