@@ -4,11 +4,15 @@ import { isDeeperThan, MOST_JSON_DEPTH } from '@sc/shared/json-depth.ts'
 import { fastify, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { App, AppDeps } from './app-deps.ts'
+import { limitConnections } from './limit-connections.ts'
 import { pathOf, sendProblem, toProblem } from './problem.ts'
 import { contentPolicy } from './security-headers.ts'
 
 /** A connection on which nothing moves is closed; event streams say something every 15 s. */
 const SILENT_CONNECTION_MS = 120_000
+/** For its headers a request has so long; looked at so often. */
+const HEADERS_MS = 10_000
+const LOOK_MS = 5_000
 const CONTENT_POLICY = contentPolicy({ inline: false })
 
 export function createServer({ log }: Pick<AppDeps, 'log'>): App {
@@ -18,10 +22,12 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
     logController: new LogController({ requestIdLogLabel: 'requestId', disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     connectionTimeout: SILENT_CONNECTION_MS,
+    http: { headersTimeout: HEADERS_MS, connectionsCheckingInterval: LOOK_MS },
     // Idle keep-alive connections must not hold up the end.
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) => void sendProblem(reply, toProblem(error, request))
   }).withTypeProvider<ZodTypeProvider>()
+  limitConnections(app.server)
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 

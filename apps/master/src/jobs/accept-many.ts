@@ -160,7 +160,8 @@ async function takeBack(trx: DatabaseTransaction, unitId: string, refusal: ScErr
 /**
  * Units whose entry is gone are queued again, at no cost. One that another attempt had begun: as a crash of that one, if
  * this one came after it (it has not begun); else the other goes on. Of a unit that the worker does not hold, only its own
- * attempt can be given back: the entry is back already.
+ * attempt can be given back, and keeps its entry, which waits already or does when its lock is over: each return would bring
+ * another else.
  */
 export async function acceptReturns(trx: DatabaseTransaction, returns: Return[], verdict: Verdict): Promise<void> {
   if (returns.length === 0) return
@@ -169,7 +170,8 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
   })
   const { rows } = await sql<UnitRow>`
     update units set
-      status = 'QUEUED', dispatch = dispatch + 1, entry = null, fraction = 0, partial = null,
+      status = 'QUEUED', fraction = 0, partial = null,
+      dispatch = dispatch + given.held::integer, entry = case when given.held then null else units.entry end,
       crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)::integer,
       attempt_id = given.attempt_id, queued_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given

@@ -71,6 +71,35 @@ describe('what a worker reports of units', () => {
     await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe('COMPLETED'), WAIT)
   })
 
+  it('brings no further entry by giving back what it does not hold', async () => {
+    const jobId = await start({ units: 1 })
+    const taken = await take('w-1')
+    const { unitId } = taken.units[0]
+    const ticket = taken.tickets[0] as string
+    const back = (entry: string, attemptId: string) => ({
+      type: 'returned' as const,
+      unitId,
+      attemptId,
+      slot: 's',
+      entry
+    })
+    await at.world.say('w-1', { ...back(taken.entry, 'first'), hasBegun: false, ticket })
+    const sent = await vi.waitFor(async () => {
+      const unit = await unitOf(jobId, 0)
+      expect(unit).toMatchObject({ dispatch: 1, entry: expect.any(String) })
+      return unit
+    }, WAIT)
+    for (let n = 0; n < 3; n++) {
+      const attemptId = randomUUID()
+      await sayAll('w-1', [
+        { type: 'started', unitId, attemptId, slot: 's', ticket, waitedMs: 0 },
+        { ...back(sent.entry as string, attemptId), hasBegun: true, ticket }
+      ])
+    }
+    expect(await unitOf(jobId, 0)).toMatchObject({ status: 'QUEUED', dispatch: 1, entry: sent.entry })
+    expect((await take('w-2')).entry).toBe(sent.entry)
+  })
+
   it('costs few statements, whatever it says of many units that ended long ago', async () => {
     const said = Array.from({ length: 200 }, (_, n) => {
       const one = { unitId: `gone-${n}`, slot: 's', ticket: '' }
