@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Scope } from '../database/schema.ts'
 import type { App, AppDeps } from './app-deps.ts'
 import { type Identity, mayDo } from './identity.ts'
+import { type ConnectionLimits, isLocal } from './limit-connections.ts'
 import { createOwnNames } from './own-names.ts'
 import { withRetryAfter } from './problem.ts'
 import { COOKIE_ALONE, PAGE_HEADER } from './session.ts'
@@ -27,6 +28,7 @@ declare module 'fastify' {
     routeTable: RouteAccess[]
     /** SC_FORBIDDEN: the request came by a name that is not the master's. */
     checkName(request: FastifyRequest): Promise<void>
+    connectionLimits: ConnectionLimits
   }
   interface FastifyRequest {
     /** Null on public routes. */
@@ -44,6 +46,8 @@ export interface RouteAccess {
 
 /** Wrong keys from one address in a minute. Right keys are never counted. */
 const WRONG_KEYS_PER_MINUTE = 600
+/** Requests of one address in a second without a key of a person or a program: of workers, of who joins, of nobody. */
+const OTHERS_PER_SECOND = 200
 /** A right key behind an address with too many wrong ones comes through soon. */
 const TRY_AGAIN_SECONDS = 1
 
@@ -54,6 +58,7 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
   const isOwnName = createOwnNames(deps)
   await app.register(rateLimit, { global: false })
   const countWrongKey = app.createRateLimit({ max: WRONG_KEYS_PER_MINUTE, timeWindow: 60_000 })
+  const countOthers = app.createRateLimit({ max: OTHERS_PER_SECOND, timeWindow: 1_000 })
   const wrongKeys = createWrongKeys()
   const routeTable: RouteAccess[] = []
   app.decorate('routeTable', routeTable)
@@ -71,8 +76,12 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
 
   app.addHook('onRequest', async (request, reply) => {
     const { scope, own, public: isPublic } = request.routeOptions.config
-    if (isPublic) return
-    const identity = await identify(request, reply)
+    if (isPublic) return await countOther(request, reply)
+    const identity = await identify(request, reply).catch(async error => {
+      await countOther(request, reply)
+      throw error
+    })
+    if (identity.workerId !== null || identity.scopes.includes('join')) await countOther(request, reply)
     request.identity = identity
     // Where there is no route there is no scope, but whoever asks must still be somebody.
     if (scope && !mayDo(identity, scope) && !(own && mayDo(identity, 'submit')))
@@ -81,6 +90,18 @@ export async function addAuth(app: App, deps: AuthDeps): Promise<void> {
         `This needs a key with the scope "${scope}"; yours has ${identity.scopes.join(', ')}.`
       )
   })
+
+  async function countOther(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    if (isLocal(request.ip)) return
+    const state = await countOthers(request)
+    if (state.isAllowed || !state.isExceeded) return
+    app.connectionLimits.refuse(request.ip)
+    reply.header('connection', 'close')
+    throw withRetryAfter(
+      new ScError('SC_RATE_LIMITED', 'Too many requests came from this address.'),
+      state.ttlInSeconds
+    )
+  }
 
   async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity> {
     const key = readBearer(request.headers.authorization)

@@ -27,7 +27,7 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) => void sendProblem(reply, toProblem(error, request))
   }).withTypeProvider<ZodTypeProvider>()
-  limitConnections(app.server)
+  app.decorate('connectionLimits', limitConnections(app.server))
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 
