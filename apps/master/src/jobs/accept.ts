@@ -18,7 +18,7 @@ import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
  * | started  | RUNNING, and its worker does not hold it (any more) | nothing                                    |
  * | started  | settled         | stays; the worker is told to stop                                              |
  * | progress | RUNNING, same attempt | fraction and partial result                                              |
- * | log      | RUNNING, same attempt; QUEUED | a line of the job's log                                          |
+ * | log      | RUNNING, same attempt; QUEUED and held | a line of the job's log                                 |
  * | result   | open            | DONE, once, whichever attempt brings it; else dropped. Of a transcription, one |
  * |          |                 | that cannot be of its audio: as an error (`transcription/check-output.ts`)     |
  * | error    | open, same attempt | QUEUED again while its budget lasts and trying again can help, else FAILED;  |
@@ -48,7 +48,7 @@ export async function acceptMessage(
     case 'returned':
       return await acceptReturns(trx, [{ workerId, ...message, isHeld }], verdict)
     case 'log':
-      return await keepLog(trx, workerId, message)
+      return await keepLog(trx, workerId, message, isHeld)
     case 'registered':
       // All of a batch together: `acceptRegistrations`.
       return

@@ -17,7 +17,8 @@ const LAST_LINE = `The log of this job ends here: it has reached ${MOST_LOG_BYTE
 export async function keepLog(
   trx: DatabaseTransaction,
   workerId: string,
-  { unitId, attemptId, level, message, fields }: Extract<OutboxMessage, { type: 'log' }>
+  { unitId, attemptId, level, message, fields }: Extract<OutboxMessage, { type: 'log' }>,
+  isHeld: boolean
 ): Promise<void> {
   const text = cut(storableText(message))
   const kept = fields && keptFields(fields)
@@ -34,7 +35,7 @@ export async function keepLog(
       ) as last
       cross join lateral (select last.bytes + ${bytes}::integer < ${MOST_LOG_BYTES} as fits) as room
       where unit.id = ${unitId} and last.bytes < ${MOST_LOG_BYTES}
-        and (unit.status = 'QUEUED'
+        and (unit.status = 'QUEUED' and ${isHeld}::boolean
           or unit.status = 'RUNNING' and unit.worker_id = ${workerId} and unit.attempt_id = ${attemptId})
       returning job_id
     )

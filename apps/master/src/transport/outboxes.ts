@@ -11,6 +11,7 @@
  *
  * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence.
  */
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
@@ -66,6 +67,12 @@ const MORE_SILENCE_MS = 15_000
 /** What is read of one worker in a second, in characters: after a large read it waits its turn. */
 const MOST_READ_A_SECOND = 8 * 1024 ** 2
 const FREE_COST = 1024 ** 2
+/**
+ * What a worker registers is decided upon with what all others have, in everybody's transactions. Ours registers when it starts
+ * and when its tasks change: so many at once, then one each second, and large ones count for several.
+ */
+const MOST_REGISTRATIONS = 20
+const REGISTRATION_COST = 100 * 1024
 /** What no mistake does is not read on before its author is quarantined. */
 const AFTER_FLOOD_MS = 5_000
 
@@ -76,6 +83,7 @@ interface Followed {
   parser: OutboxParser
   /** Read, and not applied yet. */
   pending: Piece[]
+  registrations: { count: number; atMs: number }
   /** There was nothing more at the last look. */
   isRead: boolean
   /** Since when there is something to read or to apply; null: there is not. */
@@ -177,6 +185,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       parser: createOutboxParser((reason, gravity) => refuse(workerId, reason, gravity)),
       notBeforeMs: 0,
       pending: [],
+      registrations: { count: 0, atMs: performance.now() },
       isRead: false,
       behindSinceMs: null
     }
@@ -192,9 +201,21 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const messages = withoutStale(parsed.flatMap(each => each.messages)).filter(message => note(link, message))
     if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }, performance.now()))
     const cost = one.parser.takeCost()
-    const pauseMs = cost > FREE_COST ? (cost / MOST_READ_A_SECOND) * 1000 : 0
+    const readMs = cost > FREE_COST ? (cost / MOST_READ_A_SECOND) * 1000 : 0
+    const pauseMs = Math.max(readMs, registeringMs(one, messages, cost))
     one.notBeforeMs = Math.max(one.notBeforeMs, performance.now() + pauseMs)
     if (clock.isFarAhead(one.after)) void remake(workerId)
+  }
+
+  /** For how long one that registers ever anew is not read. */
+  function registeringMs(one: Followed, messages: OutboxMessage[], cost: number): number {
+    const added = messages.filter(({ type }) => type === 'registered').length
+    if (added === 0) return 0
+    const nowMs = performance.now()
+    const { count, atMs } = one.registrations
+    const left = Math.max(0, count - (nowMs - atMs) / 1000)
+    one.registrations = { count: left + added + cost / REGISTRATION_COST, atMs: nowMs }
+    return Math.max(0, one.registrations.count - MOST_REGISTRATIONS) * 1000
   }
 
   /** Whatever is in an entry, it holds up no other. */

@@ -52,7 +52,7 @@ async function log(unitId: string, message: string, level: 'debug' | 'info' | 'w
   }
   await db()
     .transaction()
-    .execute(trx => keepLog(trx, 'w', line))
+    .execute(trx => keepLog(trx, 'w', line, true))
 }
 
 const complete = (jobId: string, output: unknown) =>

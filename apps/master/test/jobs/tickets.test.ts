@@ -71,6 +71,19 @@ describe('what a worker reports of units', () => {
     await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe('COMPLETED'), WAIT)
   })
 
+  it('writes nothing into the log of a job whose unit it gave back', async () => {
+    const jobId = await start({ units: 1 })
+    const taken = await take('w-1')
+    const about = { unitId: taken.units[0].unitId, attemptId: 'first', slot: 's', ticket: taken.tickets[0] as string }
+    const line = (message: string): Said => ({ type: 'log', ...about, level: 'info', message })
+    await sayAll('w-1', [line('it has it'), { type: 'returned', ...about, entry: taken.entry, hasBegun: false }])
+    // What it holds is known a moment after that was applied.
+    await new Promise(resolve => setTimeout(resolve, 100))
+    await sayAll('w-1', [line('it had it')])
+    const rows = await at.world.db.selectFrom('job_logs').select('message').where('job_id', '=', jobId).execute()
+    expect(rows.map(({ message }) => message)).toEqual(['it has it'])
+  })
+
   it('brings no further entry by giving back what it does not hold', async () => {
     const jobId = await start({ units: 1 })
     const taken = await take('w-1')

@@ -91,3 +91,15 @@ test('what a worker wrote is not applied any more once it is gone', async () => 
   await vi.waitFor(() => expect(begun).toContain('second'), WAIT)
   expect(begun).not.toContain('late')
 })
+
+test('who registers ever anew is read less and less, and holds up nobody else', async () => {
+  const applied: string[] = []
+  read(async reported => void applied.push(...reported.map(classOf)))
+  for (let n = 0; n < 80; n++) await write('w-1', `again ${n}`)
+  await new Promise(resolve => setTimeout(resolve, 1_000))
+  await write('w-2', 'first')
+  await vi.waitFor(() => expect(applied).toContain('first'), 1_000)
+  expect(await redis.xlen(outboxKey('w-1'))).toBeGreaterThan(40)
+  // In the end all of them are.
+  expect(applied.filter(name => name.startsWith('again')).length).toBeGreaterThan(0)
+})
