@@ -1,7 +1,7 @@
 /**
  * DESIGN: which units are in Redis. PostgreSQL knows every unit; of each queue only its head is in Redis: twice the
- * entries for each slot that serves it, and what was finished there in the last second, so that slots never wait for the
- * next round.
+ * entries for each slot that serves it, and what was finished there in the last second. A third of that worked off brings the
+ * next round, so that slots never wait for it. What a worker has counts no more, whether it has begun or not.
  *
  *   unit known, or queued again --wake(queue)---\
  *                                                +--> round: markHead -> addEntries

@@ -49,9 +49,9 @@ export interface Marked {
 }
 
 /**
- * Takes the units that belong at the head of a queue and are not in it: of all its units that may run now, the first
- * `most` by priority and rank. Names the entry of each; the caller puts them into Redis. Should it not come to that, the
- * reconciler does.
+ * Takes the units that belong at the head of a queue and are not in it: of all its units that may run now and that no worker
+ * has, the first `most` by priority and rank. Names the entry of each; the caller puts them into Redis. Should it not come to
+ * that, the reconciler does.
  *
  * The rest waits here: Redis holds no more than what goes next, a cancelled job of 100,000 units leaves nothing in it,
  * and a unit that comes later and goes first is sent at once.
