@@ -6,7 +6,7 @@ const inFolder = (name: string, folder: string, more: object = {}) => ({
   test: { name, include: [`${folder}/test/**/*.test.ts`], sequence: { groupOrder: 0 }, ...more }
 })
 
-const ALONE = ['attacks', 'faults', 'mixed-cluster', 'slow-link'].map(name => `test/${name}.test.ts`)
+const ALONE = ['attacks', 'mixed-cluster', 'slow-link'].map(name => `test/${name}.test.ts`)
 
 const cluster = (name: string, groupOrder: number, more: object) => ({
   extends: true as const,
@@ -32,7 +32,7 @@ export default defineConfig({
       inFolder('worker', 'apps/worker'),
       inFolder('cli', 'apps/cli'),
       inFolder('master', 'apps/master', { globalSetup: 'apps/master/test/global-setup.ts' }),
-      // Whole clusters with speech models. Two at a time, but for those that measure or end what others need.
+      // Whole clusters with speech models. Two at a time, but for those that measure.
       cluster('cluster', 1, { include: ['test/**/*.test.ts'], exclude: ALONE, maxWorkers: 2 }),
       cluster('alone', 2, { include: ALONE, fileParallelism: false })
     ]
