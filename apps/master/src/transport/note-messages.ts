@@ -60,10 +60,13 @@ export function createNotes(deps: NotesDeps): (link: ServedLink, message: Outbox
       return false
     }
     if (!isOfAttempt(message)) return true
-    if (!link.knows(message.unitId) && !deps.tickets.isUnit(message.ticket, workerId, message.unitId)) {
+    const isHeld = link.knows(message.unitId)
+    if (!isHeld && !deps.tickets.isUnit(message.ticket, workerId, message.unitId)) {
       deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`, 'wrong')
       return false
     }
+    // The next one says more, should this master have just taken the worker over.
+    if (!isHeld && message.type === 'progress') return false
     if (message.type !== 'returned') link.began(message.unitId)
     for (const unitId of settledBy(message)) link.reported(unitId)
     return true
