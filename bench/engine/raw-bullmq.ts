@@ -12,7 +12,8 @@ const CONCURRENCY = 100
 const ONE_AT_A_TIME = 500
 const once = { removeOnComplete: true, removeOnFail: true }
 
-const connect = () => new Redis(url, { maxRetriesPerRequest: null })
+// The master's Redis has no HELLO, by which version 3 begins.
+const connect = () => new Redis(url, { maxRetriesPerRequest: null, protocol: 2 })
 const redis = connect()
 const name = `raw-${process.pid}`
 const queue = new Queue(name, { connection: redis })
