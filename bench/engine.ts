@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { REPO_DIR } from '@sc/shared/config.ts'
+import { startRedis } from '../packages/shared/test/start-redis.ts'
 import { describePairs, measurePairs } from './engine/against.ts'
 import { type ClusterPart, startClusterPart } from './engine/cluster-part.ts'
 import { installPeers, measureBullmq, measureCelery, measureRay } from './engine/peers.ts'
@@ -57,11 +58,13 @@ async function compareWithCheckout(repo: string): Promise<void> {
 async function compareWithPeers(): Promise<void> {
   await installPeers(text => console.log(text))
   const cluster = await startClusterPart(REPO_DIR, WORKERS)
+  // Celery's client logs in by HELLO, which the cluster's Redis has not.
+  const redis = await startRedis()
   try {
-    const cold = await measureRound(cluster, 'first round')
+    const cold = await measureRound(cluster, redis.url, 'first round')
     const rounds: Round[] = []
     for (let round = 1; round <= Number(values.rounds); round++)
-      rounds.push(await measureRound(cluster, `round ${round}`))
+      rounds.push(await measureRound(cluster, redis.url, `round ${round}`))
     print(cold, rounds)
     const small = await cluster.runUnits(UNITS)
     const large = await cluster.runUnits(10 * UNITS)
@@ -70,6 +73,7 @@ async function compareWithPeers(): Promise<void> {
       console.log(`  GET ${path}: p95 ${percentile(list, 0.95).toFixed(0)} ms with ${10 * UNITS} units waiting`)
   } finally {
     await cluster.stop()
+    await redis.stop()
   }
 }
 
@@ -79,10 +83,10 @@ interface Round {
   versions: string
 }
 
-async function measureRound(cluster: ClusterPart, name: string): Promise<Round> {
+async function measureRound(cluster: ClusterPart, celeryUrl: string, name: string): Promise<Round> {
   const bullmq = await measureBullmq(cluster.redisUrl, UNITS)
   const ray = await measureRay(UNITS)
-  const celery = await measureCelery(cluster.redisUrl, Math.min(UNITS, 3_000))
+  const celery = await measureCelery(celeryUrl, Math.min(UNITS, 3_000))
   const unitsPerSecond = {
     'BullMQ, processing': bullmq.processing,
     'BullMQ, adding and processing': bullmq.throughput,
