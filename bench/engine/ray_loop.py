@@ -8,7 +8,7 @@ import time
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_DEDUP_LOGS"] = "0"
-import ray
+import ray  # noqa: E402
 
 COUNT = int(sys.argv[1])
 ONE_AT_A_TIME = 500
