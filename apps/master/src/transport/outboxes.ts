@@ -11,7 +11,6 @@
  *
  * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence.
  */
-import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
@@ -23,6 +22,7 @@ import type { HeldEntry, Links, ServedLink } from './links.ts'
 import { createNotes, type NotesDeps } from './note-messages.ts'
 import { createOutboxParser, type Gravity, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
 import { MOST_READ, readOutboxes } from './read-outboxes.ts'
+import { createReadPace, type ReadPace } from './read-pace.ts'
 import { createRedisClock } from './redis-clock.ts'
 
 export interface Outboxes {
@@ -64,26 +64,12 @@ const MOST_BEHIND_MS = 30_000
 /** Beside LOST_MS. */
 const MORE_SILENCE_MS = 15_000
 
-/** What is read of one worker in a second, in characters: after a large read it waits its turn. */
-const MOST_READ_A_SECOND = 8 * 1024 ** 2
-const FREE_COST = 1024 ** 2
-/**
- * What a worker registers is decided upon with what all others have, in everybody's transactions. Ours registers when it starts
- * and when its tasks change: so many at once, then one each second, and large ones count for several.
- */
-const MOST_REGISTRATIONS = 20
-const REGISTRATION_COST = 100 * 1024
-/** What no mistake does is not read on before its author is quarantined. */
-const AFTER_FLOOD_MS = 5_000
-
 interface Followed {
   after: string
-  /** Not read before. */
-  notBeforeMs: number
+  pace: ReadPace
   parser: OutboxParser
   /** Read, and not applied yet. */
   pending: Piece[]
-  registrations: { count: number; atMs: number }
   /** There was nothing more at the last look. */
   isRead: boolean
   /** Since when there is something to read or to apply; null: there is not. */
@@ -133,7 +119,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
 
   function refuse(workerId: string, reason: string, gravity: Gravity): void {
     const one = followed.get(workerId)
-    if (one && gravity === 'flood') one.notBeforeMs = performance.now() + AFTER_FLOOD_MS
+    if (gravity === 'flood') one?.pace.flooded()
     deps.onRefused(workerId, reason, gravity)
   }
 
@@ -170,8 +156,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     }
   }
 
-  function isOpen({ notBeforeMs, pending }: Followed): boolean {
-    return notBeforeMs <= performance.now() && pending.length < MOST_PENDING
+  function isOpen({ pace, pending }: Followed): boolean {
+    return pace.isOpen() && pending.length < MOST_PENDING
   }
 
   function restart(workerId: string): void {
@@ -183,9 +169,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     return {
       after: '0-0',
       parser: createOutboxParser((reason, gravity) => refuse(workerId, reason, gravity)),
-      notBeforeMs: 0,
+      pace: createReadPace(),
       pending: [],
-      registrations: { count: 0, atMs: performance.now() },
       isRead: false,
       behindSinceMs: null
     }
@@ -200,22 +185,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const ids = parsed.flatMap(each => each.ids)
     const messages = withoutStale(parsed.flatMap(each => each.messages)).filter(message => note(link, message))
     if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }, performance.now()))
-    const cost = one.parser.takeCost()
-    const readMs = cost > FREE_COST ? (cost / MOST_READ_A_SECOND) * 1000 : 0
-    const pauseMs = Math.max(readMs, registeringMs(one, messages, cost))
-    one.notBeforeMs = Math.max(one.notBeforeMs, performance.now() + pauseMs)
+    one.pace.read(messages, one.parser.takeCost())
     if (clock.isFarAhead(one.after)) void remake(workerId)
-  }
-
-  /** For how long one that registers ever anew is not read. */
-  function registeringMs(one: Followed, messages: OutboxMessage[], cost: number): number {
-    const added = messages.filter(({ type }) => type === 'registered').length
-    if (added === 0) return 0
-    const nowMs = performance.now()
-    const { count, atMs } = one.registrations
-    const left = Math.max(0, count - (nowMs - atMs) / 1000)
-    one.registrations = { count: left + added + cost / REGISTRATION_COST, atMs: nowMs }
-    return Math.max(0, one.registrations.count - MOST_REGISTRATIONS) * 1000
   }
 
   /** Whatever is in an entry, it holds up no other. */
