@@ -1,6 +1,6 @@
 import { type AttemptMessage, isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { DatabaseTransaction } from '../database/schema.ts'
-import { acceptMessage } from './accept.ts'
+import { acceptMessage, type SingleMessage } from './accept.ts'
 import { acceptResults, acceptReturns, acceptStarts, type Result, type Return, type Start } from './accept-many.ts'
 import { acceptRegistrations } from './accept-registrations.ts'
 import type { Verdict } from './verdict.ts'
@@ -26,7 +26,7 @@ export async function acceptBatch(
   verdict: Verdict,
   holds: Holds
 ): Promise<void> {
-  const logs: AttemptSaid[] = []
+  const logs: Single[] = []
   let units: AttemptSaid[][] = []
   for (const said of Map.groupBy(batch.filter(isAttempt), ({ message }) => message.unitId).values()) {
     const result = resultOf(said)
@@ -57,7 +57,7 @@ async function acceptOfEach(
   const starts: Start[] = []
   const results: Result[] = []
   const returns: Return[] = []
-  const others: AttemptSaid[] = []
+  const others: Single[] = []
   for (const one of said) {
     const { workerId, message } = one
     const ageMs = one.readMs === undefined ? 0 : performance.now() - one.readMs
@@ -65,7 +65,7 @@ async function acceptOfEach(
     if (message.type === 'started') starts.push({ workerId, ...message, isHeld, ageMs })
     else if (message.type === 'result') results.push({ workerId, ...message, ageMs })
     else if (message.type === 'returned') returns.push({ workerId, ...message, isHeld })
-    else others.push(one)
+    else others.push({ workerId, message })
   }
   await acceptStarts(trx, starts, verdict)
   await acceptResults(trx, results, verdict)
@@ -74,13 +74,14 @@ async function acceptOfEach(
 }
 
 type AttemptSaid = Said & { message: AttemptMessage }
+type Single = Pick<Said, 'workerId'> & { message: SingleMessage }
 
 function isAttempt(said: Said): said is AttemptSaid {
   return isOfAttempt(said.message)
 }
 
-function isLog({ message }: AttemptSaid): boolean {
-  return message.type === 'log'
+function isLog(said: AttemptSaid): said is AttemptSaid & Single {
+  return said.message.type === 'log'
 }
 
 /** The result of one attempt from its start to its end, with or without its start; what it said of its progress is past. */

@@ -1,15 +1,15 @@
 import { isGpuClass, largerClass } from '@sc/shared/capability.ts'
 import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
-import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import type { Holds } from './accept-batch.ts'
-import { acceptResults, acceptReturns, acceptStarts } from './accept-many.ts'
 import { keepLog } from './keep-logs.ts'
 import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
 
 /**
- * One message of an attempt, which a ticket proved, is applied to its unit. This is where it is decided what an attempt's outcome means:
+ * One message of an attempt, which a ticket proved, is applied to its unit; starts, results and returns are in
+ * `accept-many.ts`. What the messages of an attempt mean:
  *
  * | message  | unit            | becomes                                                                        |
  * |----------|-----------------|--------------------------------------------------------------------------------|
@@ -31,34 +31,22 @@ import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
 export async function acceptMessage(
   trx: DatabaseTransaction,
   workerId: string,
-  message: OutboxMessage,
+  message: SingleMessage,
   verdict: Verdict,
   holds: Holds
 ): Promise<void> {
-  const isHeld = isOfAttempt(message) && holds(workerId, message.unitId)
   switch (message.type) {
-    case 'started':
-      return await acceptStarts(trx, [{ workerId, ...message, isHeld, ageMs: 0 }], verdict)
     case 'progress':
       return await acceptProgress(trx, workerId, message, verdict)
-    case 'result':
-      return await acceptResults(trx, [{ workerId, ...message, ageMs: 0 }], verdict)
     case 'error':
       return await acceptError(trx, workerId, message, verdict)
-    case 'returned':
-      return await acceptReturns(trx, [{ workerId, ...message, isHeld }], verdict)
     case 'log':
-      return await keepLog(trx, workerId, message, isHeld)
-    case 'registered':
-      // All of a batch together: `acceptRegistrations`.
-      return
-    case 'hello':
-    case 'want':
-    case 'state':
-      // Of the transport alone.
-      return
+      return await keepLog(trx, workerId, message, holds(workerId, message.unitId))
   }
 }
+
+/** The others are taken many at a time: `accept-many.ts`. */
+export type SingleMessage = Message<'progress' | 'error' | 'log'>
 
 type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T }>
 

@@ -84,7 +84,10 @@ interface Sent extends Pick<UnitRow, 'job_id' | 'priority' | 'rank'> {
   bytes: number
 }
 
-/** The first `most` units of the queue that no worker has, in order. Those that are in Redis are only counted: at each look there are many. */
+/**
+ * The first `most` units of the queue that no worker has, in order. Those that are in Redis are only counted: at each look
+ * there are many.
+ */
 async function readHead(db: Database, queue: string, { most, taken }: Head): Promise<Array<Unsent | Sent>> {
   const { rows } = await sql<Unsent | Sent>`
     with head as materialized (
@@ -147,7 +150,7 @@ function nameEntries(head: Array<Unsent | Sent>, { most, together, slots }: Head
     part.units.push(unit)
     named.set(unit.id, part.entry)
   }
-  if (sum([...unitsOf.values()]) < most) return named
+  if (sum(head.map(({ units }) => units)) < most) return named
   for (const { left, units } of open.values())
     if (left > 0 && (units[0] as Unsent).place > SENT_AT_ONCE * most) for (const { id } of units) named.delete(id)
   return named
