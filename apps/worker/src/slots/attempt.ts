@@ -57,6 +57,7 @@ export async function runAttempt(
     void outbox.add({ type: 'progress', ...about, fraction, ...(partial === undefined ? {} : { partial }) }, messages)
   })
   let hasBegun = !isOneOfMany
+  let ranMs: number | undefined
   let files: UnitFiles | undefined
   let outcome: Outcome
   if (!isOneOfMany) start.say()
@@ -71,6 +72,10 @@ export async function runAttempt(
         hasBegun = true
         start.sayIfSlow()
         onBegin()
+      },
+      // Results of short units are read many at once: their process alone knows how long each of them took.
+      onRan: ms => {
+        if (isOneOfMany && ms >= 0) ranMs = Math.round(ms)
       },
       onProgress: progress.add,
       onLog: (level, message, fields) =>
@@ -88,7 +93,7 @@ export async function runAttempt(
     files?.release()
     progress.stop()
   }
-  timings.ran = lap()
+  timings.ran = ranMs ?? lap()
   timings.reported = start.reportedMs()
   return { outcome, written: outbox.add(outcome, messages) }
 }

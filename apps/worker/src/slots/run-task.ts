@@ -4,6 +4,8 @@ export interface TaskHooks {
   signal: AbortSignal
   /** It begins: nothing is before it in its process any more. */
   onBegin(): void
+  /** How long the task itself took, in ms, as its process has it. */
+  onRan(ms: number): void
   onProgress(fraction: number, partial: unknown): void
   onLog(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void
 }

@@ -17,6 +17,7 @@ function createSlot(tripMs: number) {
   const hooks = {
     signal: new AbortController().signal,
     onBegin: () => {},
+    onRan: () => {},
     onProgress: vi.fn<(fraction: number, partial: unknown) => void>(),
     onLog: () => {}
   }

@@ -72,6 +72,15 @@ test('units of one entry run one after the other, each with a result of its own'
   await released()
 })
 
+test('each has the time that it took itself, not that for which its result lay behind the next one', async () => {
+  await start()
+  send('a', 'block 60')
+  await heard('result', 'u1')
+  const [first, second] = (await said()).flatMap(message => (message.type === 'result' ? message.timings : []))
+  expect(second?.ran).toBeGreaterThan(50)
+  expect(first?.ran).toBeLessThan(second?.ran as number)
+})
+
 test('only one that takes longer says that it started', async () => {
   await start()
   send('a', 'wait 100', 'b')
