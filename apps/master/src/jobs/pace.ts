@@ -20,25 +20,32 @@ const MOST_TOGETHER = 100
 /** An entry of one takes so long beside the task itself. */
 const LEAST_MS = 0.25
 const LEAST_SEEN = 20
-/** The mean is of about so many units. */
+/** The mean is of so many units, */
 const REMEMBERED = 64
+/** less so many of those that took longest: one that the machine held up for 300 ms says nothing of the others, */
+const HELD_UP = 2
+/** where it was not for longer. */
+const HELD_UP_MS = 1_000
 
 export function createPace(): Pace {
-  const means = new Map<string, { ms: number; seen: number }>()
+  /** Of each task how long its last units took. */
+  const lately = new Map<string, number[]>()
   const tasksIn = new Map<string, Set<string>>()
   const ends = new Map<string, number[]>()
 
   function sizeOf(task: string): number {
-    const mean = means.get(task)
-    if (!mean || mean.seen < LEAST_SEEN) return 1
-    return Math.max(1, Math.min(MOST_TOGETHER, Math.floor(TOGETHER_MS / Math.max(LEAST_MS, mean.ms))))
+    const times = lately.get(task) ?? []
+    if (times.length < LEAST_SEEN) return 1
+    const most = Math.floor(TOGETHER_MS / Math.max(LEAST_MS, meanOf(times)))
+    return Math.max(1, Math.min(MOST_TOGETHER, most))
   }
 
   return {
     finished: ({ task, queue }, ranMs) => {
-      const mean = means.get(task) ?? { ms: ranMs, seen: 0 }
-      const seen = mean.seen + 1
-      means.set(task, { ms: mean.ms + (ranMs - mean.ms) / Math.min(seen, REMEMBERED), seen })
+      const last = lately.get(task) ?? []
+      lately.set(task, last)
+      last.push(ranMs)
+      if (last.length > REMEMBERED) last.shift()
       tasksIn.set(queue, (tasksIn.get(queue) ?? new Set()).add(task))
       const times = ends.get(queue) ?? []
       times.push(performance.now())
@@ -52,9 +59,15 @@ export function createPace(): Pace {
       return times.length
     },
     together: () => {
-      const sizes = [...means.keys()].map(task => [task, sizeOf(task)] as const)
+      const sizes = [...lately.keys()].map(task => [task, sizeOf(task)] as const)
       return Object.fromEntries(sizes.filter(([, size]) => size > 1))
     },
     togetherIn: queue => Math.max(1, ...[...(tasksIn.get(queue) ?? [])].map(sizeOf))
   }
+}
+
+function meanOf(times: number[]): number {
+  const sorted = times.toSorted((a, b) => a - b)
+  const heldUp = sorted.splice(-HELD_UP).filter(ms => ms >= HELD_UP_MS)
+  return [...sorted, ...heldUp].reduce((sum, ms) => sum + ms, 0) / (sorted.length + heldUp.length)
 }

@@ -29,6 +29,15 @@ test('one long unit is enough for its task to travel alone again', () => {
   expect(pace.together()).toEqual({})
 })
 
+test('a unit that the machine held up for a moment changes nothing for the others', () => {
+  const pace = createPace()
+  finish(pace, 'small', 5, 64)
+  finish(pace, 'small', 800, 2)
+  expect(pace.together()).toEqual({ small: 10 })
+  finish(pace, 'small', 800, 8)
+  expect(pace.together()).toEqual({})
+})
+
 test('counts what was finished in the last second', () => {
   const pace = createPace()
   finish(pace, 'noop', 0, 7)
