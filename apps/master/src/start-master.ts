@@ -86,7 +86,7 @@ export async function startMaster(
     config.databaseUrl === undefined ? startEmbedded(startEmbeddedPostgres, 'postgres') : null
   ])
   const redisUrl = redisServer?.url ?? (config.redisUrl as string)
-  const databaseUrl = postgresServer?.url ?? (config.databaseUrl as string)
+  const databaseUrl = postgresServer?.masterUrl ?? (config.databaseUrl as string)
 
   async function startEmbedded<S extends EmbeddedServer>(start: StartEmbedded<S>, name: string): Promise<S> {
     const { dataDir } = config
@@ -106,7 +106,7 @@ export async function startMaster(
   releasers.add('database of requests', () => requestDb.destroy())
 
   const open = (name: string, blocking = false) => {
-    const redis = connectRedis(redisUrl, { name: `master-${name}`, blocking, log })
+    const redis = connectRedis(redisServer?.masterUrl ?? redisUrl, { name: `master-${name}`, blocking, log })
     releasers.add(`redis ${name}`, () => closeRedis(redis))
     return redis
   }

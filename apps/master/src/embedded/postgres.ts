@@ -21,13 +21,15 @@ import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { EmbeddedServer } from './redis.ts'
 import { loadSettings, type Settings, withNewPort } from './settings.ts'
+import { socketPath } from './socket-path.ts'
 import { superviseServer } from './supervise.ts'
 import { type OsUser, reachablePrograms, userForServer } from './unprivileged.ts'
 
 const POLL_MS = 20
+const LONGEST_PORT = 65_535
 
 /**
- * A real PostgreSQL 18 of our own, on loopback TCP with a password, driven by its own programs: the package's wrapper
+ * A real PostgreSQL 18 of our own, on loopback and by a socket, with a password, driven by its own programs: the package's wrapper
  * leaves it running when we are killed, writes the password to the temporary folder, and cannot serve a project below
  * /root. `settings.json`, `server.log` and `owner.json` are ours; `cluster/` belongs to the server's user.
  */
@@ -42,6 +44,7 @@ export async function startEmbeddedPostgres(options: {
   let settings!: Settings
   let programs!: string
   let user: OsUser | undefined
+  let hasSocket = socketPath(cluster, socketName(LONGEST_PORT)) !== undefined
 
   const server = await superviseServer(
     {
@@ -58,18 +61,20 @@ export async function startEmbeddedPostgres(options: {
         makeFolderFor(user, cluster)
         if (!existsSync(data)) await initialise(programs, cluster, settings.password, user)
         removeStalePidFile(join(data, 'postmaster.pid'))
+        removeStalePidFile(join(cluster, `${socketName(settings.port)}.lock`))
       },
       command: async () => ({
         program: join(programs, 'bin/postgres'),
-        args: ['-D', here(data), ...serverSettings(settings.port)],
+        args: ['-D', here(data), ...serverSettings(settings.port, hasSocket)],
         env: childEnv({ LC_ALL: 'C', TZ: 'UTC' }),
         cwd: data,
         ...user
       }),
       answers: (pid, signal) => saysReady(join(data, 'postmaster.pid'), pid, signal),
       async repair(logTail) {
-        if (!/address already in use/i.test(logTail)) return false
-        settings = await withNewPort(folder, settings)
+        if (/could not create any Unix-domain sockets/.test(logTail)) hasSocket = false
+        else if (/address already in use/i.test(logTail)) settings = await withNewPort(folder, settings)
+        else return false
         return true
       }
     },
@@ -77,7 +82,14 @@ export async function startEmbeddedPostgres(options: {
     options.signal
   )
   const { password, port } = settings
-  return { url: `postgres://sc:${password}@127.0.0.1:${port}/postgres`, stop: server.stop }
+  const urlOf = (host: string) => `postgres://sc:${password}@${host}:${port}/postgres`
+  const url = urlOf('127.0.0.1')
+  return { url, masterUrl: hasSocket ? urlOf(encodeURIComponent(cluster)) : url, stop: server.stop }
+}
+
+/** PostgreSQL's own. */
+function socketName(port: number): string {
+  return `.s.PGSQL.${port}`
 }
 
 /** The programs of the platform's package, never a `postgres` on PATH: the data belongs to one version. */
@@ -153,11 +165,12 @@ async function initialise(
 }
 
 /** For one small application on a shared machine: few processes, little memory, and every commit on the disk. */
-function serverSettings(port: number): string[] {
+function serverSettings(port: number, hasSocket: boolean): string[] {
   const settings = {
     listen_addresses: '127.0.0.1',
     port,
-    unix_socket_directories: '',
+    // Beside the data, which it is started in.
+    unix_socket_directories: hasSocket ? '..' : '',
     max_connections: 100,
     shared_buffers: '64MB',
     io_method: 'sync',

@@ -11,6 +11,7 @@ import { findProgram, isProgram } from '@sc/shared/processes.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import { MASTER_USER, usersFile, writeUsers } from './redis-users.ts'
 import { keepSettings, loadSettings, type Settings, withNewPort } from './settings.ts'
+import { socketPath } from './socket-path.ts'
 import { superviseServer } from './supervise.ts'
 
 /** The first whose users can be let read a key and not write it. */
@@ -19,6 +20,8 @@ const LOOPBACK = '127.0.0.1'
 
 export interface EmbeddedServer {
   url: string
+  /** The same for the master that started it: by a socket of its folder where that can be. */
+  masterUrl: string
   stop(): Promise<void>
 }
 
@@ -48,6 +51,7 @@ export async function startEmbeddedRedis(options: {
   const configFile = join(folder, 'redis.conf')
   let settings!: Settings
   let hasHello = false
+  let socket = socketPath(folder, 'redis.sock')
 
   const server = await superviseServer(
     {
@@ -65,13 +69,14 @@ export async function startEmbeddedRedis(options: {
         // In a file, not in the arguments: every user of the machine can read those.
         writePrivateFile(
           configFile,
-          configuration({ port: settings.port, data, users: usersFile(folder), bind, hasHello })
+          configuration({ port: settings.port, socket, data, users: usersFile(folder), bind, hasHello })
         )
         return { program: settings.program ?? '', args: [configFile], env: childEnv(), cwd: folder }
       },
       answers: (pid, signal) => answersAs(pid, urlOf(settings), signal),
       async repair(logTail) {
-        if (/address already in use/i.test(logTail)) settings = await withNewPort(folder, settings)
+        if (/Failed opening Unix socket/.test(logTail)) socket = undefined
+        else if (/address already in use/i.test(logTail)) settings = await withNewPort(folder, settings)
         else if (/append only file|AOF|RDB|loading the DB/.test(logTail)) {
           options.log.warn({ logTail }, 'Redis could not read its data: it starts empty, PostgreSQL knows all jobs')
           rmSync(`${data}.unreadable`, { recursive: true, force: true })
@@ -87,6 +92,7 @@ export async function startEmbeddedRedis(options: {
   const url = urlOf(settings)
   return {
     url,
+    masterUrl: socket === undefined ? url : `${url}?path=${encodeURIComponent(socket)}`,
     stop: server.stop,
     restart: server.restart,
     allowHello: () => {
@@ -119,6 +125,7 @@ function urlOf({ port, password }: Settings): string {
 
 interface Configured {
   port: number
+  socket: string | undefined
   data: string
   users: string
   bind: string
@@ -126,13 +133,14 @@ interface Configured {
 }
 
 /** A quarter of the memory, within reason: units are references, so 256 MB already hold some 100,000 of them. */
-function configuration({ port, data, users, bind, hasHello }: Configured): string {
+function configuration({ port, socket, data, users, bind, hasHello }: Configured): string {
   const quoted = (path: string): string => `"${path.replace(/["\\]/g, '\\$&')}"`
   const megabyte = 1024 * 1024
   const maxMemory = Math.round(Math.min(Math.max(totalmem() / 4, 256 * megabyte), 2048 * megabyte))
   return [
     `bind ${bind}`,
     `port ${port}`,
+    ...(socket === undefined ? [] : [`unixsocket ${quoted(socket)}`, 'unixsocketperm 700']),
     `aclfile ${quoted(users)}`,
     'protected-mode yes',
     'daemonize no',

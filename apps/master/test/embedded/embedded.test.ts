@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
@@ -24,10 +24,15 @@ import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
 import { processesBelow } from '../processes-below.ts'
 
 /** Each test runs the servers under a process of its own, which it can kill. */
-interface Running {
+interface Running extends Urls {
+  /** What their master goes by. */
+  forMaster: Urls
+  process: ChildProcess
+}
+
+interface Urls {
   redis: string
   postgres: string
-  process: ChildProcess
 }
 
 const isRoot = process.getuid?.() === 0
@@ -55,7 +60,8 @@ function newFolder(): string {
 async function start(folder: string, user?: { uid: number; gid: number }): Promise<Running> {
   const answer = await startOrFail(folder, user)
   if (answer.error !== undefined) throw new Error(answer.error)
-  return { redis: answer.redis ?? '', postgres: answer.postgres ?? '', process: answer.process }
+  const { redis = '', postgres = '', forMaster = { redis, postgres } } = answer
+  return { redis, postgres, forMaster, process: answer.process }
 }
 
 async function startOrFail(folder: string, user: { uid: number; gid: number } | undefined) {
@@ -63,7 +69,7 @@ async function startOrFail(folder: string, user: { uid: number; gid: number } | 
   const child = spawn(process.execPath, [program, folder], { stdio: ['ignore', 'pipe', 'inherit'], ...user })
   processes.push(child)
   const [line] = await once(createInterface(child.stdout), 'line')
-  const answer = JSON.parse(line as string) as { redis?: string; postgres?: string; error?: string }
+  const answer = JSON.parse(line as string) as Partial<Urls> & { forMaster?: Urls; error?: string }
   return { ...answer, process: child }
 }
 
@@ -74,7 +80,11 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await exited
 }
 
-async function write(running: Running, text: string): Promise<void> {
+function socketOf(postgres: string): string {
+  return `.s.PGSQL.${new URL(postgres).port}`
+}
+
+async function write(running: Urls, text: string): Promise<void> {
   await withBoth(running, async (redis, database) => {
     await redis.set('kept', text)
     await database.query('create table if not exists kept (text text)')
@@ -82,7 +92,7 @@ async function write(running: Running, text: string): Promise<void> {
   })
 }
 
-async function read(running: Running): Promise<{ redis: string | null; postgres: string[] }> {
+async function read(running: Urls): Promise<{ redis: string | null; postgres: string[] }> {
   return withBoth(running, async (redis, database) => ({
     redis: await redis.get('kept'),
     postgres: (await database.query('select text from kept order by text')).rows.map(row => row.text)
@@ -141,6 +151,26 @@ describe('embedded Redis and PostgreSQL', { timeout: 60_000 }, () => {
     const redis = connectRedis(wrong(running.redis), { name: 'test' })
     await expect(waitForRedis(redis)).rejects.toMatchObject({ code: 'SC_CONFIG' })
     redis.disconnect()
+  })
+
+  test('their master goes by sockets that nobody else can open, with the same password', async () => {
+    const folder = newFolder()
+    const { forMaster, ...running } = await start(folder)
+    await write(running, 'kept')
+    expect(await read(forMaster)).toEqual({ redis: 'kept', postgres: ['kept'] })
+    const sockets = [join(folder, 'redis/redis.sock'), join(folder, 'postgres/cluster', socketOf(running.postgres))]
+    expect(sockets.map(path => statSync(path).isSocket())).toEqual([true, true])
+    expect(sockets.map(path => statSync(dirname(path)).mode & 0o077)).toEqual([0, 0])
+    await expect(read({ ...forMaster, postgres: forMaster.postgres.replace(/:[^:@]+@/, ':guessed@') })).rejects.toThrow(
+      /password/
+    )
+  })
+
+  test('it goes by TCP where the path of a socket would be too long', async () => {
+    const { forMaster, redis, postgres } = await start(join(newFolder(), 'x'.repeat(100)))
+    expect(forMaster).toEqual({ redis, postgres })
+    await write(forMaster, 'kept')
+    expect(await read(forMaster)).toEqual({ redis: 'kept', postgres: ['kept'] })
   })
 
   test('are ended when their master is killed, and the next start goes on with the data', async () => {

@@ -16,7 +16,8 @@ try {
     await redis.stop()
     process.exit(0)
   })
-  console.log(JSON.stringify({ redis: redis.url, postgres: postgres.url }))
+  const forMaster = { redis: redis.masterUrl, postgres: postgres.masterUrl }
+  console.log(JSON.stringify({ redis: redis.url, postgres: postgres.url, forMaster }))
   setInterval(() => {}, 60_000)
 } catch (error) {
   console.log(JSON.stringify({ error: error instanceof Error ? error.message : String(error) }))
