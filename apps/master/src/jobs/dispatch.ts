@@ -3,10 +3,10 @@
  * entries for each slot that serves it, and what was finished there in the last second. A third of that worked off brings the
  * next round, so that slots never wait for it. What a worker has counts no more, whether it has begun or not.
  *
- *   unit known, or queued again --wake(queue)---\
- *                                                +--> round: markHead -> addEntries
- *   units finished --------------refill(queue)--/                            ^
- *   single unit that an idle slot waits for ------send(unit)-----------------/
+ *   unit queued again ----wake(queue)---\
+ *   units new ------------added(units)---+--> round: markHead -> addEntries
+ *   units finished -------refill(queue)-/                            ^
+ *   single unit that an idle slot waits for --send(unit)-------------/
  *
  * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
@@ -14,7 +14,7 @@
 
 import type { UnitPayload } from '@sc/shared/unit.ts'
 import type { Logger } from 'pino'
-import type { Database } from '../database/schema.ts'
+import type { Database, UnitRow } from '../database/schema.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { entryOf } from '../queues/queue-entry.ts'
 import { queuePriority } from '../queues/queue-order.ts'
@@ -25,6 +25,8 @@ import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from 
 export interface Dispatch {
   /** Units of these queues wait: has a round at once. */
   wake(queues: Iterable<string>): void
+  /** These are new: has a round at once, unless they lie behind a full head. */
+  added(units: Place[]): void
   /** A unit of the queue was finished: once a good part of its head is, there is a round. */
   refill(queue: string): void
   /** Puts a unit into Redis whose entry is named already, without a round; the reconciler does it should this fail. */
@@ -40,6 +42,9 @@ export interface Dispatch {
   takeBack<T extends SentUnit>(units: T[]): Promise<T[]>
   close(): Promise<void>
 }
+
+/** Where a unit stands. */
+type Place = Pick<UnitRow, 'queue' | 'priority' | 'rank'>
 
 export interface DispatchDeps {
   db: Database
@@ -60,8 +65,10 @@ const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
 const LOOK_MS = 500
 const ENTRIES_OF_A_SLOT = 2
-/** This part of a head is worked off before the next round: each reads all of it. */
+/** Of a small head this part is worked off before the next round, which reads all of it; */
 const REFILL_SHARE = 1 / 3
+/** of a large one all but so many times the least. */
+const LEFT_AT_REFILL = 2
 const AFTER_ERROR_MS = 500
 const STOP_MS = 2_000
 
@@ -76,8 +83,10 @@ export function createDispatch({
   pace
 }: DispatchDeps): Dispatch {
   const woken = new Set<string>()
-  /** Of each queue, how many units may finish before its next round. */
+  /** Of each queue, how many units may finish before its next round; where nothing else waits, all of them. */
   const untilRefill = new Map<string, number>()
+  /** Of each queue with a full head the last place in it. */
+  const ends = new Map<string, Omit<Place, 'queue'>>()
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
@@ -87,13 +96,17 @@ export function createDispatch({
     const slots = slotsOf(name)
     const least = Math.max(HEAD_LEAST, ENTRIES_OF_A_SLOT * slots * pace.togetherIn(name))
     const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
-    const { units, before } = await markHead(db, name, {
+    const { units, before, end, isAll } = await markHead(db, name, {
       most,
       together: pace.together(),
       slots,
       taken: takenFrom(name)
     })
-    untilRefill.set(name, Math.floor(REFILL_SHARE * (before + units.length)))
+    const size = before + units.length
+    const worked = Math.floor(Math.max(REFILL_SHARE * size, size - LEFT_AT_REFILL * least))
+    untilRefill.set(name, isAll ? Number.POSITIVE_INFINITY : worked)
+    if (end) ends.set(name, end)
+    else ends.delete(name)
     if (units.length > 0) await add(name, units)
   }
 
@@ -157,6 +170,16 @@ export function createDispatch({
     }
   })()
 
+  function wake(queues: Iterable<string>): void {
+    for (const name of queues) woken.add(name)
+    if (woken.size > 0) wakeUp()
+  }
+
+  function isInHead({ queue, priority, rank }: Place): boolean {
+    const end = ends.get(queue)
+    return end === undefined || priority > end.priority || (priority === end.priority && rank < end.rank)
+  }
+
   async function untilWoken(mostMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     wakeUp = resolve
@@ -166,9 +189,9 @@ export function createDispatch({
   }
 
   return {
-    wake: queues => {
-      for (const name of queues) woken.add(name)
-      if (woken.size > 0) wakeUp()
+    wake,
+    added: units => {
+      wake(units.filter(isInHead).map(({ queue }) => queue))
     },
     refill: queue => {
       const left = (untilRefill.get(queue) ?? 0) - 1

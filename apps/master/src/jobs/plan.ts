@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
-import { type JobRow, OPEN_JOB, type UnitRow } from '../database/schema.ts'
+import { type JobRow, OPEN_JOB } from '../database/schema.ts'
 import type { JobDefinition, PlanContext, StoredInput, UnitDraft } from './definition.ts'
 import type { JobFeed } from './feed.ts'
 import { inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import type { Turn } from './turns.ts'
-import { insertUnits } from './units.ts'
+import { insertUnits, type KnownUnit } from './units.ts'
 
 export interface PlanDeps extends SettleDeps {
   blobs: BlobStore
@@ -78,14 +78,10 @@ async function keepSummary({ db }: PlanDeps, job: JobRow, summary: Record<string
 }
 
 /** Their rows first, then their places in the queues; the dispatcher mends a crash between the two. */
-async function addUnits(
-  deps: PlanDeps,
-  job: JobRow,
-  drafts: UnitDraft[]
-): Promise<Array<Pick<UnitRow, 'id' | 'queue'>>> {
+async function addUnits(deps: PlanDeps, job: JobRow, drafts: UnitDraft[]): Promise<KnownUnit[]> {
   const units = await insertUnits(deps.db, job, drafts, job.input.reuse !== false)
   if (!units) throw new ScError('SC_CANCELLED', `Job ${job.id} ended while it was planned.`)
-  deps.dispatch.wake(new Set(units.map(unit => unit.queue)))
+  deps.dispatch.added(units)
   await notifyJob(deps.db, job.id)
   return units
 }

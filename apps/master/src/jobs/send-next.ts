@@ -46,6 +46,10 @@ export interface Marked {
   units: SentUnit[]
   /** How many of the head were there already. */
   before: number
+  /** The last place of a full head; null: there is room. */
+  end: Pick<UnitRow, 'priority' | 'rank'> | null
+  /** Nothing else waits that may run now. */
+  isAll: boolean
 }
 
 /**
@@ -60,17 +64,20 @@ export async function markHead(db: Database, queue: string, head: Head): Promise
   const parts = await readHead(db, queue, head)
   const before = sum(parts.map(({ id, units }) => (id === null ? units : 0)))
   const named = nameEntries(parts, head)
-  if (named.size === 0) return { units: [], before }
+  const end = endOf(parts, head)
+  const isAll = end === null && parts.every(({ id }) => id === null || named.has(id))
+  if (named.size === 0) return { units: [], before, end, isAll }
   // Not a join: where few rows had no entry when PostgreSQL last counted, it would rather read the whole table.
   const { rows } = await sql<SentUnit>`
     update units set sent_at = now(), entry = ${JSON.stringify(Object.fromEntries(named))}::jsonb ->> id
     where id = any(${[...named.keys()]}::text[]) and ${isQueuedById} and entry is null
     returning ${sql.join(SENT.map(name => sql.ref(`units.${name}`)))}`.execute(db)
-  return { units: rows, before }
+  return { units: rows, before, end, isAll }
 }
 
 interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'priority' | 'rank'> {
   units: 1
+  last_rank: number
   has_files: boolean
   bytes: number
   /** In the head, from 1. */
@@ -80,6 +87,7 @@ interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' 
 /** Those units of one job and priority that are in Redis; `rank`: the lowest. */
 interface Sent extends Pick<UnitRow, 'job_id' | 'priority' | 'rank'> {
   id: null
+  last_rank: number
   units: number
   bytes: number
 }
@@ -99,13 +107,25 @@ async function readHead(db: Database, queue: string, { most, taken }: Head): Pro
         and (entry is null or entry <> all(${taken}::text[]))
       order by priority desc, rank, queued_at limit ${most}
     )
-    select id, job_id, task, deadline_ms, dispatch, priority, rank, has_files, bytes::float8, 1 as units, place
+    select id, job_id, task, deadline_ms, dispatch, priority, rank, has_files, bytes::float8, 1 as units, place,
+      rank as last_rank
     from head where entry is null
     union all
-    select null, job_id, null, null, null, priority, min(rank), null, sum(bytes)::float8, count(*)::integer, null
+    select null, job_id, null, null, null, priority, min(rank), null, sum(bytes)::float8, count(*)::integer, null, max(rank)
     from head where entry is not null group by job_id, priority
     order by place`.execute(db)
   return rows
+}
+
+function isFull(parts: Array<Unsent | Sent>, { most }: Head): boolean {
+  return sum(parts.map(({ units }) => units)) >= most
+}
+
+function endOf(parts: Array<Unsent | Sent>, head: Head): Marked['end'] {
+  if (!isFull(parts, head)) return null
+  const priority = Math.min(...parts.map(part => part.priority))
+  const last = parts.filter(part => part.priority === priority)
+  return { priority, rank: Math.max(...last.map(part => part.last_rank)) }
 }
 
 /**
@@ -115,19 +135,20 @@ async function readHead(db: Database, queue: string, { most, taken }: Head): Pro
  * its first. Where the head is full and more is to come, the last units wait to fill an entry: else each unit that ends
  * would bring an entry of one.
  */
-function nameEntries(head: Array<Unsent | Sent>, { most, together, slots }: Head): Map<string, string> {
+function nameEntries(parts: Array<Unsent | Sent>, head: Head): Map<string, string> {
+  const { most, together, slots } = head
   const named = new Map<string, string>()
   const open = new Map<string, { entry: string; left: number; bytes: number; units: Unsent[] }>()
   const lapOf = (rank: number): number => Math.floor(rank / RANKS_PER_LAP)
   const unitsOf = new Map<string, number>()
   const firstRankOf = new Map<number, number>()
   let bytes = 0
-  for (const part of head) {
+  for (const part of parts) {
     unitsOf.set(part.job_id, (unitsOf.get(part.job_id) ?? 0) + part.units)
     firstRankOf.set(part.priority, Math.min(firstRankOf.get(part.priority) ?? part.rank, part.rank))
     if (part.id === null) bytes += part.bytes
   }
-  for (const unit of head) {
+  for (const unit of parts) {
     if (unit.id === null) continue
     const isFirst = bytes === 0
     bytes += unit.bytes
@@ -150,7 +171,7 @@ function nameEntries(head: Array<Unsent | Sent>, { most, together, slots }: Head
     part.units.push(unit)
     named.set(unit.id, part.entry)
   }
-  if (sum(head.map(({ units }) => units)) < most) return named
+  if (!isFull(parts, head)) return named
   for (const { left, units } of open.values())
     if (left > 0 && (units[0] as Unsent).place > SENT_AT_ONCE * most) for (const { id } of units) named.delete(id)
   return named

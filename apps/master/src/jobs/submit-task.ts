@@ -37,7 +37,7 @@ const SMALL_INPUT = 64 * 1024
 export interface SubmitTaskDeps {
   db: Database
   requestDb: Database
-  dispatch: Pick<Dispatch, 'wake' | 'send'>
+  dispatch: Pick<Dispatch, 'added' | 'send'>
   queuePlan: QueuePlan
   /** Whether a slot is idle that would take a unit of this queue. */
   isAwaited(queue: string): boolean
@@ -56,9 +56,9 @@ export function createSubmitTask({ db, requestDb, dispatch, queuePlan, isAwaited
       else {
         const isSent = request.runAt === null && job.input.length <= SMALL_INPUT && isAwaited(queue)
         const unit = { queue, deadlineMs: request.timeoutMs ?? DEFAULT_TIMEOUT_MS, isSent }
-        const sent = await tried(() => insertSingle(requestDb, job, unit))
-        if (isSent) dispatch.send(sent)
-        else dispatch.wake([queue])
+        const added = await tried(() => insertSingle(requestDb, job, unit))
+        if (isSent) dispatch.send(added)
+        else dispatch.added([added])
       }
     } catch (error) {
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error
