@@ -29,9 +29,9 @@ const POLL_MS = 20
 const LONGEST_PORT = 65_535
 
 /**
- * A real PostgreSQL 18 of our own, on loopback and by a socket, with a password, driven by its own programs: the package's wrapper
- * leaves it running when we are killed, writes the password to the temporary folder, and cannot serve a project below
- * /root. `settings.json`, `server.log` and `owner.json` are ours; `cluster/` belongs to the server's user.
+ * A real PostgreSQL 18 of our own, on loopback and by a socket, with a password, driven by its own programs: the
+ * package's wrapper leaves it running when we are killed, writes the password to the temporary folder, and cannot serve a
+ * project below /root. `settings.json`, `server.log` and `owner.json` are ours; `cluster/` belongs to the server's user.
  */
 export async function startEmbeddedPostgres(options: {
   dataDir: string

@@ -100,7 +100,7 @@ async function read(running: Urls): Promise<{ redis: string | null; postgres: st
 }
 
 async function withBoth<T>(
-  running: Running,
+  running: Urls,
   step: (redis: ReturnType<typeof connectRedis>, database: pg.Client) => Promise<T>
 ): Promise<T> {
   const redis = connectRedis(running.redis, { name: 'test' })
