@@ -47,7 +47,7 @@ export async function findKeyById(db: Database, id: string): Promise<KeyDescript
 }
 
 /**
- * Ends a key, on every master with its next request; its jobs and schedules stay. Null: there is no such key.
+ * Ends a key, on other masters within a second (`known-keys.ts`); its jobs and schedules stay. Null: there is no such key.
  * SC_LAST_ADMIN_KEY: nobody could make another after that.
  */
 export async function revokeKey(db: Database, id: string, by: string): Promise<KeyDescription | null> {

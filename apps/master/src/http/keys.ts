@@ -7,12 +7,15 @@ import { findByJoinCode } from '../cluster/join-codes.ts'
 import type { Database } from '../database/schema.ts'
 import type { Identity } from './identity.ts'
 import { hashOf } from './key-rows.ts'
+import { createKnownKeys } from './known-keys.ts'
 import { createLoginLinks, type LoginLinks } from './login-links.ts'
 import { createSessions, type Sessions } from './session.ts'
 
 export interface Keys {
   /** Who holds the key, or the join code as `USER:SECRET`; null: nobody, or not any more. SC_REVOKED: a quarantined worker. */
   find(key: string): Promise<Identity | null>
+  /** A key was revoked: counts at once. */
+  revoked(): void
   readonly sessions: Sessions
   /** A link that logs a browser in at this process, once; see `login-links.ts`. */
   createLoginLink: LoginLinks['create']
@@ -29,13 +32,14 @@ export async function createKeys(deps: {
   const { adminKey, keyId } = await storeAdminKey(deps)
   const links = createLoginLinks()
   const noteUse = createNoteUse(db)
+  const known = createKnownKeys(async key => (await findKey(db, key)) ?? (await findCode(db, key)))
   return {
     find: async key => {
-      const found = await findKey(db, key)
-      if (!found) return await findCode(db, key)
-      if (found.workerId === null) noteUse(found.keyId)
+      const found = await known.find(key)
+      if (found && found.workerId === null && !found.scopes.includes('join')) noteUse(found.keyId)
       return found
     },
+    revoked: known.forget,
     sessions: createSessions({ db, adminKey, keyId }),
     createLoginLink: links.create,
     redeem: links.redeem

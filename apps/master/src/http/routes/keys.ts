@@ -9,7 +9,7 @@ import { keySchema, madeKeySchema } from '../schemas.ts'
 const tags = ['keys']
 
 /** Who may use this cluster, and what for. */
-export function addKeys(app: App, { db }: Pick<AppDeps, 'db'>): void {
+export function addKeys(app: App, { db, keys }: Pick<AppDeps, 'db' | 'keys'>): void {
   app.post('/api/keys', {
     config: { scope: 'admin' },
     schema: {
@@ -52,7 +52,8 @@ export function addKeys(app: App, { db }: Pick<AppDeps, 'db'>): void {
     config: { scope: 'admin' },
     schema: {
       summary: 'Revoke a key',
-      description: 'It is refused from the next request on. Its jobs and schedules stay.',
+      description:
+        'It is refused from the next request on; by another master of the same database within a second. Its jobs and schedules stay.',
       tags,
       params: z.object({ keyId: z.string().max(100) }),
       response: { 200: keySchema, ...problems('SC_NOT_FOUND', 'SC_LAST_ADMIN_KEY') }
@@ -61,6 +62,7 @@ export function addKeys(app: App, { db }: Pick<AppDeps, 'db'>): void {
       const { keyId } = request.params
       const by = callerOf(request).keyId
       const key = await revokeKey(db, keyId, by)
+      keys.revoked()
       if (!key) throw new ScError('SC_NOT_FOUND', `There is no key with the id "${keyId}".`)
       request.log.info({ keyId, name: key.name, by }, 'key revoked')
       return key
