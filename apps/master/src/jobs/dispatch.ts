@@ -96,6 +96,8 @@ export function createDispatch({
     const slots = slotsOf(name)
     const least = Math.max(HEAD_LEAST, ENTRIES_OF_A_SLOT * slots * pace.togetherIn(name))
     const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
+    // What becomes known while it is read may not be in it.
+    ends.delete(name)
     const { units, before, end, isAll } = await markHead(db, name, {
       most,
       together: pace.together(),
@@ -106,7 +108,6 @@ export function createDispatch({
     const worked = Math.floor(Math.max(REFILL_SHARE * size, size - LEFT_AT_REFILL * least))
     untilRefill.set(name, isAll ? Number.POSITIVE_INFINITY : worked)
     if (end) ends.set(name, end)
-    else ends.delete(name)
     if (units.length > 0) await add(name, units)
   }
 
