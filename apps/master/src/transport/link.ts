@@ -37,6 +37,8 @@ export interface Held<T> {
   /** Units whose outcome is not in PostgreSQL yet. */
   readonly open: Set<string>
   readonly sinceMs: number
+  /** Another master gave it, longer ago than `sinceMs`. */
+  readonly isAdopted: boolean
   /** The longest that its units may take, together. */
   readonly deadlineMs: number
   signMs: number
@@ -64,6 +66,8 @@ export interface Link<T> {
   /** Whether the unit is in an entry that the worker holds. */
   knows(unitId: string): boolean
   held(): Held<T>[]
+  /** Since when the worker has had the unit at the most; undefined: longer than this master knows. */
+  hadSinceMs(unitId: string): number | undefined
   /** An attempt at the unit began. True: the first of its entry. */
   began(unitId: string): boolean
   /** The outcome of a unit was read. */
@@ -162,14 +166,19 @@ export function createLink<T>(): Link<T> {
       }
       const [unread, open] = [new Set(unitIds), new Set(unitIds)]
       // What another master gave is with a slot for a while by now.
-      const isBegun = want === null
+      const isAdopted = want === null
+      const isBegun = isAdopted
       const times = { sinceMs: nowMs, signMs: nowMs, beginByMs: nowMs + BEGIN_MS, deadlineMs }
-      entries.set(entry, { entry, slot, taken, unread, open, ...times, isBegun })
+      entries.set(entry, { entry, slot, taken, unread, open, ...times, isAdopted, isBegun })
       for (const unitId of unitIds) entryOfUnit.set(unitId, entry)
     },
     has: entry => entries.has(entry),
     knows: unitId => entryOfUnit.has(unitId),
     held: () => [...entries.values()],
+    hadSinceMs: unitId => {
+      const held = entries.get(entryOfUnit.get(unitId) ?? '')
+      return held?.isAdopted ? undefined : held?.sinceMs
+    },
     began: unitId => {
       const held = entries.get(entryOfUnit.get(unitId) ?? '')
       if (!held || held.isBegun) return false

@@ -1,4 +1,5 @@
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
+import type { Timings } from '@sc/shared/unit.ts'
 import { settledBy } from './batch.ts'
 import type { HeldEntry, ServedLink } from './links.ts'
 import type { Gravity } from './parse-outbox.ts'
@@ -68,7 +69,16 @@ export function createNotes(deps: NotesDeps): (link: ServedLink, message: Outbox
     // The next one says more, should this master have just taken the worker over.
     if (!isHeld && message.type === 'progress') return false
     if (message.type !== 'returned') link.began(message.unitId)
+    if (message.type === 'result') boundTimings(message.timings, link.hadSinceMs(message.unitId))
     for (const unitId of settledBy(message)) link.reported(unitId)
     return true
   }
+}
+
+/** No unit runs for longer than its worker has had it: by what it says how long others take is judged, too. */
+function boundTimings(timings: Timings, sinceMs: number | undefined): void {
+  if (sinceMs === undefined) return
+  const mostMs = Math.ceil(performance.now() - sinceMs)
+  timings.fetched = Math.min(timings.fetched, mostMs)
+  timings.ran = Math.min(timings.ran, mostMs)
 }

@@ -99,3 +99,11 @@ test('what a worker holds and does not begin in time is lost, with its signs of 
   expect(sign(2 * BEGIN_MS)).toEqual(['entry of a', 'c'])
   expect(link.isProven).toBe(false)
 })
+
+test('since when a worker has a unit is known of what it was given, and not of what another master gave', () => {
+  const link = serve(createLinks(), 'w-1', [want('a')])
+  give(link, 'a')
+  const entry = { entry: 'before', taken: {} as TakenEntry, deadlineMs: 1, unitIds: ['before'] }
+  link.give('b', null, entry, 5_000)
+  expect(['unit of a', 'before', 'unknown'].map(link.hadSinceMs)).toEqual([0, undefined, undefined])
+})
