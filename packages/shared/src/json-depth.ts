@@ -29,6 +29,31 @@ export function measureJson(text: string, mostDepth: number): { isDeeper: boolea
   return { isDeeper: false, lists }
 }
 
+/** As `JSON.stringify` writes it. */
+const EXPONENT = /\de[+-]\d/
+const LETTER_E = 'e'.charCodeAt(0)
+const [NINE, ZERO] = ['9', '0'].map(sign => sign.charCodeAt(0)) as [number, number]
+
+/**
+ * How long JSON text becomes in PostgreSQL, which writes 1e300 with all its digits: the length of what `JSON.stringify` made,
+ * and a digit for each power of ten.
+ */
+export function writtenLength(json: string): number {
+  let length = json.length
+  if (!EXPONENT.test(json)) return length
+  for (let at = 0; at < json.length; at++) {
+    const sign = json.charCodeAt(at)
+    if (sign === QUOTE) at = endOfString(json, at)
+    else if (sign === LETTER_E && isDigit(json.charCodeAt(at - 1)))
+      length += Math.abs(Number.parseInt(json.slice(at + 1, at + 5), 10))
+  }
+  return length
+}
+
+function isDigit(sign: number): boolean {
+  return sign >= ZERO && sign <= NINE
+}
+
 /** The position of the quote that closes the string that is opened at `start`. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {

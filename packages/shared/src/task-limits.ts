@@ -1,3 +1,4 @@
+import { writtenLength } from './json-depth.ts'
 import { printable } from './printable.ts'
 import type { TaskDescription } from './python-protocol.ts'
 import { excessOfSchema } from './schema-limits.ts'
@@ -26,11 +27,17 @@ export function excessOf(task: TaskDescription): string | null {
   for (const [which, schema] of Object.entries({ input: inputSchema, output: outputSchema })) {
     const excess = excessOfSchema(schema)
     if (excess !== null) return `${told} an ${which} schema that ${excess}`
-    const kilobytes = Buffer.byteLength(JSON.stringify(schema)) / 1024
+    const kilobytes = keptBytes(schema) / 1024
     if (kilobytes > MOST_SCHEMA_KB)
       return `${told} an ${which} schema of ${Math.ceil(kilobytes)} KB; ${MOST_SCHEMA_KB} KB are the most`
   }
   return null
+}
+
+/** As PostgreSQL keeps and answers it. */
+function keptBytes(value: object): number {
+  const json = JSON.stringify(value)
+  return Buffer.byteLength(json) + writtenLength(json) - json.length
 }
 
 /** A task that a worker registered and the master left out. */
@@ -62,7 +69,7 @@ export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription
     if (reason === null) {
       accepted.push(task)
       names.add(task.name)
-      bytesLeft -= Buffer.byteLength(JSON.stringify(task))
+      bytesLeft -= keptBytes(task)
     } else if (refused.length < MOST_REFUSED_SHOWN)
       refused.push({ name: printable(task.name.slice(0, MOST_NAME_CHARS)), reason: printable(reason) })
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isDeeperThan, measureJson } from '../src/json-depth.ts'
+import { isDeeperThan, measureJson, writtenLength } from '../src/json-depth.ts'
 
 function depthOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
@@ -22,4 +22,11 @@ test('the depth of JSON text is that of its value, whatever its strings hold', (
 test('objects and lists are counted, and those in strings are not', () => {
   expect(measureJson('[{"a":[]},"[{",{}]', 10)).toEqual({ isDeeper: false, lists: 4 })
   expect(measureJson('[[[]]]', 2)).toEqual({ isDeeper: true, lists: 3 })
+})
+
+test('written without exponents JSON is longer by their powers of ten, and what is in strings is not', () => {
+  expect(writtenLength('{"a":12.5,"true":true}')).toBe(22)
+  expect(writtenLength(JSON.stringify([1e300, 1.5e-9]))).toBe('[1e+300,1.5e-9]'.length + 300 + 9)
+  const text = JSON.stringify({ '1e+300': 'see 1e+300, \\"1e-9' })
+  expect(writtenLength(text)).toBe(text.length)
 })

@@ -101,7 +101,7 @@ async function checkSize(db: Database, jobId: string): Promise<void> {
 
 /** False: the job was no longer open. */
 async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
-  if (!job.single) await checkSize(deps.db, job.id)
+  await checkSize(deps.db, job.id)
   const units = await deps.db
     .selectFrom('units')
     .select(TO_MERGE)

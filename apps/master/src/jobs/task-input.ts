@@ -1,6 +1,7 @@
 import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
 import { FILES } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { writtenLength } from '@sc/shared/json-depth.ts'
 import { excessOfSchema } from '@sc/shared/schema-limits.ts'
 import type { RegisteredTask } from '../cluster/task-registry.ts'
 import { toJsonb } from '../database/jsonb.ts'
@@ -25,6 +26,8 @@ interface Prepared {
 /** A schema that could not be compiled in time is not tried again at once: each try takes a thread. */
 const UNFIT_FOR_MS = 60_000
 const MOST_UNFIT = 1_000
+/** What numbers with an exponent may add: PostgreSQL keeps, and answers, all their digits. */
+const MOST_ADDED = 1024 ** 2
 
 export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
   const prepared = new WeakMap<object, Prepared>()
@@ -55,6 +58,11 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
 
   return async (task, input) => {
     const text = JSON.stringify(input) ?? 'null'
+    if (writtenLength(text) - text.length > MOST_ADDED)
+      throw new ScError(
+        'SC_TASK_INPUT',
+        `The input of ${task.name} has numbers with too many digits, written without exponents.`
+      )
     const { named, more } = await faultsIn(task, text)
     const faults = [...named]
     if (!isObject(input)) faults.unshift('input: must be an object')

@@ -69,9 +69,8 @@ export function createOutboxParser(onRefused: (reason: string, gravity: Gravity)
       return refuse(`an entry has ${all.length} messages; ${MOST_MESSAGES} are the most`, 'grave')
     return all.flatMap(one => {
       const message = outboxMessageSchema.safeParse(one)
-      return message.success
-        ? [toStorable(message.data)]
-        : refuse(message.error.issues[0]?.message ?? 'it is no message')
+      if (!message.success) return refuse(message.error.issues[0]?.message ?? 'it is no message')
+      return toStorable(message.data) ?? refuse('its numbers have too many digits', 'grave')
     })
   }
 
@@ -130,7 +129,7 @@ export function createOutboxParser(onRefused: (reason: string, gravity: Gravity)
 }
 
 /** Wants and states are never stored, and come often. */
-function toStorable(message: OutboxMessage): OutboxMessage {
+function toStorable(message: OutboxMessage): OutboxMessage | null {
   return message.type === 'want' || message.type === 'state' ? message : storable(message)
 }
 

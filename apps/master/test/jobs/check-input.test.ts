@@ -135,3 +135,10 @@ describe('a thread of the pool', () => {
     await expect(own.check('task', { schema: '{}', input: '1' })).rejects.toMatchObject({ code: 'SC_UNAVAILABLE' })
   })
 })
+
+it('an input whose numbers PostgreSQL would write with far too many digits is refused', async () => {
+  const check = createCheckInput(pool)
+  const numbers = (count: number) => ({ list: Array.from({ length: count }, () => 1e300) })
+  await expect(check(task({}), numbers(4_000))).rejects.toMatchObject({ code: 'SC_TASK_INPUT' })
+  expect(await check(task({}), numbers(100))).toEqual(numbers(100))
+})

@@ -25,3 +25,19 @@ it('what is only told is mended', () => {
   }
   expect(storable(log)).toEqual({ ...log, message: 'x\ufffd\ufffd\\u0000' })
 })
+
+/** PostgreSQL writes each with 301 digits. */
+const long = (count: number): number[] => Array.from({ length: count }, () => 1e300)
+
+it('a result whose numbers become too long in PostgreSQL is an error of its task', () => {
+  expect(storable(result(long(60_000)))).toMatchObject({ type: 'error', error: { code: 'SC_TASK_FAILED' } })
+  expect(storable(result([1e300, 1.5e-9, '1e+300']))).toEqual(result([1e300, 1.5e-9, '1e+300']))
+})
+
+it('progress with such numbers is nothing', () => {
+  const progress = (partial: unknown): OutboxMessage => {
+    return { type: 'progress', unitId: 'u', attemptId: 'a', ticket: 't', fraction: 0.5, partial }
+  }
+  expect(storable(progress(long(1_000)))).toBeNull()
+  expect(storable(progress([1e300]))).toEqual(progress([1e300]))
+})

@@ -8,7 +8,7 @@
  * slots have units at once). A batch whose answer was lost is sent again: the reader knows a message by its attemptId.
  */
 import { ScError } from '@sc/shared/errors.ts'
-import { measureJson } from '@sc/shared/json-depth.ts'
+import { measureJson, writtenLength } from '@sc/shared/json-depth.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import {
   LARGEST_ENTRY,
@@ -169,8 +169,9 @@ function tryJson(message: OutboxMessage): { json: string; excess: string | null 
     return { json: '', excess: `is nested in more than ${MOST_OUTPUT_DEPTH} levels` }
   }
   // In a list of one.
-  if (json.length + 2 > LARGEST_MESSAGE) {
-    const size = `${(json.length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
+  const length = writtenLength(json) + 2
+  if (length > LARGEST_MESSAGE) {
+    const size = `${(length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
     return { json, excess: `has ${size}` }
   }
   const { isDeeper, lists } = measureJson(json, MOST_OUTPUT_DEPTH)
