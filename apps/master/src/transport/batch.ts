@@ -6,9 +6,11 @@
  *   queue of another:   piece, …         --the same-----------------+--> one batch of at most MOST_WEIGHT
  *
  * A start, a result and a return are applied many at a time; each other message is a statement of its own, and weighs more.
+ * A large message weighs more by its size, so that no share has much JSON for PostgreSQL to read.
  */
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Said } from '../jobs/accept-batch.ts'
+import { sizeOf } from '../jobs/size-of.ts'
 import type { Parsed } from './parse-outbox.ts'
 
 /** Some of what was read of one worker's outbox. Its `ids` are deleted with it: they are those of its last piece. */
@@ -23,6 +25,10 @@ const SHARE = 1_000
 const STATEMENT_WEIGHT = 125
 /** Of one piece: so much can be applied at once whatever else waits. */
 const PIECE_WEIGHT = 400
+/** In characters of JSON: what adds one to the weight of a message. Most messages have less. */
+const SIZE_OF_WEIGHT = 1_000
+/** What a message has beyond this does not count: a share of its own is enough, and leaves the others theirs. */
+const MOST_SIZE = SHARE * SIZE_OF_WEIGHT
 /** Messages of one unit that are taken together with those of others: its start, its progress, its end. */
 const TOGETHER = 3
 
@@ -32,7 +38,7 @@ export function toPieces({ ids, messages }: Parsed, readMs: number): Piece[] {
   let piece: Piece = { ids: [], messages: [], weight: 0, readMs }
   let counts = new Map<string, number>()
   for (const message of messages) {
-    const weight = weightOf(message, counts)
+    const weight = Math.min(SHARE, weightOf(message, counts) + Math.floor(sizeOf(message, MOST_SIZE) / SIZE_OF_WEIGHT))
     if (piece.messages.length > 0 && piece.weight + weight > PIECE_WEIGHT) {
       pieces.push(piece)
       piece = { ids: [], messages: [], weight: 0, readMs }

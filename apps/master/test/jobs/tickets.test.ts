@@ -4,7 +4,7 @@ import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { KyselyPlugin } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
 import type { DatabaseTransaction } from '../../src/database/schema.ts'
-import { acceptBatch } from '../../src/jobs/accept-batch.ts'
+import { type Said as AcceptedSaid, acceptBatch, type Holds } from '../../src/jobs/accept-batch.ts'
 import { emptyVerdict } from '../../src/jobs/verdict.ts'
 import type { Said, Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
@@ -36,6 +36,23 @@ describe('what a worker reports of units', () => {
       async () => expect(await at.world.redis.xrange(outboxKey(workerId), mark as string, '+')).toEqual([]),
       WAIT
     )
+  }
+
+  /** Applies a batch by itself; answers how long each of its statements is, values included. */
+  async function accept(said: AcceptedSaid[], holds: Holds = () => false) {
+    const statements: number[] = []
+    const counter: KyselyPlugin = {
+      transformQuery: ({ node }) => {
+        statements.push(JSON.stringify(node).length)
+        return node
+      },
+      transformResult: async ({ result }) => result
+    }
+    const verdict = emptyVerdict()
+    await at.world.db
+      .transaction()
+      .execute(trx => acceptBatch(trx.withPlugin(counter) as DatabaseTransaction, said, verdict, holds))
+    return { verdict, statements }
   }
 
   const unitOf = async (jobId: string, index: number) => {
@@ -120,20 +137,27 @@ describe('what a worker reports of units', () => {
       const result = { type: 'result' as const, ...one, attemptId: randomUUID(), output: 1, timings: TIMINGS }
       return [started(), started(), result].map(message => ({ workerId: 'w-1', message }))
     }).flat()
-    let statements = 0
-    const counter: KyselyPlugin = {
-      transformQuery: ({ node }) => {
-        statements++
-        return node
-      },
-      transformResult: async ({ result }) => result
-    }
-    const verdict = emptyVerdict()
-    await at.world.db
-      .transaction()
-      .execute(trx => acceptBatch(trx.withPlugin(counter) as DatabaseTransaction, said, verdict, () => false))
+    const { verdict, statements } = await accept(said)
     expect(verdict.stop.length).toBe(400)
-    expect(statements).toBeLessThan(10)
+    expect(statements.length).toBeLessThan(10)
+  })
+
+  it('sends PostgreSQL no large output of a unit that has ended', async () => {
+    const jobId = await start({ units: 1 })
+    const { unitId } = (await take('w-1')).units[0]
+    const output = 'x'.repeat(300_000)
+    const resultFor = (id: string) => {
+      const one = { unitId: id, attemptId: randomUUID(), slot: 's', ticket: '', output, timings: TIMINGS }
+      return { workerId: 'w-1', message: { type: 'result' as const, ...one } }
+    }
+    const first = await accept([resultFor('gone'), resultFor(unitId)])
+    expect(first.verdict.done.map(({ unit }) => unit.id)).toEqual([unitId])
+    expect(Math.max(...first.statements)).toBeLessThan(400_000)
+    const again = await accept([resultFor('gone'), resultFor(unitId)])
+    expect(again.verdict.done).toEqual([])
+    expect(again.statements.length).toBe(1)
+    expect(again.statements[0]).toBeLessThan(5_000)
+    expect(await unitOf(jobId, 0)).toMatchObject({ status: 'DONE', output })
   })
 
   it('counts with the ticket of a unit that it was given, and with no other', async () => {

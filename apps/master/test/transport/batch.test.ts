@@ -34,6 +34,20 @@ test('the same few units again and again are no results that go together', () =>
   expect(shares({ again }).again).toBeLessThan(20)
 })
 
+test('large results of one worker leave the others their share', () => {
+  const output = Array.from({ length: 330_000 }, () => 1)
+  const large = read(many(50, at => ({ ...result(at), output }) as OutboxMessage))
+  const results = read(many(3_000, result))
+  expect(shares({ large, results })).toEqual({ large: 1, results: 800 })
+  const texts = read(many(50, at => ({ ...result(at), output: 'x'.repeat(100_000) }) as OutboxMessage))
+  expect(shares({ texts, large, results })).toEqual({ texts: 9, large: 1, results: 400 })
+})
+
+test('of messages of the usual size each weighs the same', () => {
+  const output = { text: 'x'.repeat(300), words: [1, 2, 3, 4, 5, 6, 7, 8] }
+  expect(read(many(100, at => ({ ...result(at), output }) as OutboxMessage)).map(({ weight }) => weight)).toEqual([100])
+})
+
 test('a piece that is larger than a share goes all the same, and a queue keeps its order', () => {
   const [first, ...rest] = read([...many(10, log), result(10)])
   expect(shares({ one: [{ ...(first as Piece), weight: 10_000 }, ...rest] })).toEqual({ one: first?.messages.length })
