@@ -82,12 +82,13 @@ export function nextBatch(queues: Iterable<[workerId: string, pieces: Piece[]]>)
   return batch
 }
 
-/** The messages of a batch, in order; of several registrations of a worker the last one. */
+/** The messages of a batch, in order; of a worker's registrations the last one, and of what it says of a unit's progress. */
 export function toApply(batch: Share[]): Said[] {
   return batch.flatMap(({ workerId, pieces }) => {
     const all = pieces.flatMap(({ messages, readMs }) => messages.map(message => ({ workerId, message, readMs })))
     const last = all.findLast(isRegistration)
-    return all.filter(one => !isRegistration(one) || one === last)
+    const fresh = new Set(withoutStale(all.map(({ message }) => message)))
+    return all.filter(one => fresh.has(one.message) && (!isRegistration(one) || one === last))
   })
 }
 
@@ -100,7 +101,7 @@ export function settledBy(message: OutboxMessage): string[] {
   return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
 }
 
-/** Of several states of one worker the last one says all; of the progress of an attempt the last one counts. */
+/** Of several states of one worker the last one says all; of the progress of a unit the last one counts. */
 export function withoutStale(messages: OutboxMessage[]): OutboxMessage[] {
   const last = new Map<string, OutboxMessage>()
   for (const message of messages) last.set(kindOf(message), message)
@@ -112,5 +113,5 @@ function isSuperseded({ type }: OutboxMessage): boolean {
 }
 
 function kindOf(message: OutboxMessage): string {
-  return message.type === 'progress' ? `progress ${message.unitId} ${message.attemptId}` : message.type
+  return message.type === 'progress' ? `progress ${message.unitId}` : message.type
 }

@@ -70,10 +70,20 @@ test('an entry is deleted with its last piece', () => {
   expect(toPieces({ ids: ['8-0'], messages: [] }, 5)).toEqual([{ ids: ['8-0'], messages: [], weight: 0, readMs: 5 }])
 })
 
-test('of several states, and of the progress of one attempt, the last one counts', () => {
+test('of several states, and of the progress of one unit, the last one counts', () => {
   const state = (instance: string): OutboxMessage => ({ type: 'state', instance, holding: [], wants: [] })
   const kept = withoutStale([state('a'), progress(1, 0.1), progress(2, 0.1), result(3), progress(1, 0.5), state('b')])
   expect(kept).toEqual([progress(2, 0.1), result(3), progress(1, 0.5), state('b')])
+})
+
+test('large partials weigh more, and of those of one unit in a batch the last one is applied, whatever entry it came in', () => {
+  const partial = 'x'.repeat(250_000)
+  const large = (unit: number, fraction: number) => ({ ...progress(unit, fraction), partial }) as OutboxMessage
+  const queue = [0.1, 0.2, 0.3].flatMap((fraction, at) => read([large(1, fraction), large(2, fraction)], `${at}-1`))
+  expect(shares({ queue, results: read(many(500, result)) })).toEqual({ queue: 2, results: 500 })
+  const small = [0.1, 0.2, 0.3].flatMap((fraction, at) => read([progress(1, fraction), result(at + 5)], `${at}-1`))
+  const applied = toApply([{ workerId: 'w', pieces: small }]).map(({ message }) => message)
+  expect(applied).toEqual([result(5), result(6), progress(1, 0.3), result(7)])
 })
 
 test('of several registrations of a worker the last one is applied', () => {
