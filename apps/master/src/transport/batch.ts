@@ -5,7 +5,8 @@
  *   queue of a worker:  piece, piece, …  --at most SHARE of weight--\
  *   queue of another:   piece, …         --the same-----------------+--> one batch of at most MOST_WEIGHT
  *
- * A start, a result and a return are applied many at a time; each other message is a statement of its own, and weighs more.
+ * A start, a result, a return and a log line are applied many at a time; each other message is a statement of its own, and
+ * weighs more.
  * A large message weighs more by its size, so that no share has much JSON for PostgreSQL to read.
  */
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
@@ -52,6 +53,8 @@ export function toPieces({ ids, messages }: Parsed, readMs: number): Piece[] {
 
 function weightOf(message: OutboxMessage, counts: Map<string, number>): number {
   if (!isOfAttempt(message)) return STATEMENT_WEIGHT
+  // However many follow each other, they are one statement.
+  if (message.type === 'log') return 1
   const count = (counts.get(message.unitId) ?? 0) + 1
   counts.set(message.unitId, count)
   if (count > TOGETHER) return STATEMENT_WEIGHT

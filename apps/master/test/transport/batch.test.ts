@@ -1,3 +1,4 @@
+import { reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { expect, test } from 'vitest'
 import { nextBatch, type Piece, toApply, toPieces, withoutStale } from '../../src/transport/batch.ts'
@@ -12,6 +13,14 @@ const result = (unit: number): OutboxMessage => ({
   timings: TIMINGS
 })
 const log = (unit: number): OutboxMessage => ({ type: 'log', ...about(unit), level: 'info', message: 'x' })
+const failed = (unit: number): OutboxMessage => ({
+  type: 'error',
+  ...about(unit),
+  slot: 's',
+  error: reportOf('SC_TASK_FAILED', 'x'),
+  retryable: false,
+  timings: TIMINGS
+})
 const started = (unit: number): OutboxMessage => ({ type: 'started', ...about(unit), slot: 's', waitedMs: 0 })
 const progress = (unit: number, fraction: number): OutboxMessage => ({ type: 'progress', ...about(unit), fraction })
 const many = (count: number, make: (at: number) => OutboxMessage) => Array.from({ length: count }, (_, at) => make(at))
@@ -23,10 +32,16 @@ const read = (messages: OutboxMessage[], id = '1-0') => toPieces({ ids: [id], me
 
 test('results go together by the hundred, statements of their own do not, and no worker has more than its share', () => {
   const results = read(many(3_000, result))
-  const logs = read(many(3_000, log))
+  const errors = read(many(3_000, failed))
   expect(shares({ results })).toEqual({ results: 800 })
-  expect(shares({ logs })).toEqual({ logs: 6 })
-  expect(shares({ logs, results })).toEqual({ logs: 6, results: 800 })
+  expect(shares({ errors })).toEqual({ errors: 6 })
+  expect(shares({ errors, results })).toEqual({ errors: 6, results: 800 })
+})
+
+test('log lines go together, those of one unit, too', () => {
+  expect(shares({ logs: read(many(3_000, () => log(1))) })).toEqual({ logs: 800 })
+  const fields = { text: 'x'.repeat(8_000) }
+  expect(shares({ logs: read(many(300, () => ({ ...log(1), fields }) as OutboxMessage)) }).logs).toBeLessThan(125)
 })
 
 test('the same few units again and again are no results that go together', () => {
@@ -49,9 +64,9 @@ test('of messages of the usual size each weighs the same', () => {
 })
 
 test('a piece that is larger than a share goes all the same, and a queue keeps its order', () => {
-  const [first, ...rest] = read([...many(10, log), result(10)])
+  const [first, ...rest] = read([...many(10, failed), result(10)])
   expect(shares({ one: [{ ...(first as Piece), weight: 10_000 }, ...rest] })).toEqual({ one: first?.messages.length })
-  const all = [...many(500, result), log(500), ...many(500, at => result(501 + at))]
+  const all = [...many(500, result), failed(500), ...many(500, at => result(501 + at))]
   const applied: string[] = []
   let queue = read(all)
   while (queue.length > 0) {
@@ -64,7 +79,7 @@ test('a piece that is larger than a share goes all the same, and a queue keeps i
 })
 
 test('an entry is deleted with its last piece', () => {
-  const pieces = read(many(100, log), '7-1')
+  const pieces = read(many(100, failed), '7-1')
   expect(pieces.length).toBeGreaterThan(10)
   expect(pieces.map(({ ids }) => ids.length)).toEqual([...Array(pieces.length - 1).fill(0), 1])
   expect(toPieces({ ids: ['8-0'], messages: [] }, 5)).toEqual([{ ids: ['8-0'], messages: [], weight: 0, readMs: 5 }])
