@@ -7,8 +7,11 @@ import { toJsonb } from '../database/jsonb.ts'
  * only told (progress, logs, errors) they become U+FFFD.
  */
 export function storable(message: OutboxMessage): OutboxMessage {
+  const text = JSON.stringify(message)
+  // Either would be an escape, which few messages have.
+  if (!text.includes('\\u')) return message
   const kept = toJsonb(message)
-  if (kept === JSON.stringify(message)) return message
+  if (kept === text) return message
   if (message.type !== 'result') return JSON.parse(kept) as OutboxMessage
   const { output: _, ...about } = message
   const detail = 'The output has text with a NUL or half of a surrogate pair (a broken emoji), which cannot be stored.'
