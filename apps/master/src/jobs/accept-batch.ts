@@ -3,6 +3,7 @@ import type { DatabaseTransaction } from '../database/schema.ts'
 import { acceptMessage, type SingleMessage } from './accept.ts'
 import { acceptResults, acceptReturns, acceptStarts, type Result, type Return, type Start } from './accept-many.ts'
 import { acceptRegistrations } from './accept-registrations.ts'
+import { keepLogs, type LogSaid } from './keep-logs.ts'
 import type { Verdict } from './verdict.ts'
 
 export interface Said {
@@ -17,8 +18,9 @@ export type Holds = (workerId: string, unitId: string) => boolean
 
 /**
  * Applies a batch. Units are independent of each other: the first messages of all of them are taken together, then the second
- * ones, and so on; starts, results and returns in one statement each, whatever else there is by itself. An attempt that
- * succeeded is its result alone; its log lines come before that, after which they count no more.
+ * ones, and so on; starts, results, returns and log lines in one statement each, whatever else there is by itself. Log lines
+ * of a unit that follow each other are one step. An attempt that succeeded is its result alone; its log lines come before
+ * that, after which they count no more.
  */
 export async function acceptBatch(
   trx: DatabaseTransaction,
@@ -26,28 +28,29 @@ export async function acceptBatch(
   verdict: Verdict,
   holds: Holds
 ): Promise<void> {
-  const logs: Single[] = []
+  const logs: LogSaid[] = []
   let units: AttemptSaid[][] = []
   for (const said of Map.groupBy(batch.filter(isAttempt), ({ message }) => message.unitId).values()) {
     const result = resultOf(said)
     units.push(result ? [result] : said)
     if (result) logs.push(...said.filter(isLog))
   }
-  for (const { workerId, message } of logs) await acceptMessage(trx, workerId, message, verdict, holds)
-  for (let at = 0; units.length > 0; at++) {
-    units = units.filter(said => at < said.length)
-    await acceptOfEach(
-      trx,
-      units.flatMap(said => said[at] ?? []),
-      verdict,
-      holds
-    )
+  await keepLogs(trx, logs, holds)
+  while (units.length > 0) {
+    await acceptOfEach(trx, units.flatMap(takeNext), verdict, holds)
+    units = units.filter(said => said.length > 0)
   }
   // Last: they wait for those of other masters, who by then wait for nothing of this batch.
   await acceptRegistrations(trx, batch, verdict)
 }
 
-/** One message of each unit. */
+/** Takes off the next message of a unit, or its next log lines. */
+function takeNext(said: AttemptSaid[]): AttemptSaid[] {
+  const lines = said.findIndex(one => !isLog(one))
+  return said.splice(0, lines === -1 ? said.length : Math.max(1, lines))
+}
+
+/** One message of each unit, or some of its log lines. */
 async function acceptOfEach(
   trx: DatabaseTransaction,
   said: AttemptSaid[],
@@ -57,6 +60,7 @@ async function acceptOfEach(
   const starts: Start[] = []
   const results: Result[] = []
   const returns: Return[] = []
+  const logs: LogSaid[] = []
   const others: Single[] = []
   for (const one of said) {
     const { workerId, message } = one
@@ -65,12 +69,14 @@ async function acceptOfEach(
     if (message.type === 'started') starts.push({ workerId, ...message, isHeld, ageMs })
     else if (message.type === 'result') results.push({ workerId, ...message, ageMs })
     else if (message.type === 'returned') returns.push({ workerId, ...message, isHeld })
+    else if (message.type === 'log') logs.push({ workerId, message })
     else others.push({ workerId, message })
   }
   await acceptStarts(trx, starts, verdict)
   await acceptResults(trx, results, verdict)
   await acceptReturns(trx, returns, verdict)
-  for (const { workerId, message } of others) await acceptMessage(trx, workerId, message, verdict, holds)
+  await keepLogs(trx, logs, holds)
+  for (const { workerId, message } of others) await acceptMessage(trx, workerId, message, verdict)
 }
 
 type AttemptSaid = Said & { message: AttemptMessage }
@@ -80,7 +86,7 @@ function isAttempt(said: Said): said is AttemptSaid {
   return isOfAttempt(said.message)
 }
 
-function isLog(said: AttemptSaid): said is AttemptSaid & Single {
+function isLog(said: AttemptSaid): said is AttemptSaid & LogSaid {
   return said.message.type === 'log'
 }
 

@@ -4,12 +4,15 @@ import { sql } from 'kysely'
 import { isOpenById } from '../database/by-id.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { checkOutput, TRANSCRIPTION_TASKS } from '../transcription/check-output.ts'
+import { sizeOf } from './size-of.ts'
 import { failAttempt, failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
 
 /** Any number of starts, results and returns in one statement each: what most messages are. */
 
-/** Of outputs in one statement: PostgreSQL takes 256 MB of JSON at once. */
-const MOST_BYTES = 8 * 1024 ** 2
+/** Of outputs in one statement, as `sizeOf` counts: PostgreSQL takes 256 MB of JSON at once. */
+const MOST_SIZE = 8 * 1024 ** 2
+/** Of the outputs of one batch: PostgreSQL takes longer to read them than to look which units are open. */
+const LARGE_SIZE = 256 * 1024
 
 interface OfAttempt {
   workerId: string
@@ -81,34 +84,44 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
 /** Of starts that were not taken: those whose unit is not open. */
 async function stopSettled(trx: DatabaseTransaction, starts: Start[], verdict: Verdict): Promise<void> {
   if (starts.length === 0) return
-  const ids = starts.map(({ unitId }) => unitId)
-  const { rows } = await sql<{ id: string }>`
-    select id from units where id = any(${ids}::text[]) and ${isOpenById}`.execute(trx)
-  const open = new Set(rows.map(({ id }) => id))
+  const open = await openAmong(trx, starts)
   for (const { unitId, workerId } of starts)
     if (!open.has(unitId)) verdict.stop.push({ id: unitId, worker_id: workerId })
 }
 
-/**
- * An open unit is DONE, once, whichever attempt brings it; a result of a settled one is dropped. One that cannot be of a
- * unit of the master's own is an error of that attempt.
- */
-export async function acceptResults(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
-  for (const part of byBytes(results)) await acceptPart(trx, part, verdict)
+/** The ids of those units that are open. */
+async function openAmong(trx: DatabaseTransaction, all: OfAttempt[]): Promise<Set<string>> {
+  const ids = all.map(({ unitId }) => unitId)
+  const { rows } = await sql<{ id: string }>`
+    select id from units where id = any(${ids}::text[]) and ${isOpenById}`.execute(trx)
+  return new Set(rows.map(({ id }) => id))
 }
 
-/** Parts whose outputs take about MOST_BYTES; a larger output is a part of its own. */
-function byBytes(results: Result[]): Result[][] {
+/**
+ * An open unit is DONE, once, whichever attempt brings it; a result of a settled one is dropped, and where outputs are large
+ * PostgreSQL does not see it: it would read the output first. One that cannot be of a unit of the master's own is an error of
+ * that attempt.
+ */
+export async function acceptResults(trx: DatabaseTransaction, results: Result[], verdict: Verdict): Promise<void> {
+  let sized = results.map(result => ({ result, size: sizeOf(result.output, MOST_SIZE) }))
+  if (sized.reduce((sum, { size }) => sum + size, 0) > LARGE_SIZE) {
+    const open = await openAmong(trx, results)
+    sized = sized.filter(({ result }) => open.has(result.unitId))
+  }
+  for (const part of bySize(sized)) await acceptPart(trx, part, verdict)
+}
+
+/** Parts whose outputs take about MOST_SIZE; a larger output is a part of its own. */
+function bySize(results: Array<{ result: Result; size: number }>): Result[][] {
   const parts: Result[][] = []
-  let bytes = Number.POSITIVE_INFINITY
-  for (const result of results) {
-    const length = JSON.stringify(result.output ?? null).length
-    if (bytes + length > MOST_BYTES) {
+  let sum = Number.POSITIVE_INFINITY
+  for (const { result, size } of results) {
+    if (sum + size > MOST_SIZE) {
       parts.push([])
-      bytes = 0
+      sum = 0
     }
     parts.at(-1)?.push(result)
-    bytes += length
+    sum += size
   }
   return parts
 }

@@ -3,8 +3,6 @@ import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
-import type { Holds } from './accept-batch.ts'
-import { keepLog } from './keep-logs.ts'
 import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
 
 /**
@@ -32,21 +30,18 @@ export async function acceptMessage(
   trx: DatabaseTransaction,
   workerId: string,
   message: SingleMessage,
-  verdict: Verdict,
-  holds: Holds
+  verdict: Verdict
 ): Promise<void> {
   switch (message.type) {
     case 'progress':
       return await acceptProgress(trx, workerId, message, verdict)
     case 'error':
       return await acceptError(trx, workerId, message, verdict)
-    case 'log':
-      return await keepLog(trx, workerId, message, holds(workerId, message.unitId))
   }
 }
 
 /** The others are taken many at a time: `accept-many.ts`. */
-export type SingleMessage = Message<'progress' | 'error' | 'log'>
+export type SingleMessage = Message<'progress' | 'error'>
 
 type Message<T extends OutboxMessage['type']> = Extract<OutboxMessage, { type: T }>
 

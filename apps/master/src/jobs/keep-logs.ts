@@ -1,7 +1,8 @@
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import { storableText, toJsonb } from '../database/jsonb.ts'
-import type { DatabaseTransaction } from '../database/schema.ts'
+import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import type { Holds } from './accept-batch.ts'
 
 /** Of one line. */
 const MOST_MESSAGE_BYTES = 8 * 1024
@@ -9,37 +10,64 @@ const MOST_MESSAGE_BYTES = 8 * 1024
 export const MOST_LOG_BYTES = 1024 ** 2
 const LAST_LINE = `The log of this job ends here: it has reached ${MOST_LOG_BYTES / 1024 ** 2} MB.`
 
+type Log = Extract<OutboxMessage, { type: 'log' }>
+
+export interface LogSaid {
+  workerId: string
+  message: Log
+}
+
+type Unit = Pick<UnitRow, 'id' | 'job_id' | 'status' | 'worker_id' | 'attempt_id'>
+
 /**
- * Keeps what a task says with its job, until the job's log is full: then one line says so, and the rest is dropped. Two
- * masters may count past each other and go a little over; a batch that is read again after a crash repeats its lines. A line
- * counts while its attempt runs, or may be about to: not once the unit is settled, or another's.
+ * Keeps what tasks say with their jobs, any number of lines in two statements, until a job's log is full: then one line says
+ * so, and the rest is dropped before it is sent. Two masters may count past each other and go a little over; a batch that is
+ * read again after a crash repeats its lines. A line counts while its attempt runs, or may be about to: not once the unit is
+ * settled, or another's.
  */
-export async function keepLog(
-  trx: DatabaseTransaction,
-  workerId: string,
-  { unitId, attemptId, level, message, fields }: Extract<OutboxMessage, { type: 'log' }>,
-  isHeld: boolean
-): Promise<void> {
-  const text = cut(storableText(message))
-  const kept = fields && keptFields(fields)
-  const bytes = Buffer.byteLength(text) + Buffer.byteLength(kept ?? '')
+export async function keepLogs(trx: DatabaseTransaction, lines: LogSaid[], holds: Holds): Promise<void> {
+  if (lines.length === 0) return
+  const ids = [...new Set(lines.map(({ message }) => message.unitId))]
+  const { rows } = await sql<Unit & { bytes: number }>`
+    select id, job_id, status, worker_id, attempt_id,
+      coalesce((select total_bytes from job_logs where job_id = unit.job_id order by id desc limit 1), 0) as bytes
+    from units as unit where id = any(${ids}::text[])`.execute(trx)
+  const units = new Map(rows.map(unit => [unit.id, unit]))
+  const totals = new Map(rows.map(({ job_id, bytes }) => [job_id, bytes]))
+  const kept = lines.flatMap(line => {
+    const unit = units.get(line.message.unitId)
+    if (!unit || !isOfAttemptAt(unit, line, holds)) return []
+    const before = totals.get(unit.job_id) ?? 0
+    if (before >= MOST_LOG_BYTES) return []
+    const row = toRow(unit, line.message, before)
+    totals.set(unit.job_id, row.total_bytes)
+    return [row]
+  })
+  if (kept.length === 0) return
   await sql`
     with kept as (
       insert into job_logs (job_id, unit_id, level, message, fields, total_bytes)
-      select unit.job_id, unit.id, case when fits then ${level}::text else 'warn' end,
-        case when fits then ${text}::text else ${LAST_LINE} end, case when fits then ${kept ?? null}::jsonb end,
-        case when fits then last.bytes + ${bytes}::integer else ${MOST_LOG_BYTES} end
-      from units as unit
-      cross join lateral (
-        select coalesce((select total_bytes from job_logs where job_id = unit.job_id order by id desc limit 1), 0) as bytes
-      ) as last
-      cross join lateral (select last.bytes + ${bytes}::integer < ${MOST_LOG_BYTES} as fits) as room
-      where unit.id = ${unitId} and last.bytes < ${MOST_LOG_BYTES}
-        and (unit.status = 'QUEUED' and ${isHeld}::boolean
-          or unit.status = 'RUNNING' and unit.worker_id = ${workerId} and unit.attempt_id = ${attemptId})
+      select job_id, unit_id, level, message, fields::jsonb, total_bytes
+      from jsonb_to_recordset(${JSON.stringify(kept)}::jsonb) as line
+        (job_id text, unit_id text, level text, message text, fields text, total_bytes integer)
       returning job_id
     )
-    select pg_notify('sc_job', job_id) from kept`.execute(trx)
+    select pg_notify('sc_job', job_id) from (select distinct job_id from kept) as jobs`.execute(trx)
+}
+
+function isOfAttemptAt(unit: Unit, { workerId, message }: LogSaid, holds: Holds): boolean {
+  if (unit.status === 'QUEUED') return holds(workerId, unit.id)
+  return unit.status === 'RUNNING' && unit.worker_id === workerId && unit.attempt_id === message.attemptId
+}
+
+/** A line as it is stored, after `before` bytes of its job's log; the last one if there is no room for it. */
+function toRow({ id, job_id }: Unit, { level, message, fields }: Log, before: number) {
+  const text = cut(storableText(message))
+  const kept = fields ? keptFields(fields) : null
+  const total_bytes = before + Buffer.byteLength(text) + Buffer.byteLength(kept ?? '')
+  const about = { job_id, unit_id: id }
+  if (total_bytes < MOST_LOG_BYTES) return { ...about, level, message: text, fields: kept, total_bytes }
+  return { ...about, level: 'warn', message: LAST_LINE, fields: null, total_bytes: MOST_LOG_BYTES }
 }
 
 function cut(text: string): string {

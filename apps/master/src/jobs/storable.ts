@@ -12,18 +12,20 @@ const MOST_ADDED = 64 * 1024
  * (progress, logs, errors) such text becomes U+FFFD. Null: its numbers are too long.
  */
 export function storable(message: OutboxMessage): OutboxMessage | null {
-  const kept = toJsonb(message)
+  const text = JSON.stringify(message)
+  // Either would be an escape, which few messages have.
+  const kept = text.includes('\\u') ? toJsonb(message) : text
   const length = writtenLength(kept)
   if (message.type !== 'result') {
     if (length - kept.length > MOST_ADDED) return null
-    return kept === JSON.stringify(message) ? message : (JSON.parse(kept) as OutboxMessage)
+    return kept === text ? message : (JSON.parse(kept) as OutboxMessage)
   }
   if (length > LARGEST_MESSAGE)
     return failed(
       message,
       `The output has ${Math.ceil(length / 1024 ** 2)} MB with all digits of its numbers; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most. Write it to a file of your own, and answer where it is.`
     )
-  if (kept === JSON.stringify(message)) return message
+  if (kept === text) return message
   return failed(
     message,
     'The output has text with a NUL or half of a surrogate pair (a broken emoji), which cannot be stored.'

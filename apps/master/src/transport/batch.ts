@@ -5,10 +5,13 @@
  *   queue of a worker:  piece, piece, …  --at most SHARE of weight--\
  *   queue of another:   piece, …         --the same-----------------+--> one batch of at most MOST_WEIGHT
  *
- * A start, a result and a return are applied many at a time; each other message is a statement of its own, and weighs more.
+ * A start, a result, a return and a log line are applied many at a time; each other message is a statement of its own, and
+ * weighs more.
+ * A large message weighs more by its size, so that no share has much JSON for PostgreSQL to read.
  */
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Said } from '../jobs/accept-batch.ts'
+import { sizeOf } from '../jobs/size-of.ts'
 import type { Parsed } from './parse-outbox.ts'
 
 /** Some of what was read of one worker's outbox. Its `ids` are deleted with it: they are those of its last piece. */
@@ -23,6 +26,10 @@ const SHARE = 1_000
 const STATEMENT_WEIGHT = 125
 /** Of one piece: so much can be applied at once whatever else waits. */
 const PIECE_WEIGHT = 400
+/** In characters of JSON: what adds one to the weight of a message. Most messages have less. */
+const SIZE_OF_WEIGHT = 1_000
+/** What a message has beyond this does not count: a share of its own is enough, and leaves the others theirs. */
+const MOST_SIZE = SHARE * SIZE_OF_WEIGHT
 /** Messages of one unit that are taken together with those of others: its start, its progress, its end. */
 const TOGETHER = 3
 
@@ -32,7 +39,7 @@ export function toPieces({ ids, messages }: Parsed, readMs: number): Piece[] {
   let piece: Piece = { ids: [], messages: [], weight: 0, readMs }
   let counts = new Map<string, number>()
   for (const message of messages) {
-    const weight = weightOf(message, counts)
+    const weight = Math.min(SHARE, weightOf(message, counts) + Math.floor(sizeOf(message, MOST_SIZE) / SIZE_OF_WEIGHT))
     if (piece.messages.length > 0 && piece.weight + weight > PIECE_WEIGHT) {
       pieces.push(piece)
       piece = { ids: [], messages: [], weight: 0, readMs }
@@ -46,6 +53,8 @@ export function toPieces({ ids, messages }: Parsed, readMs: number): Piece[] {
 
 function weightOf(message: OutboxMessage, counts: Map<string, number>): number {
   if (!isOfAttempt(message)) return STATEMENT_WEIGHT
+  // However many follow each other, they are one statement.
+  if (message.type === 'log') return 1
   const count = (counts.get(message.unitId) ?? 0) + 1
   counts.set(message.unitId, count)
   if (count > TOGETHER) return STATEMENT_WEIGHT
@@ -76,12 +85,13 @@ export function nextBatch(queues: Iterable<[workerId: string, pieces: Piece[]]>)
   return batch
 }
 
-/** The messages of a batch, in order; of several registrations of a worker the last one. */
+/** The messages of a batch, in order; of a worker's registrations the last one, and of what it says of a unit's progress. */
 export function toApply(batch: Share[]): Said[] {
   return batch.flatMap(({ workerId, pieces }) => {
     const all = pieces.flatMap(({ messages, readMs }) => messages.map(message => ({ workerId, message, readMs })))
     const last = all.findLast(isRegistration)
-    return all.filter(one => !isRegistration(one) || one === last)
+    const fresh = new Set(withoutStale(all.map(({ message }) => message)))
+    return all.filter(one => fresh.has(one.message) && (!isRegistration(one) || one === last))
   })
 }
 
@@ -94,7 +104,7 @@ export function settledBy(message: OutboxMessage): string[] {
   return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
 }
 
-/** Of several states of one worker the last one says all; of the progress of an attempt the last one counts. */
+/** Of several states of one worker the last one says all; of the progress of a unit the last one counts. */
 export function withoutStale(messages: OutboxMessage[]): OutboxMessage[] {
   const last = new Map<string, OutboxMessage>()
   for (const message of messages) last.set(kindOf(message), message)
@@ -106,5 +116,5 @@ function isSuperseded({ type }: OutboxMessage): boolean {
 }
 
 function kindOf(message: OutboxMessage): string {
-  return message.type === 'progress' ? `progress ${message.unitId} ${message.attemptId}` : message.type
+  return message.type === 'progress' ? `progress ${message.unitId}` : message.type
 }

@@ -2,7 +2,7 @@ import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { UnitRow } from '../../src/database/schema.ts'
-import { keepLog } from '../../src/jobs/keep-logs.ts'
+import { keepLogs } from '../../src/jobs/keep-logs.ts'
 import { notifyJob } from '../../src/jobs/settle.ts'
 import { readEvents } from './event-stream.ts'
 import { registerTasks, WORD_COUNT } from './register-tasks.ts'
@@ -52,7 +52,7 @@ async function log(unitId: string, message: string, level: 'debug' | 'info' | 'w
   }
   await db()
     .transaction()
-    .execute(trx => keepLog(trx, 'w', line, true))
+    .execute(trx => keepLogs(trx, [{ workerId: 'w', message: line }], () => true))
 }
 
 const complete = (jobId: string, output: unknown) =>

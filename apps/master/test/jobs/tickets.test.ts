@@ -4,7 +4,8 @@ import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { KyselyPlugin } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
 import type { DatabaseTransaction } from '../../src/database/schema.ts'
-import { acceptBatch } from '../../src/jobs/accept-batch.ts'
+import { type Said as AcceptedSaid, acceptBatch, type Holds } from '../../src/jobs/accept-batch.ts'
+import { MOST_LOG_BYTES } from '../../src/jobs/keep-logs.ts'
 import { emptyVerdict } from '../../src/jobs/verdict.ts'
 import type { Said, Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
@@ -36,6 +37,23 @@ describe('what a worker reports of units', () => {
       async () => expect(await at.world.redis.xrange(outboxKey(workerId), mark as string, '+')).toEqual([]),
       WAIT
     )
+  }
+
+  /** Applies a batch by itself; answers how long each of its statements is, values included. */
+  async function accept(said: AcceptedSaid[], holds: Holds = () => false) {
+    const statements: number[] = []
+    const counter: KyselyPlugin = {
+      transformQuery: ({ node }) => {
+        statements.push(JSON.stringify(node).length)
+        return node
+      },
+      transformResult: async ({ result }) => result
+    }
+    const verdict = emptyVerdict()
+    await at.world.db
+      .transaction()
+      .execute(trx => acceptBatch(trx.withPlugin(counter) as DatabaseTransaction, said, verdict, holds))
+    return { verdict, statements }
   }
 
   const unitOf = async (jobId: string, index: number) => {
@@ -120,20 +138,27 @@ describe('what a worker reports of units', () => {
       const result = { type: 'result' as const, ...one, attemptId: randomUUID(), output: 1, timings: TIMINGS }
       return [started(), started(), result].map(message => ({ workerId: 'w-1', message }))
     }).flat()
-    let statements = 0
-    const counter: KyselyPlugin = {
-      transformQuery: ({ node }) => {
-        statements++
-        return node
-      },
-      transformResult: async ({ result }) => result
-    }
-    const verdict = emptyVerdict()
-    await at.world.db
-      .transaction()
-      .execute(trx => acceptBatch(trx.withPlugin(counter) as DatabaseTransaction, said, verdict, () => false))
+    const { verdict, statements } = await accept(said)
     expect(verdict.stop.length).toBe(400)
-    expect(statements).toBeLessThan(10)
+    expect(statements.length).toBeLessThan(10)
+  })
+
+  it('sends PostgreSQL no large output of a unit that has ended', async () => {
+    const jobId = await start({ units: 1 })
+    const { unitId } = (await take('w-1')).units[0]
+    const output = 'x'.repeat(300_000)
+    const resultFor = (id: string) => {
+      const one = { unitId: id, attemptId: randomUUID(), slot: 's', ticket: '', output, timings: TIMINGS }
+      return { workerId: 'w-1', message: { type: 'result' as const, ...one } }
+    }
+    const first = await accept([resultFor('gone'), resultFor(unitId)])
+    expect(first.verdict.done.map(({ unit }) => unit.id)).toEqual([unitId])
+    expect(Math.max(...first.statements)).toBeLessThan(400_000)
+    const again = await accept([resultFor('gone'), resultFor(unitId)])
+    expect(again.verdict.done).toEqual([])
+    expect(again.statements.length).toBe(1)
+    expect(again.statements[0]).toBeLessThan(5_000)
+    expect(await unitOf(jobId, 0)).toMatchObject({ status: 'DONE', output })
   })
 
   it('counts with the ticket of a unit that it was given, and with no other', async () => {
@@ -180,7 +205,12 @@ describe('what a worker reports of units', () => {
     return { type: 'log', unitId, attemptId, level: 'info', message }
   }
   const linesOf = async (jobId: string) => {
-    const rows = await at.world.db.selectFrom('job_logs').select('message').where('job_id', '=', jobId).execute()
+    const rows = await at.world.db
+      .selectFrom('job_logs')
+      .select('message')
+      .where('job_id', '=', jobId)
+      .orderBy('id')
+      .execute()
     return rows.map(({ message }) => message)
   }
 
@@ -212,6 +242,32 @@ describe('what a worker reports of units', () => {
     await at.world.redis.xadd(outboxKey('w-1'), '*', 'm', JSON.stringify(last))
     await sayAll('w-1', [logOf(unitId, 'a-1', 'after its end')])
     await expect.poll(() => linesOf(jobId)).toEqual(['it runs', 'the last line'])
+  })
+
+  it('keeps many lines of a log in one statement, and none that has no room', async () => {
+    const jobId = await start({ units: 1 })
+    const { unitId } = (await take('w-1')).units[0]
+    const about = { unitId, attemptId: 'a-1', ticket: '' }
+    const line = (message: string) => {
+      return { workerId: 'w-1', message: { type: 'log' as const, ...about, level: 'info' as const, message } }
+    }
+    const started = { type: 'started' as const, ...about, slot: 's', waitedMs: 0 }
+    const few = Array.from({ length: 100 }, (_, n) => `line ${n}`)
+    const [before, after] = [few.slice(0, 50), few.slice(50)].map(some => some.map(line))
+    const all = [...(before ?? []), { workerId: 'w-1', message: started }, ...(after ?? [])]
+    const first = await accept(all, () => true)
+    // Of the lines before the start and those after it: what there is room for, then the lines.
+    expect(first.statements.length).toBe(5)
+    expect(await linesOf(jobId)).toEqual(few)
+    const large = Array.from({ length: 200 }, () => line('x'.repeat(8_000)))
+    expect((await accept(large)).statements.length).toBe(2)
+    const kept = await linesOf(jobId)
+    expect(kept.length).toBe(100 + Math.floor((MOST_LOG_BYTES - few.join('').length) / 8_000) + 1)
+    expect(kept.filter(message => message.includes('ends here'))).toEqual([kept.at(-1)])
+    const over = await accept(large)
+    expect(over.statements.length).toBe(1)
+    expect(over.statements[0]).toBeLessThan(5_000)
+    expect(await linesOf(jobId)).toEqual(kept)
   })
 
   it('counts nothing once its worker is revoked', async () => {
