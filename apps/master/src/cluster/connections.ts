@@ -18,8 +18,13 @@ const NAMELESS = 'default'
 const MOST_MEMORY_BYTES = 80 * 1024 ** 2
 /** A join code asks one question. */
 const MOST_MEMORY_OF_CODE_BYTES = 8 * 1024 ** 2
-/** Twice what a master reads of an outbox: who sends more for long fills Redis, or its append-only file. */
-const INPUT_BYTES_PER_S = 16 * 1024 ** 2
+/**
+ * What a master reads of an outbox in a second, and what an outbox may hold (`outbox-sizes.ts`), which a worker may have kept
+ * through an outage: who sends more fills Redis or its append-only file, or keeps it busy with commands of many words.
+ */
+const WORKER_INPUT = { bytesPerS: 8 * 1024 ** 2, burstBytes: 96 * 1024 ** 2 }
+/** A machine that joins sends half a kilobyte, and asks for the answer ten times a second: 1 KB. */
+const CODE_INPUT = { bytesPerS: 64 * 1024, burstBytes: 256 * 1024 }
 /** A worker writes in batches. Servers before Valkey 8 do not count. */
 const COMMANDS_PER_S = 5_000
 /**
@@ -27,10 +32,10 @@ const COMMANDS_PER_S = 5_000
  * is either sent messages or sends them.
  */
 const CHATTER_BYTES_PER_S = 1024 ** 2
-/** So much of it may come at once: what a worker kept through an outage. */
+/** So much of commands and chatter may come at once. */
 const BURST_SECONDS = 10
 
-/** What a login sent lately, less what it may send: it is too much above BURST_SECONDS of that. */
+/** What a login sent lately, less what it may send: it is too much above a burst. */
 interface Sent {
   bytes: number
   commands: number
@@ -66,7 +71,7 @@ export function watchConnections(deps: {
     for (const [user, own] of byUser) {
       if (user === NAMELESS && clients.length >= LOOK_ABOVE) await endNameless(own)
       if (!/^(w|join)-/.test(user)) continue
-      const total = addUp(own, sentBefore.get(user), seconds)
+      const total = addUp(own, sentBefore.get(user), seconds, inputOf(user).bytesPerS)
       sent.set(user, total)
       const reason = tooMuch(user, own, total, clients.length)
       if (reason !== undefined) await end(user, reason)
@@ -74,9 +79,9 @@ export function watchConnections(deps: {
     before = new Map(clients.map(client => [client.id, client]))
   }
 
-  function addUp(own: Client[], last: Sent | undefined, seconds: number): Sent {
+  function addUp(own: Client[], last: Sent | undefined, seconds: number, bytesPerS: number): Sent {
     const total = {
-      bytes: (last?.bytes ?? 0) - seconds * INPUT_BYTES_PER_S,
+      bytes: (last?.bytes ?? 0) - seconds * bytesPerS,
       commands: (last?.commands ?? 0) - seconds * COMMANDS_PER_S,
       chatterBytes: (last?.chatterBytes ?? 0) - seconds * CHATTER_BYTES_PER_S
     }
@@ -100,7 +105,7 @@ export function watchConnections(deps: {
     sent.delete(user)
     log.warn({ user }, `connections to Redis of a login ended: ${reason}`)
     await redis.client('KILL', 'USER', user)
-    if (user.startsWith('w-')) deps.onFlood(user, reason)
+    if (isWorker(user)) deps.onFlood(user, reason)
     else await deps.onCodeFlood(user)
   }
 
@@ -128,6 +133,14 @@ export function watchConnections(deps: {
   }
 }
 
+function isWorker(user: string): boolean {
+  return user.startsWith('w-')
+}
+
+function inputOf(user: string): typeof WORKER_INPUT {
+  return isWorker(user) ? WORKER_INPUT : CODE_INPUT
+}
+
 /** What no worker of ours does; undefined: in order. */
 function tooMuch(
   user: string,
@@ -138,11 +151,11 @@ function tooMuch(
   if (connected >= LOOK_ABOVE && own.length > MOST_EACH)
     return `it had ${own.length} connections to Redis; ${MOST_EACH} are the most`
   const memoryBytes = own.reduce((sum, client) => sum + client.memoryBytes, 0)
-  const mostBytes = user.startsWith('w-') ? MOST_MEMORY_BYTES : MOST_MEMORY_OF_CODE_BYTES
+  const mostBytes = isWorker(user) ? MOST_MEMORY_BYTES : MOST_MEMORY_OF_CODE_BYTES
   if (memoryBytes > mostBytes)
     return `its connections held ${memoryBytes} bytes of Redis's memory: it sent commands and did not read the answers`
-  if (bytes > BURST_SECONDS * INPUT_BYTES_PER_S)
-    return `it sent more than ${INPUT_BYTES_PER_S} bytes a second to Redis, without a pause`
+  const { bytesPerS, burstBytes } = inputOf(user)
+  if (bytes > burstBytes) return `it sent more than ${bytesPerS} bytes a second to Redis, without a pause`
   if (commands > BURST_SECONDS * COMMANDS_PER_S || chatterBytes > BURST_SECONDS * CHATTER_BYTES_PER_S)
     return `it gave more than ${COMMANDS_PER_S} small commands a second to Redis, without a pause`
   return undefined

@@ -31,6 +31,8 @@ const MOST_A_MINUTE = 3_000
 export const GRAVE = 300
 /** Of what no mistake does: once is enough. */
 export const FLOOD = 10_000
+/** So many characters that were read for nothing weigh as much as a message that is wrong: 48 MB a minute are too many. */
+const CHARACTERS_OF_ONE = 16 * 1024
 const MINUTE_MS = 60_000
 const KEEP_EVERY_MS = 1_000
 const LONGEST_REASON = 500
@@ -41,6 +43,11 @@ interface Count {
   fresh: number
   sinceMs: number
   weight: number
+}
+
+/** Of what it cost to read, beside that of the message. */
+export function weightOf(cost = 0): number {
+  return Math.floor(cost / CHARACTERS_OF_ONE)
 }
 
 export function createOffences({ db, log, metrics, access }: OffencesDeps): Offences {

@@ -5,6 +5,7 @@ import { MOST_TASKS, type RefusedTask } from '@sc/shared/task-limits.ts'
 import { isStepOfTranscription, TASK_NAME } from '@sc/shared/task-name.ts'
 import { type Selectable, sql } from 'kysely'
 import type { Database, DatabaseTransaction, LeftTask, WorkersTable } from '../database/schema.ts'
+import { readOffers } from './offers.ts'
 import { queuesOfWorker } from './rights.ts'
 
 /**
@@ -22,8 +23,10 @@ const KEPT_MS = 10 * 60_000
 /** Of one worker: as many as it may offer. */
 const MOST_LEFT = MOST_TASKS
 
-export const OFFER_COLUMNS = ['id', 'name', 'tasks', 'tasks_at', 'tasks_since', 'tasks_left'] as const
-export type OffersRow = Pick<Selectable<WorkersTable>, (typeof OFFER_COLUMNS)[number]>
+export type OffersRow = Pick<
+  Selectable<WorkersTable>,
+  'id' | 'name' | 'tasks' | 'tasks_at' | 'tasks_since' | 'tasks_left' | 'queues'
+>
 
 /** A task of one worker that the master leaves out, why, and what to do. */
 export interface TaskOfWorker extends RefusedTask {
@@ -79,14 +82,7 @@ function claimsOf(row: OffersRow, nowMs: number): Array<Claim & { name: string }
   const sinceMs = (name: string): number => since.get(name) ?? tasks_at?.getTime() ?? 0
   return [
     ...tasks.filter(isOffer).map(task => {
-      let digest: string | undefined
-      return {
-        ...{ row, name: task.name, task, sinceMs: sinceMs(task.name) },
-        digest: () => {
-          digest ??= digestOf(task)
-          return digest
-        }
-      }
+      return { row, name: task.name, task, sinceMs: sinceMs(task.name), digest: () => digestOf(task) }
     }),
     ...Object.entries(tasks_left)
       .filter(([, { leftMs }]) => isKept(leftMs, nowMs))
@@ -117,9 +113,17 @@ function refusalOf(name: string, { name: worker }: OffersRow, { row: owner, sinc
  * Of what decides where units go and what is in them; not of the description, which is only shown. As PostgreSQL gives the
  * task back: its jsonb has one order of keys.
  */
-function digestOf({ gpu, vramGb, features, inputSchema, outputSchema }: TaskDescription): string {
-  return hash('sha256', JSON.stringify([gpu, vramGb, features, inputSchema, outputSchema]))
+function digestOf(task: TaskDescription): string {
+  const known = digests.get(task)
+  if (known !== undefined) return known
+  const { gpu, vramGb, features, inputSchema, outputSchema } = task
+  const digest = hash('sha256', JSON.stringify([gpu, vramGb, features, inputSchema, outputSchema]))
+  digests.set(task, digest)
+  return digest
 }
+
+/** Of tasks that are kept in memory (`offers.ts`). */
+const digests = new WeakMap<TaskDescription, string>()
 
 /** What is kept of a worker that registers `tasks`: since when it offers each, and what it has left. */
 export function stampsAfter(
@@ -147,12 +151,7 @@ export async function lockTasks(trx: DatabaseTransaction): Promise<void> {
 
 /** Which queues each worker may be given, after what any of them offers has changed. Answers those that have others now. */
 export async function shareOutTasks(trx: DatabaseTransaction): Promise<string[]> {
-  const rows = await trx
-    .selectFrom('workers')
-    .select([...OFFER_COLUMNS, 'queues'])
-    .where('revoked_at', 'is', null)
-    .where('queues', 'is not', null)
-    .execute()
+  const rows = (await readOffers(trx)).filter(({ queues }) => queues !== null)
   const { refused } = decideTasks(rows, Date.now())
   const changed: string[] = []
   for (const { id, tasks, queues } of rows) {

@@ -1,8 +1,9 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
 import type { DefinedJob } from '@sc/shared/define-job.ts'
 import type { Database } from '../database/schema.ts'
+import { readOffers } from './offers.ts'
 import type { WorkerPresence, WorkerRow } from './presence.ts'
-import { decideTasks, OFFER_COLUMNS, type OffersRow, type TaskOfWorker } from './task-claims.ts'
+import { decideTasks, type OffersRow, type TaskOfWorker } from './task-claims.ts'
 
 /** A task that can be posted, as the cluster knows it. */
 export interface RegisteredTask {
@@ -77,10 +78,6 @@ function withJobs(tasks: RegisteredTask[], jobs: RegisteredTask[]): RegisteredTa
 function toJob({ name, description, inputSchema, outputSchema }: DefinedJob): RegisteredTask {
   const requires = { gpu: false, vramGb: 0, features: [] }
   return { name, description, requires, inputSchema, outputSchema, workers: [], queue: null, isJob: true, versions: 1 }
-}
-
-async function readOffers(db: Database): Promise<OffersRow[]> {
-  return await db.selectFrom('workers').select(OFFER_COLUMNS).where('revoked_at', 'is', null).orderBy('name').execute()
 }
 
 async function readTasks({ db, presence }: TaskRegistryDeps): Promise<RegisteredTask[]> {

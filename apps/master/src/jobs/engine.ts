@@ -2,7 +2,7 @@ import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import type { Finding } from '@sc/shared/doctor/finding.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import { FLOOD, GRAVE, type Offences } from '../cluster/offences.ts'
+import { FLOOD, GRAVE, type Offences, weightOf } from '../cluster/offences.ts'
 import type { Room } from '../cluster/room.ts'
 import { forgetLeftTasks } from '../cluster/task-claims.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
@@ -130,7 +130,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     ...deps,
     queues,
     apply: said => applySaid(applying, said),
-    onRefused: (workerId, reason, gravity) => deps.offences.record(workerId, reason, WEIGHTS[gravity])
+    onRefused: (workerId, reason, gravity, cost) =>
+      deps.offences.record(workerId, reason, WEIGHTS[gravity] + weightOf(cost))
   })
   const { isCaughtUp } = transport
   const reconciler = startReconciler({

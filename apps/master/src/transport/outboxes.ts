@@ -9,8 +9,10 @@
  * again from the start, which changes nothing: every message is guarded. PostgreSQL away: what was read waits, reading goes
  * on up to MOST_PENDING pieces of a worker, and locks are renewed all the while. What no ticket proves is dropped.
  *
- * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence.
+ * No worker holds up another: each has its own queue, is read at its own pace, and is judged by its own silence. Those that
+ * write much share what is read of all of them (`read-pace.ts`).
  */
+import { setImmediate } from 'node:timers/promises'
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
@@ -22,7 +24,7 @@ import type { HeldEntry, Links, ServedLink } from './links.ts'
 import { createNotes, type NotesDeps } from './note-messages.ts'
 import { createOutboxParser, type Gravity, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
 import { MOST_READ, readOutboxes } from './read-outboxes.ts'
-import { createReadPace, type ReadPace } from './read-pace.ts'
+import { createCommonPace, createReadPace, type ReadPace, readsNow } from './read-pace.ts'
 import { createRedisClock } from './redis-clock.ts'
 
 export interface Outboxes {
@@ -39,7 +41,7 @@ export interface Outboxes {
   stop(): Promise<void>
 }
 
-export interface OutboxesDeps extends Omit<NotesDeps, 'onLost'> {
+export interface OutboxesDeps extends Omit<NotesDeps, 'onLost' | 'onRefused'> {
   redis: Redis
   /** A connection of its own: reads block. */
   blocking: Redis
@@ -51,6 +53,8 @@ export interface OutboxesDeps extends Omit<NotesDeps, 'onLost'> {
   onLost(link: ServedLink, lost: HeldEntry[]): void
   /** Entries of which every outcome is in PostgreSQL. */
   onOver(over: HeldEntry[]): void
+  /** `cost`: of reading it, in characters. */
+  onRefused(workerId: string, reason: string, gravity: Gravity, cost: number): void
 }
 
 const BLOCK_MS = 250
@@ -61,10 +65,13 @@ const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
 /** What a worker wrote is old, and waits: for so long what PostgreSQL says of its units does not count. */
 const MOST_BEHIND_MS = 30_000
+/** An entry that costs more is followed by whatever else is to be done. */
+const LARGE_COST = 64 * 1024
 /** Beside LOST_MS. */
 const MORE_SILENCE_MS = 15_000
 
 interface Followed {
+  workerId: string
   after: string
   pace: ReadPace
   parser: OutboxParser
@@ -78,12 +85,15 @@ interface Followed {
 
 export function startOutboxes(deps: OutboxesDeps): Outboxes {
   const { redis, links, log } = deps
-  const note = createNotes({ ...deps, onLost: lose })
+  const note = createNotes({ ...deps, onLost: lose, onRefused: refuse })
   const stopping = new AbortController()
   /** In the order of their turns. */
   const followed = new Map<string, Followed>()
   let changed = Promise.withResolvers<void>()
   const clock = createRedisClock(redis)
+  const common = createCommonPace()
+  /** What it cost to read what is just now looked at. */
+  let costOfThis = 0
 
   const applier = createApplier({
     ...deps,
@@ -120,16 +130,19 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   function refuse(workerId: string, reason: string, gravity: Gravity): void {
     const one = followed.get(workerId)
     if (gravity === 'flood') one?.pace.flooded()
-    deps.onRefused(workerId, reason, gravity)
+    deps.onRefused(workerId, reason, gravity, costOfThis)
+    // Counted once, however much of it is refused.
+    costOfThis = 0
   }
 
   async function round(): Promise<void> {
-    const open = [...followed].filter(([, one]) => isOpen(one))
-    for (const [, one] of followed) if (!isOpen(one)) one.isRead = false
+    const { now: open, entries: most } = readsNow([...followed.values()].filter(isOpen), common, MOST_READ)
+    const asked = new Set(open)
+    for (const one of followed.values()) if (!asked.has(one)) one.isRead = false
     if (open.length === 0) return await pause(followed.size === 0 ? BLOCK_MS : SHORT_BLOCK_MS, stopping.signal)
-    const positions = open.map(([workerId, { after }]) => ({ workerId, after }))
+    for (const { pace } of open) pace.asked()
     const blockMs = open.length === followed.size ? BLOCK_MS : SHORT_BLOCK_MS
-    const { read, broken } = await readOutboxes(deps, positions, blockMs)
+    const { read, broken } = await readOutboxes(deps, open, most, blockMs)
     const nowMs = performance.now()
     for (const workerId of broken) {
       refuse(workerId, 'its outbox is no stream: made anew', 'grave')
@@ -138,10 +151,10 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     for (const { workerId, entries } of read) {
       const link = links.of(workerId)
       if (link) link.readMs = nowMs
-      take(workerId, entries)
+      await take(workerId, entries)
     }
-    const more = new Set(read.filter(({ entries }) => entries.length === MOST_READ).map(({ workerId }) => workerId))
-    for (const [workerId, one] of open) one.isRead = broken.length === 0 && !more.has(workerId)
+    const more = new Set(read.filter(({ entries }) => entries.length === most).map(({ workerId }) => workerId))
+    for (const one of open) one.isRead = broken.length === 0 && !more.has(one.workerId)
     judge()
     if (read.length > 0) signal()
   }
@@ -162,35 +175,51 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
 
   function restart(workerId: string): void {
     const before = followed.get(workerId)
-    if (before) followed.set(workerId, { ...newFollowed(workerId), pending: before.pending })
+    if (before) followed.set(workerId, { ...newFollowed(workerId), pending: before.pending, pace: before.pace })
   }
 
   function newFollowed(workerId: string): Followed {
     return {
+      workerId,
       after: '0-0',
       parser: createOutboxParser((reason, gravity) => refuse(workerId, reason, gravity)),
-      pace: createReadPace(),
+      pace: createReadPace(common),
       pending: [],
       isRead: false,
       behindSinceMs: null
     }
   }
 
-  function take(workerId: string, entries: OutboxEntry[]): void {
+  async function take(workerId: string, entries: OutboxEntry[]): Promise<void> {
     const one = followed.get(workerId)
+    if (!one) return
+    const parsed: Parsed[] = []
+    let cost = 0
+    for (const entry of entries) {
+      parsed.push(...parse(workerId, one.parser, entry))
+      const entryCost = one.parser.takeCost()
+      cost += entryCost
+      if (entryCost > LARGE_COST) await setImmediate()
+    }
     const link = links.of(workerId)
-    if (!one || !link) return
+    // It left meanwhile, or is read from the start again.
+    if (!link || followed.get(workerId) !== one) return
     one.after = entries.at(-1)?.id ?? one.after
-    const parsed = entries.flatMap(entry => parse(workerId, one.parser, entry))
     const ids = parsed.flatMap(each => each.ids)
-    const messages = withoutStale(parsed.flatMap(each => each.messages)).filter(message => note(link, message))
+    const all = withoutStale(parsed.flatMap(each => each.messages))
+    const messages = all.filter(message => {
+      costOfThis = cost / all.length
+      return note(link, message)
+    })
+    costOfThis = 0
     if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }, performance.now()))
-    one.pace.read(messages, one.parser.takeCost())
+    one.pace.read(messages, entries.length, cost)
     if (clock.isFarAhead(one.after)) void remake(workerId)
   }
 
   /** Whatever is in an entry, it holds up no other. */
   function parse(workerId: string, parser: OutboxParser, entry: OutboxEntry): Parsed[] {
+    costOfThis = entry.fields?.reduce((sum, field) => sum + field.length, 0) ?? 0
     try {
       const parsed = parser.parse(entry)
       return parsed ? [parsed] : []
@@ -198,6 +227,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       log.debug({ err: error, workerId }, 'an entry could not be read')
       refuse(workerId, 'an entry could not be read', 'grave')
       return [{ ids: [entry.id], messages: [] }]
+    } finally {
+      costOfThis = 0
     }
   }
 

@@ -14,19 +14,20 @@ export interface Position {
 }
 
 /**
- * What the workers wrote behind these positions, at most MOST_READ entries each; waits up to `blockMs` for the first. One
+ * What the workers wrote behind these positions, at most so many entries each; waits up to `blockMs` for the first. One
  * worker's key that is no stream is put right by itself: it costs the others this one read.
  */
 export async function readOutboxes(
   { redis, blocking }: { redis: Redis; blocking: Redis },
   positions: Position[],
+  most: number,
   blockMs: number
 ): Promise<{ read: Array<{ workerId: string; entries: OutboxEntry[] }>; broken: string[] }> {
   const keys = positions.map(({ workerId }) => outboxKey(workerId))
   try {
     const reply = (await blocking.xread(
       'COUNT',
-      MOST_READ,
+      most,
       'BLOCK',
       blockMs,
       'STREAMS',

@@ -62,7 +62,7 @@ export interface TransportDeps {
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
   graceMs?: number
   apply(said: Said[]): Promise<void>
-  onRefused(workerId: string, reason: string, gravity: Gravity): void
+  onRefused(workerId: string, reason: string, gravity: Gravity, cost?: number): void
 }
 
 /** What a slot needs beside its units, fetching included. */

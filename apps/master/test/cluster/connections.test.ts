@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { secretHash } from '@sc/shared/enrol-request.ts'
+import { LARGEST_ENROL_REQUEST, secretHash } from '@sc/shared/enrol-request.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, type Redis, waitForRedis } from '@sc/shared/redis.ts'
-import { inboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
+import { enrolAnswerKey, enrolAskKey, inboxKey, presenceKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { watchConnections } from '../../src/cluster/connections.ts'
 import { joinRights, workerRights } from '../../src/cluster/rights.ts'
@@ -158,6 +158,49 @@ test('a join code that holds megabytes of Redis loses its connections and is ove
   await expect.poll(() => floods, WAIT).toContain(CODE)
   await expect.poll(() => open.every(socket => socket.resume().destroyed), WAIT).toBe(true)
 }, 60_000)
+
+const emptyWords = (count: number): string => `*${count + 1}\r\n$3\r\nSET\r\n${'$0\r\n\r\n'.repeat(count)}`
+
+test('a join code that sends a command of many words loses its connections and is over', async () => {
+  const socket = await silent(CODE)
+  socket.resume()
+  socket.write(emptyWords(100_000))
+  await expect.poll(() => floods, WAIT).toContain(CODE)
+  await expect.poll(() => socket.destroyed, WAIT).toBe(true)
+}, 60_000)
+
+test('a machine that joins, and asks ten times as often as ours does, is in order', async () => {
+  const login = connectRedis(urlOf(CODE), { name: 'x', restricted: true })
+  await waitForRedis(login)
+  for (let n = 0; n < 300; n++) {
+    if (n % 100 === 0) await login.set(enrolAskKey(CODE), 'x'.repeat(LARGEST_ENROL_REQUEST), 'PX', 60_000)
+    await login.get(enrolAnswerKey(CODE))
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
+  expect(floods).toEqual([])
+  await closeRedis(login)
+}, 30_000)
+
+test.each([
+  ['gives commands of many words, 14 MB a second', 14, true],
+  ['sends 7 MB a second', 7, false]
+])(
+  'a worker that %s for 20 s: ended or not',
+  async (_what, megabytesPerS, isEnded) => {
+    const socket = await silent(WORKER)
+    socket.resume()
+    const text = Buffer.from(emptyWords(170_000))
+    const startMs = performance.now()
+    for (let sent = 0; performance.now() - startMs < 20_000 && !socket.destroyed; sent += text.length) {
+      socket.write(text)
+      const dueMs = ((sent + text.length) / MEGABYTE / megabytesPerS) * 1_000
+      await new Promise(resolve => setTimeout(resolve, startMs + dueMs - performance.now()))
+    }
+    expect(socket.destroyed).toBe(isEnded)
+    expect(floods).toHaveLength(isEnded ? 1 : 0)
+  },
+  60_000
+)
 
 test.each([
   [

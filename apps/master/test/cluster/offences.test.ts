@@ -1,6 +1,6 @@
 import { createLog } from '@sc/shared/log.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createOffences, FLOOD, type Offences } from '../../src/cluster/offences.ts'
+import { createOffences, FLOOD, type Offences, weightOf } from '../../src/cluster/offences.ts'
 import { connectDatabase } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { createTestDatabase } from '../database.ts'
@@ -50,4 +50,12 @@ it('quarantines a worker whatever its offence is called, and others when one can
     [1, 'it holds the entry \ufffd, which it was not given'],
     [1, `${'x'.repeat(499)}\ufffd`]
   ])
+})
+
+it('quarantines who writes some dozen large messages in vain, and not who writes a thousand small ones', async () => {
+  quarantined.splice(0)
+  for (let n = 0; n < 1_000; n++) offences.record('w-2', 'of an earlier version', 1 + weightOf(1_000))
+  for (let n = 0; n < 60; n++) offences.record('w-3', 'a result of nothing', 1 + weightOf(900_000))
+  await expect.poll(() => quarantined, { timeout: 8_000 }).toContain('w-3')
+  expect(quarantined).not.toContain('w-2')
 })

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { registerTasks, WORD_COUNT } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
@@ -288,7 +289,7 @@ describe('POST /api/tasks/{name}', () => {
     await registerTasks(one, 'desk-3', [task])
     expect((await post('new-task', { input: { text: 1 } })).statusCode).toBe(202)
     const tasks = JSON.stringify([{ ...task, inputSchema: WORD_COUNT.inputSchema }])
-    await one.deps.db.updateTable('workers').set({ tasks }).where('id', '=', 'desk-3').execute()
+    await one.deps.db.updateTable('workers').set({ tasks, tasks_at: new Date() }).where('id', '=', 'desk-3').execute()
     await expect.poll(async () => (await post('new-task', { input: { text: 1 } })).statusCode).toBe(422)
   })
 })
@@ -298,7 +299,11 @@ describe('a task that workers define differently', () => {
   const foundOf = async (check: string) =>
     (await get('/api/cluster/doctor')).json().items.find((finding: { check: string }) => finding.check === check)
   const change = (id: string, set: { tasks?: string; revoked_at?: Date; tasks_since?: string }) =>
-    one.deps.db.updateTable('workers').set(set).where('id', '=', id).execute()
+    one.deps.db
+      .updateTable('workers')
+      .set({ ...set, tasks_at: sql<Date>`tasks_at + interval '1 microsecond'` })
+      .where('id', '=', id)
+      .execute()
 
   beforeAll(async () => {
     await registerTasks(one, 'first', [OWN], { at: new Date(1000), offline: true })

@@ -21,10 +21,13 @@ afterEach(async () => {
   await redis.flushall()
 })
 
-/** Reads the outboxes of two workers, each message of which is applied by `apply`. */
+const WORKERS = ['w-1', 'w-2', 'w-3', 'w-4', 'w-5', 'w-6']
+
+/** Reads the outboxes of workers, each message of which is applied by `apply`. */
 function read(apply: (reported: Said[]) => Promise<void>) {
   const links = createLinks()
   const refused: string[] = []
+  const costs: number[] = []
   outboxes = startOutboxes({
     redis,
     blocking: connectRedis(server.url, { name: 'outboxes', blocking: true }),
@@ -37,13 +40,16 @@ function read(apply: (reported: Said[]) => Promise<void>) {
     onUnknown: () => {},
     onLost: () => {},
     onOver: () => {},
-    onRefused: (workerId, reason, gravity) => void refused.push(`${workerId} ${gravity}: ${reason}`)
+    onRefused: (workerId, reason, gravity, cost) => {
+      refused.push(`${workerId} ${gravity}: ${reason}`)
+      costs.push(cost)
+    }
   })
-  for (const id of ['w-1', 'w-2']) {
+  for (const id of WORKERS) {
     links.add(id)
     outboxes.follow(id)
   }
-  return { links, refused }
+  return { links, refused, costs }
 }
 
 const write = (workerId: string, ...classes: string[]) =>
@@ -103,3 +109,47 @@ test('who registers ever anew is read less and less, and holds up nobody else', 
   // In the end all of them are.
   expect(applied.filter(name => name.startsWith('again')).length).toBeGreaterThan(0)
 })
+
+/** A result that no ticket proves. */
+const inVain = (length: number) =>
+  JSON.stringify([
+    {
+      ...{ type: 'result', unitId: 'x', attemptId: 'a', ticket: 'x', slot: 's', output: 'x'.repeat(length) },
+      timings: { waited: 0, fetched: 0, ran: 1, reported: 0 }
+    }
+  ])
+
+test('what was read in vain says what it cost, once', async () => {
+  const { refused, costs } = read(async () => {})
+  await redis.xadd(outboxKey('w-1'), '*', 'm', inVain(500_000))
+  await redis.xadd(outboxKey('w-2'), '*', 'm', JSON.stringify(['x'.repeat(400_000), 1, 2]))
+  await vi.waitFor(() => expect(refused).toHaveLength(4), WAIT)
+  expect(costs.map(cost => Math.round(cost / 100_000)).sort()).toEqual([0, 0, 4, 5])
+})
+
+test('all who write without end are read at the pace of one, each its share; who writes little, at once', async () => {
+  const lengths = new Map<string, number>()
+  const applied: string[] = []
+  const { refused } = read(async reported => void applied.push(...reported.map(classOf)))
+  const [quiet = '', ...greedy] = WORKERS
+  const text = inVain(900_000)
+  for (const id of greedy) for (let n = 0; n < 24; n++) await redis.xadd(outboxKey(id), '*', 'm', text)
+  // The first look at each of them was not in turn.
+  await vi.waitFor(() => expect(refused.length).toBeGreaterThan(8 * greedy.length), WAIT)
+  const before = refused.length
+  const startMs = performance.now()
+  let longestMs = 0
+  for (let n = 0; performance.now() - startMs < 4_000; n++) {
+    const sentMs = performance.now()
+    await write(quiet, `now ${n}`)
+    await vi.waitFor(() => expect(applied).toContain(`now ${n}`), { timeout: 8_000, interval: 5 })
+    longestMs = Math.max(longestMs, performance.now() - sentMs)
+    await new Promise(resolve => setTimeout(resolve, 300))
+  }
+  const seconds = (performance.now() - startMs) / 1_000
+  expect(longestMs).toBeLessThan(1_000)
+  expect((refused.length - before) / seconds).toBeLessThan(13)
+  for (const line of refused.slice(before)) lengths.set(line.slice(0, 3), (lengths.get(line.slice(0, 3)) ?? 0) + 1)
+  const counts = greedy.map(id => lengths.get(id) ?? 0)
+  expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(2)
+}, 40_000)
