@@ -11,8 +11,8 @@ const MOST_FEATURES = 50
 /** More than any card will have for a while. */
 const MOST_VRAM_GB = 10_000
 const MOST_SCHEMA_KB = 64
-/** Of all tasks of a worker: the masters read them twice a second while tasks are submitted. */
-const MOST_KB_OF_ALL = 1_024
+/** Of all tasks of a worker: with each registration the masters decide anew upon those of all. */
+const MOST_KB_OF_ALL = 256
 
 /** Why a task cannot be registered, in words; null: it can. */
 export function excessOf(task: TaskDescription): string | null {

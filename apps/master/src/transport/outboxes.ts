@@ -63,8 +63,10 @@ const SHORT_BLOCK_MS = 20
 /** Pieces of one worker that wait to be applied. */
 const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
-/** What a worker wrote is old, and waits: for so long what PostgreSQL says of its units does not count. */
+/** What a worker wrote is old, and waits: for so long what PostgreSQL says of its units does not count, */
 const MOST_BEHIND_MS = 30_000
+/** and in the long run for this part of the time. */
+const BEHIND_SHARE = 1 / 10
 /** An entry that costs more is followed by whatever else is to be done. */
 const LARGE_COST = 64 * 1024
 /** Beside LOST_MS. */
@@ -79,8 +81,9 @@ interface Followed {
   pending: Piece[]
   /** There was nothing more at the last look. */
   isRead: boolean
-  /** Since when there is something to read or to apply; null: there is not. */
-  behindSinceMs: number | null
+  /** For how long there was something to read or to apply lately; less what BEHIND_SHARE allows. */
+  behindMs: number
+  agedMs: number
 }
 
 export function startOutboxes(deps: OutboxesDeps): Outboxes {
@@ -136,6 +139,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   }
 
   async function round(): Promise<void> {
+    for (const one of followed.values()) age(one)
     const { now: open, entries: most } = readsNow([...followed.values()].filter(isOpen), common, MOST_READ)
     const asked = new Set(open)
     for (const one of followed.values()) if (!asked.has(one)) one.isRead = false
@@ -163,10 +167,18 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   function judge(): void {
     const nowMs = performance.now()
     for (const [workerId, one] of followed) {
-      one.behindSinceMs = one.isRead && one.pending.length === 0 ? null : (one.behindSinceMs ?? nowMs)
       const link = links.of(workerId)
       if (link && (one.isRead || !isHeldUp())) lose(link, link.lost(one.isRead ? nowMs : nowMs - MORE_SILENCE_MS))
     }
+  }
+
+  /** Who is behind again and again uses up what it may be; that PostgreSQL is away is nobody's fault. */
+  function age(one: Followed): void {
+    const sinceMs = performance.now() - one.agedMs
+    one.agedMs += sinceMs
+    if (isHeldUp()) return
+    const behindMs = one.behindMs + (isDone(one) ? -BEHIND_SHARE : 1) * sinceMs
+    one.behindMs = Math.min(2 * MOST_BEHIND_MS, Math.max(0, behindMs))
   }
 
   function isOpen({ pace, pending }: Followed): boolean {
@@ -175,7 +187,13 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
 
   function restart(workerId: string): void {
     const before = followed.get(workerId)
-    if (before) followed.set(workerId, { ...newFollowed(workerId), pending: before.pending, pace: before.pace })
+    if (before)
+      followed.set(workerId, {
+        ...newFollowed(workerId),
+        pending: before.pending,
+        pace: before.pace,
+        behindMs: before.behindMs
+      })
   }
 
   function newFollowed(workerId: string): Followed {
@@ -186,7 +204,8 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       pace: createReadPace(common),
       pending: [],
       isRead: false,
-      behindSinceMs: null
+      behindMs: 0,
+      agedMs: performance.now()
     }
   }
 
@@ -267,15 +286,14 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     if (!(await applier.applyNext())) await promise
   }, 'applying what workers reported')
 
-  function isCurrent({ isRead, pending, behindSinceMs }: Followed): boolean {
-    const behindMs = behindSinceMs === null ? 0 : performance.now() - behindSinceMs
-    return (isRead && pending.length === 0) || behindMs > MOST_BEHIND_MS
+  function isDone({ isRead, pending }: Followed): boolean {
+    return isRead && pending.length === 0
   }
 
   return {
     follow: workerId => void followed.set(workerId, newFollowed(workerId)),
     leave: workerId => void followed.delete(workerId),
-    isCaughtUp: () => !isHeldUp() && [...followed.values()].every(isCurrent),
+    isCaughtUp: () => !isHeldUp() && [...followed.values()].every(one => isDone(one) || one.behindMs > MOST_BEHIND_MS),
     isHeldUp,
     stop: async () => {
       stopping.abort()
