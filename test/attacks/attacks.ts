@@ -96,19 +96,25 @@ const LEAST_MS = 2_000
 const GIVEN_WITHIN_MS = 15_000
 
 /** Messages of a unit that it was given and has ended, a thousand in each entry; until the signal, and for a while at least. */
-function afterItsEnd(type: string, more: object): Attack['run'] {
+function afterItsEnd(type: string, more: object, times = 1_000): Attack['run'] {
   return async (thief, signal) => {
     const { redis, id } = thief
     const { first, tickets, slot } = await ownUnit(thief)
     const about = { unitId: first.unitId, attemptId: 'a', ticket: tickets[0], slot }
     await add(redis, id, JSON.stringify([{ type: 'result', ...about, output: {}, timings: TIMINGS }]))
-    const text = JSON.stringify(Array(1_000).fill({ type, ...about, ...more }))
+    const text = JSON.stringify(Array(times).fill({ type, ...about, ...more }))
     const leastMs = performance.now() + LEAST_MS
     while (!signal.aborted || performance.now() < leastMs) {
       await add(redis, id, text)
       await pause(50, NEVER)
     }
   }
+}
+
+/** A message that is too long for one entry. */
+async function addInParts({ redis, id }: Thief, text: string): Promise<void> {
+  const parts = text.match(/.{1,900000}/gs) ?? []
+  for (const [at, part] of parts.entries()) await redis.xadd(out(id), '*', 'm', part, 'p', `${at}/${parts.length}`)
 }
 
 /** A unit of a task that nobody else has. */
@@ -374,6 +380,22 @@ export const ATTACKS: Attack[] = [
   {
     name: 'writes logs of a unit that has ended, a thousand in each entry',
     run: afterItsEnd('log', { level: 'info', message: 'x' }),
+    outcome: 'borne'
+  },
+  {
+    name: 'repeats the large result of a unit that has ended',
+    run: afterItsEnd('result', { output: Array(300_000).fill(1), timings: TIMINGS }, 1),
+    outcome: 'borne'
+  },
+  {
+    name: 'answers numbers that PostgreSQL writes with 301 digits, 600 MB of them',
+    run: async thief => {
+      const { first, tickets, slot } = await ownUnit(thief)
+      const about = { type: 'result', unitId: first.unitId, attemptId: 'a', ticket: tickets[0], slot, timings: TIMINGS }
+      const text = JSON.stringify([{ ...about, output: 'NUMBERS' }])
+      await addInParts(thief, text.replace('"NUMBERS"', `[${Array(2_000_000).fill('1e300').join(',')}]`))
+      await pause(LEAST_MS, NEVER)
+    },
     outcome: 'borne'
   },
   {
