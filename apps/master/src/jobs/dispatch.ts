@@ -218,6 +218,8 @@ export function createDispatch({
           ids.filter(id => !needed.has(id))
         )
       }
+      // What was behind them goes next.
+      wake(new Set(units.map(unit => unit.queue)))
     },
     takeBack: async units => {
       await lastRounds
