@@ -1,7 +1,7 @@
 import { reportOf } from '@sc/shared/errors.ts'
 import { writtenLength } from '@sc/shared/json-depth.ts'
 import { LARGEST_MESSAGE, type OutboxMessage } from '@sc/shared/outbox-message.ts'
-import { toJsonb } from '../database/jsonb.ts'
+import { storableJson } from '../database/jsonb.ts'
 
 /** What numbers with an exponent may add to a message that is no result. */
 const MOST_ADDED = 64 * 1024
@@ -13,8 +13,7 @@ const MOST_ADDED = 64 * 1024
  */
 export function storable(message: OutboxMessage): OutboxMessage | null {
   const text = JSON.stringify(message)
-  // Either would be an escape, which few messages have.
-  const kept = text.includes('\\u') ? toJsonb(message) : text
+  const kept = storableJson(text)
   const length = writtenLength(kept)
   if (message.type !== 'result') {
     if (length - kept.length > MOST_ADDED) return null

@@ -4,7 +4,7 @@ import { ScError } from '@sc/shared/errors.ts'
 import { writtenLength } from '@sc/shared/json-depth.ts'
 import { excessOfSchema } from '@sc/shared/schema-limits.ts'
 import type { RegisteredTask } from '../cluster/task-registry.ts'
-import { toJsonb } from '../database/jsonb.ts'
+import { storableJson } from '../database/jsonb.ts'
 import type { CheckOutcome, CheckPool } from './check-pool.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
 import { isCheap, isPlainSchema } from './plain-schema.ts'
@@ -68,7 +68,7 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
     if (!isObject(input)) faults.unshift('input: must be an object')
     // The local files of a unit reach its task under this name.
     else if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
-    else if (toJsonb(input) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
+    else if (storableJson(text) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
     else if (faults.length === 0) return input
     const rest = more > 0 ? `; and ${more} more` : ''
     throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid. ${faults.join('; ')}${rest}`)
