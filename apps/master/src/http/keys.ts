@@ -32,13 +32,14 @@ export async function createKeys(deps: {
   const { adminKey, keyId } = await storeAdminKey(deps)
   const links = createLoginLinks()
   const noteUse = createNoteUse(db)
-  const known = createKnownKeys(async key => (await findKey(db, key)) ?? (await findCode(db, key)))
+  const known = createKnownKeys(async key => {
+    const found = await findKey(db, key)
+    if (!found) return await findCode(db, key)
+    if (found.workerId === null) noteUse(found.keyId)
+    return found
+  })
   return {
-    find: async key => {
-      const found = await known.find(key)
-      if (found && found.workerId === null && !found.scopes.includes('join')) noteUse(found.keyId)
-      return found
-    },
+    find: known.find,
     revoked: known.forget,
     sessions: createSessions({ db, adminKey, keyId }),
     createLoginLink: links.create,
