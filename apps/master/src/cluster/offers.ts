@@ -4,7 +4,7 @@ import type { Database, DatabaseTransaction } from '../database/schema.ts'
 import type { OffersRow } from './task-claims.ts'
 
 /**
- * What workers offer, as it was read: a worker's tasks are up to a megabyte, and are asked for whenever something is
+ * What workers offer, as it was read: a worker's tasks are up to 256 KB, and are asked for whenever something is
  * submitted or registered. They are read anew when its registration is another.
  */
 const kept = new Map<string, { version: string; tasks: TaskDescription[] }>()

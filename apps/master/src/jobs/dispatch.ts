@@ -12,7 +12,6 @@
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
  */
 
-import type { UnitPayload } from '@sc/shared/unit.ts'
 import type { Logger } from 'pino'
 import type { Database, UnitRow } from '../database/schema.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
@@ -21,6 +20,7 @@ import { queuePriority } from '../queues/queue-order.ts'
 import { addEntries, removeEntries } from '../queues/queues.ts'
 import type { Pace } from './pace.ts'
 import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
+import { entriesOf, toPayload } from './sent-entries.ts'
 
 export interface Dispatch {
   /** Units of these queues wait: has a round at once. */
@@ -236,26 +236,5 @@ export function createDispatch({
       // While Redis is away a round waits for it.
       await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
     }
-  }
-}
-
-type Entry = [id: string, rows: [SentUnit, ...SentUnit[]]]
-
-/** By the entries that they are in; each in order. */
-function entriesOf(units: SentUnit[]): Entry[] {
-  const sent = units.filter(({ entry }) => entry !== null).sort((a, b) => a.rank - b.rank || a.index - b.index)
-  return [...Map.groupBy(sent, ({ entry }) => entry as string)] as Entry[]
-}
-
-function toPayload(unit: SentUnit): UnitPayload {
-  return {
-    unitId: unit.id,
-    jobId: unit.job_id,
-    task: unit.task,
-    index: unit.index,
-    inputRef: unit.input_ref,
-    params: unit.params,
-    ...(unit.seconds > 0 && { seconds: unit.seconds }),
-    deadline: unit.deadline_ms
   }
 }
