@@ -20,6 +20,7 @@ import type { Logger } from 'pino'
 import type { Said } from '../jobs/accept-batch.ts'
 import { createApplier } from './apply-pending.ts'
 import { type Piece, type Share, toPieces, withoutStale } from './batch.ts'
+import { type Behind, createBehind } from './behind.ts'
 import type { HeldEntry, Links, ServedLink } from './links.ts'
 import { createNotes, type NotesDeps } from './note-messages.ts'
 import { createOutboxParser, type Gravity, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
@@ -63,10 +64,6 @@ const SHORT_BLOCK_MS = 20
 /** Pieces of one worker that wait to be applied. */
 const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
-/** What a worker wrote is old, and waits: for so long what PostgreSQL says of its units does not count, */
-const MOST_BEHIND_MS = 30_000
-/** and in the long run for this part of the time. */
-const BEHIND_SHARE = 1 / 10
 /** An entry that costs more is followed by whatever else is to be done. */
 const LARGE_COST = 64 * 1024
 /** Beside LOST_MS. */
@@ -81,9 +78,7 @@ interface Followed {
   pending: Piece[]
   /** There was nothing more at the last look. */
   isRead: boolean
-  /** For how long there was something to read or to apply lately; less what BEHIND_SHARE allows. */
-  behindMs: number
-  agedMs: number
+  behind: Behind
 }
 
 export function startOutboxes(deps: OutboxesDeps): Outboxes {
@@ -139,7 +134,11 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   }
 
   async function round(): Promise<void> {
-    for (const one of followed.values()) age(one)
+    for (const one of followed.values()) {
+      // That PostgreSQL is away is nobody's fault.
+      if (isHeldUp()) one.behind.skip()
+      else one.behind.age(!isDone(one))
+    }
     const { now: open, entries: most } = readsNow([...followed.values()].filter(isOpen), common, MOST_READ)
     const asked = new Set(open)
     for (const one of followed.values()) if (!asked.has(one)) one.isRead = false
@@ -172,28 +171,15 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     }
   }
 
-  /** Who is behind again and again uses up what it may be; that PostgreSQL is away is nobody's fault. */
-  function age(one: Followed): void {
-    const sinceMs = performance.now() - one.agedMs
-    one.agedMs += sinceMs
-    if (isHeldUp()) return
-    const behindMs = one.behindMs + (isDone(one) ? -BEHIND_SHARE : 1) * sinceMs
-    one.behindMs = Math.min(2 * MOST_BEHIND_MS, Math.max(0, behindMs))
-  }
-
   function isOpen({ pace, pending }: Followed): boolean {
     return pace.isOpen() && pending.length < MOST_PENDING
   }
 
   function restart(workerId: string): void {
     const before = followed.get(workerId)
-    if (before)
-      followed.set(workerId, {
-        ...newFollowed(workerId),
-        pending: before.pending,
-        pace: before.pace,
-        behindMs: before.behindMs
-      })
+    if (!before) return
+    const { pending, pace, behind } = before
+    followed.set(workerId, { ...newFollowed(workerId), pending, pace, behind })
   }
 
   function newFollowed(workerId: string): Followed {
@@ -204,8 +190,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       pace: createReadPace(common),
       pending: [],
       isRead: false,
-      behindMs: 0,
-      agedMs: performance.now()
+      behind: createBehind()
     }
   }
 
@@ -293,7 +278,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   return {
     follow: workerId => void followed.set(workerId, newFollowed(workerId)),
     leave: workerId => void followed.delete(workerId),
-    isCaughtUp: () => !isHeldUp() && [...followed.values()].every(one => isDone(one) || one.behindMs > MOST_BEHIND_MS),
+    isCaughtUp: () => !isHeldUp() && [...followed.values()].every(one => isDone(one) || one.behind.isTooLong()),
     isHeldUp,
     stop: async () => {
       stopping.abort()
