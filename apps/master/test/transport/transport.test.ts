@@ -122,7 +122,9 @@ describe('the way of a unit between its queue and a slot', () => {
     await start(taken, 'w-1')
     await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.attempts).toBe(1), WAIT)
     expect((await at.world.units(jobId))[0]?.error).toMatchObject({ code: 'SC_TASK_TIMEOUT' })
-    expect(at.world.worker('w-1').orders).toContainEqual({ type: 'cancel', unitIds: [taken.units[0].unitId] })
+    // It reads its inbox when it can.
+    const cancel = { type: 'cancel', unitIds: [taken.units[0].unitId] }
+    await vi.waitFor(() => expect(at.world.worker('w-1').orders).toContainEqual(cancel), WAIT)
     await finish(await at.world.takeOne('cpu', 'w-2'), 'w-2')
     await ended(jobId)
   })
