@@ -1,4 +1,4 @@
-import { cp, rm } from 'node:fs/promises'
+import { cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { REPO_DIR } from '@sc/shared/config.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -34,11 +34,18 @@ describe('tasks of one’s own', () => {
 
   async function ended(jobId: string): Promise<Job> {
     let job: Job | undefined
-    await until(`job ${jobId} has ended`, 30_000, async () => {
+    await until(`job ${jobId} has ended`, 60_000, async () => {
       job = await cluster.json<Job>(`/api/jobs/${jobId}`)
       return !['PENDING', 'RUNNING'].includes(job.status)
     })
     return job as Job
+  }
+
+  async function known(...names: string[]): Promise<void> {
+    await until(`the master knows ${names.join(', ')}`, 20_000, async () => {
+      const { items } = await cluster.json<{ items: Array<{ name: string }> }>('/api/tasks')
+      return names.every(name => items.some(task => task.name === name))
+    })
   }
 
   it('run in TypeScript and in Python, and say what they say', async () => {
@@ -62,16 +69,52 @@ describe('tasks of one’s own', () => {
   })
 
   it('make up jobs of several units, planned by the master', async () => {
-    // The master reads its jobs at its start.
     await cp(join(EXAMPLES, 'count-lines.ts'), join(tasksDir, 'count-lines.ts'))
-    const gone = new Promise(resolve => cluster.master.once('exit', resolve))
-    cluster.master.kill('SIGTERM')
-    await gone
-    await cluster.startMaster()
+    await known('count-lines')
     const lines = Array.from({ length: 40 }, (_, at) => 'word '.repeat(at + 1).trim())
     const jobId = await post('count-lines', { text: lines.join('\n') })
     expect(await ended(jobId)).toMatchObject({ status: 'COMPLETED', units: { total: 40, done: 40 } })
     expect(await cluster.json(`/api/jobs/${jobId}/result`)).toMatchObject({ output: { total: (40 * 41) / 2 } })
+  })
+
+  it('leave the master alone, whatever a plan does to its own process', async () => {
+    const job = (name: string, plan: string): string => `
+      import { defineJob } from 'semantics-cluster'
+      import { z } from 'zod'
+      export default defineJob({ name: '${name}', input: z.object({}), output: z.number(),
+        async *plan() { ${plan}; yield { task: 'word-count', input: { text: 'a' } } }, merge: units => units.length })`
+    await writeFile(
+      join(tasksDir, 'computes.ts'),
+      job('computes', 'const t = Date.now(); while (Date.now() - t < 6_000);')
+    )
+    await writeFile(join(tasksDir, 'exits.ts'), job('exits', 'process.exit(0)'))
+    await writeFile(join(tasksDir, 'kills.ts'), job('kills', `process.kill(process.pid, 'SIGKILL')`))
+    await known('computes', 'exits', 'kills')
+    const { pid } = cluster.master
+    let slowestMs = 0
+    let isOver = false
+    const looking = (async () => {
+      while (!isOver) {
+        const startMs = performance.now()
+        expect((await fetch(`${cluster.url}/healthz`)).status).toBe(200)
+        slowestMs = Math.max(slowestMs, performance.now() - startMs)
+        await new Promise(resolve => setTimeout(resolve, 50))
+      }
+    })()
+    const jobIds = [await post('computes', {}), await post('exits', {}), await post('kills', {})]
+    const [computes, exits, kills] = await Promise.all(jobIds.map(ended))
+    isOver = true
+    await looking
+    expect(computes).toMatchObject({ status: 'COMPLETED' })
+    expect(exits).toMatchObject({ status: 'FAILED', error: { code: 'SC_JOB_DIED' } })
+    expect(kills).toMatchObject({ status: 'FAILED', error: { code: 'SC_JOB_DIED' } })
+    expect(slowestMs).toBeLessThan(1_000)
+    expect([cluster.master.pid, cluster.master.exitCode]).toEqual([pid, null])
+    for (const name of ['computes', 'exits', 'kills']) await rm(join(tasksDir, `${name}.ts`))
+    await until('the master has noticed', 20_000, async () => {
+      const { items } = await cluster.json<{ items: Array<{ name: string }> }>('/api/tasks')
+      return !items.some(({ name }) => name === 'kills')
+    })
   })
 
   it('come and go with their files, without a restart', async () => {

@@ -5,6 +5,7 @@ import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { printError } from '@sc/shared/printable.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
+import { logStrayRejections } from '@sc/shared/stray-rejections.ts'
 import { startMaster } from './start-master.ts'
 
 const HELP = `Usage: pnpm start:master [options]
@@ -47,6 +48,7 @@ async function main(): Promise<number> {
     LOG_LEVEL: values['log-level']
   })
   const log = createLog('master', config.logLevel)
+  logStrayRejections(log)
   const releasers = createReleasers(step => log.debug({ step }, 'stopping'), {
     patienceMs: PATIENCE_MS,
     onLate: step => log.warn({ step }, 'did not stop in time and is left behind')

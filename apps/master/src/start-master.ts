@@ -34,13 +34,14 @@ import { createKeys } from './http/keys.ts'
 import { type Listening, listen } from './http/listen.ts'
 import { removeStaleUploads } from './http/stale-uploads.ts'
 import { createCheckPool } from './jobs/check-pool.ts'
-import { toDefinition } from './jobs/defined-job.ts'
+import { withBuiltIn } from './jobs/definition.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
-import { loadJobs } from './jobs/load-jobs.ts'
 import { startRetention } from './jobs/retention.ts'
 import { createCheckInput } from './jobs/task-input.ts'
 import { createMetrics } from './metrics.ts'
+import { createOwnDefinitions } from './own-jobs/own-definitions.ts'
+import { startOwnJobs } from './own-jobs/own-jobs.ts'
 import { createStartStep, LONG_STEP, STEP_LIMIT_MS } from './start-step.ts'
 import { createTranscription } from './transcription/job.ts'
 import { openVoiceActivity } from './transcription/voice-activity.ts'
@@ -143,8 +144,13 @@ export async function startMaster(
   releasers.add('voice activity', () => voiceActivity.close())
   const spoolDir = dir.spool
   const transcription = createTranscription({ blobs, ffmpegPath, spoolDir, voiceActivity, defaultModel, hasGpu })
-  const jobs = await step('loading jobs of the tasks folder', loadJobs(config.tasksDir, log))
-  const tasks = createTaskRegistry({ db, presence, jobs })
+  const { tasksDir } = config
+  const ownJobs = await step(
+    'loading jobs of the tasks folder',
+    startOwnJobs({ tasksDir, log: log.child({ part: 'jobs' }) })
+  )
+  releasers.add('jobs of the tasks folder', () => ownJobs.stop())
+  const tasks = createTaskRegistry({ db, presence, jobs: ownJobs.list })
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
   const checkInput = createCheckInput(checkPool)
@@ -178,7 +184,7 @@ export async function startMaster(
     tasks,
     checkInput,
     room,
-    definitions: [transcription, ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
+    definitions: withBuiltIn([transcription], createOwnDefinitions({ ownJobs, tasks, checkInput, blobs }))
   })
   const engine = await step('starting the engine', starting)
   releasers.add('engine', () => engine.stop())

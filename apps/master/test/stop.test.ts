@@ -7,6 +7,7 @@ import { processesBelow } from './processes-below.ts'
 
 /** In which a master ends after one signal. */
 const LIMIT_MS = 20_000
+const WAIT = { timeout: 15_000, interval: 100 }
 
 let master: StartingMaster
 afterEach(async () => {
@@ -83,3 +84,14 @@ test.each(['redis', 'postgres'] as const)(
     expect(await stopBy('SIGINT')).toBe(130)
   }
 )
+
+test('a promise that nobody awaits is a line of the log, and the master goes on', { timeout: 90_000 }, async () => {
+  const code = `process.argv[1]?.endsWith('apps/master/src/main.ts') && setTimeout(() => Promise.reject(new Error('stray')), 500)`
+  const running = await startMasterProcess({
+    NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(code)}`
+  })
+  master = running
+  await vi.waitFor(() => expect(running.log()).toMatch(/"part":"unknown".*A promise failed that nobody awaited/), WAIT)
+  expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
+  expect(await stopBy('SIGINT')).toBe(130)
+})

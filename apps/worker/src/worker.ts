@@ -1,11 +1,13 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { LLM_SLOT } from '@sc/shared/capability.ts'
+import type { Command } from '@sc/shared/children/process-group.ts'
 import type { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { DRAINED_REASON } from '@sc/shared/presence.ts'
 import { connectRedis, isLoopback, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
+import { watchFolder } from '@sc/shared/watch-folder.ts'
 import type { Enrolment } from './enrol/enrol.ts'
 import { openBlobCache } from './inputs/blob-cache.ts'
 import { fetchBlob } from './inputs/fetch-blob.ts'
@@ -30,9 +32,7 @@ import { followGpus } from './slots/follow-gpus.ts'
 import { followQuietHours } from './slots/quiet-hours.ts'
 import { Slot } from './slots/slot.ts'
 import { createSlotSet, type OwnedSlot, type SlotSet } from './slots/slot-set.ts'
-import type { Command } from './tasks/process-group.ts'
 import { SlotTasks } from './tasks/slot-tasks.ts'
-import { watchFolder } from './tasks/watch-folder.ts'
 
 const LAST_WORDS_MS = 2_000
 /** nvidia-smi takes a good part of a second where there are several cards. */

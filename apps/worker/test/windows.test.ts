@@ -2,13 +2,13 @@
 import { existsSync, mkdtempSync, openSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { apartFromTerminal } from '@sc/shared/children/process-group.ts'
 import { findProgram } from '@sc/shared/processes.ts'
 import { expect, test } from 'vitest'
 import { listenForStop, stopSignalsOf } from '../src/commands/stop-signals.ts'
 import { holdOpen } from '../src/lock-file.ts'
 import { moveIn } from '../src/models/fetch-model.ts'
 import { pythonCommand, pythonEnv } from '../src/python/command.ts'
-import { apartFromTerminal } from '../src/tasks/process-group.ts'
 
 const folder = () => mkdtempSync(join(tmpdir(), 'sc-windows-'))
 

@@ -15,11 +15,11 @@ export async function callTask<I extends z.ZodType, O extends z.ZodType>(
 ): Promise<z.output<O>> {
   const input = await task.input.safeParseAsync(rawInput)
   if (!input.success)
-    throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid: ${faults('input', input.error)}`)
+    throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid: ${faultsOf('input', input.error)}`)
   const answer = await task.run(input.data, context)
   const output = await task.output.safeParseAsync(answer)
   if (!output.success)
-    throw new ScError('SC_TASK_FAILED', `The output of ${task.name} is not valid: ${faults('output', output.error)}`)
+    throw new ScError('SC_TASK_FAILED', `The output of ${task.name} is not valid: ${faultsOf('output', output.error)}`)
   return output.data
 }
 
@@ -32,7 +32,8 @@ export function createTaskLog(say: (level: LogLevel, message: string, fields: Lo
   return Object.assign(at('info'), { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') })
 }
 
-function faults(whole: string, error: z.ZodError): string {
+/** What is wrong, by field; `whole` stands for the value itself. */
+export function faultsOf(whole: string, error: z.ZodError): string {
   return error.issues
     .slice(0, MOST_FAULTS)
     .map(({ path, message }) => `${path.join('.') || whole}: ${message}`)

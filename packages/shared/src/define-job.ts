@@ -12,7 +12,10 @@ export interface JobUnit {
 
 /** What became of a unit, in the order of the plan. */
 export interface UnitOutcome {
+  unitId: string
   task: string
+  /** As the plan yielded it, with the defaults of the task. */
+  input: unknown
   /** Null when it failed for good. */
   output: unknown
   error: ErrorReport | null

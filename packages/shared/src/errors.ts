@@ -40,6 +40,7 @@ export const ERRORS = {
   SC_TOO_MANY_SCHEDULES: { status: 409, title: 'The key has too many schedules', retryable: false },
   SC_MODEL_UNAVAILABLE: { status: 503, title: 'The model could not be loaded', retryable: true },
   SC_OUT_OF_MEMORY: { status: 503, title: 'The device has too little memory', retryable: true },
+  SC_JOB_DIED: { status: 500, title: "The process of the job's own code ended", retryable: true },
   SC_CHILD_DIED: { status: 500, title: 'The process of the task ended', retryable: true },
   SC_WORKER_LOST: { status: 500, title: 'The worker was lost', retryable: true },
   SC_POISON_UNIT: { status: 500, title: 'The unit ended every worker that it touched', retryable: false },

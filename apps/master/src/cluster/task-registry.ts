@@ -1,6 +1,6 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
-import type { DefinedJob } from '@sc/shared/define-job.ts'
 import type { Database } from '../database/schema.ts'
+import type { JobDescription } from '../own-jobs/protocol.ts'
 import { readOffers } from './offers.ts'
 import type { WorkerPresence, WorkerRow } from './presence.ts'
 import { decideTasks, type OffersRow, type TaskOfWorker } from './task-claims.ts'
@@ -33,8 +33,8 @@ export interface TaskRegistry {
 export interface TaskRegistryDeps {
   db: Database
   presence: Pick<WorkerPresence, 'workers'>
-  /** Jobs of the user's own, which this master knows. */
-  jobs: DefinedJob[]
+  /** Jobs of the user's own, which this master knows now. */
+  jobs(): JobDescription[]
 }
 
 /** A burst of submissions asks once. */
@@ -45,11 +45,10 @@ const KEPT_MS = 500
  * different things by one name, `task-claims.ts` says whose counts.
  */
 export function createTaskRegistry(deps: TaskRegistryDeps): TaskRegistry {
-  const jobs = deps.jobs.map(toJob)
   let kept: { tasks: Promise<RegisteredTask[]>; untilMs: number } | undefined
 
   function read(): Promise<RegisteredTask[]> {
-    const tasks = readTasks(deps).then(found => withJobs(found, jobs))
+    const tasks = readTasks(deps).then(found => withJobs(found, deps.jobs().map(toJob)))
     kept = { tasks, untilMs: performance.now() + KEPT_MS }
     tasks.catch(() => {
       kept = undefined
@@ -75,7 +74,7 @@ function withJobs(tasks: RegisteredTask[], jobs: RegisteredTask[]): RegisteredTa
   return all.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-function toJob({ name, description, inputSchema, outputSchema }: DefinedJob): RegisteredTask {
+function toJob({ name, description, inputSchema, outputSchema }: JobDescription): RegisteredTask {
   const requires = { gpu: false, vramGb: 0, features: [] }
   return { name, description, requires, inputSchema, outputSchema, workers: [], queue: null, isJob: true, versions: 1 }
 }

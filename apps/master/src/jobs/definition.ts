@@ -7,12 +7,28 @@ import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
  */
 export interface JobDefinition {
   readonly task: string
-  /** True: its plan takes no time of its own, and may wait for results long: many run at once. */
-  readonly isLight?: boolean
   /** Yields units as soon as each is known; what it returns is kept with the job for `merge`. */
   plan(job: JobRow, context: PlanContext): AsyncGenerator<UnitDraft, Record<string, unknown>>
   /** Runs when every unit is settled; idempotent. */
-  merge(job: JobRow, units: UnitToMerge[]): Promise<JobOutcome>
+  merge(job: JobRow, units: UnitToMerge[], signal: AbortSignal): Promise<JobOutcome>
+}
+
+/** The kinds of jobs that a master knows now; those of the user's own may be others a moment later. */
+export interface Definitions {
+  find(task: string): JobDefinition | undefined
+  /**
+   * Names of the jobs of the user's own. Their plans take no time of the master's and may wait long, so many run at once; their
+   * merges may hang, and hold up each other only.
+   */
+  own(): string[]
+}
+
+/** Those of the project itself come first. */
+export function withBuiltIn(builtIn: JobDefinition[], own?: Definitions): Definitions {
+  return {
+    find: task => builtIn.find(definition => definition.task === task) ?? own?.find(task),
+    own: () => own?.own() ?? []
+  }
 }
 
 /** Of a settled unit, what there is to put together. */

@@ -9,7 +9,7 @@ import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import { createBackgroundQueue } from '../queues/background-queue.ts'
-import { JOB_QUEUES, MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { JOB_QUEUES, MERGE_QUEUE, OWN_MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { startQueueKeeper } from '../queues/keep-queues.ts'
 import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
@@ -19,10 +19,10 @@ import type { Holds } from './accept-batch.ts'
 import { createAfterEnd } from './after-end.ts'
 import { applySaid } from './apply-said.ts'
 import { createCancel } from './cancel.ts'
-import type { JobDefinition } from './definition.ts'
+import type { Definitions } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
 import type { JobFeed } from './feed.ts'
-import { createFinish, settledJobs } from './finish.ts'
+import { createFinish, type SettledJob, settledJobs } from './finish.ts'
 import { startLeavingGpus } from './leave-gpu.ts'
 import { createPace } from './pace.ts'
 import { createPlan, type QueuePlan } from './plan.ts'
@@ -69,7 +69,7 @@ export interface EngineDeps {
   tasks: TaskRegistry
   checkInput: CheckInput
   room: Pick<Room, 'check'>
-  definitions: JobDefinition[]
+  definitions: Definitions
 }
 
 export interface Engine {
@@ -90,6 +90,8 @@ export interface Engine {
 
 const WEIGHTS = { wrong: 1, grave: GRAVE, flood: FLOOD } as const
 const MERGES_AT_ONCE = 2
+/** They run in a process of their own. */
+const OWN_MERGES_AT_ONCE = 8
 const WEBHOOKS_AT_ONCE = 4
 
 /**
@@ -97,8 +99,7 @@ const WEBHOOKS_AT_ONCE = 4
  * PostgreSQL knows; the other arrows are entries in queues that it can fill again: the reconciler does.
  */
 export async function startEngine(deps: EngineDeps): Promise<Engine> {
-  const { db, redis, queueRedis, blobs, log, metrics } = deps
-  const definitions = new Map(deps.definitions.map(definition => [definition.task, definition]))
+  const { db, redis, queueRedis, blobs, log, metrics, definitions } = deps
   const pace = createPace()
   let transport: Transport | undefined
   const onQueued = (name: string): void => transport?.queued(name)
@@ -114,14 +115,17 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const webhooks = background(WEBHOOK_QUEUE, WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
   const onEnded = createAfterEnd({ db, blobs, metrics: deps.metrics, queueWebhook: webhooks.add })
   const settle = { db, dispatch, redis, onEnded }
-  const merges = background(MERGE_QUEUE, MERGES_AT_ONCE, createFinish({ ...settle, blobs, definitions }))
+  const finish = createFinish({ ...settle, blobs, definitions })
+  const merges = background(MERGE_QUEUE, MERGES_AT_ONCE, finish)
+  const ownMerges = background(OWN_MERGE_QUEUE, OWN_MERGES_AT_ONCE, finish)
+  const queueMerge = async ({ id, task }: SettledJob): Promise<void> =>
+    await (definitions.own().includes(task) ? ownMerges : merges).add(id)
   const onSettled = async (jobIds: string[]): Promise<void> => {
-    for (const jobId of await settledJobs(db, jobIds)) await merges.add(jobId)
+    for (const job of await settledJobs(db, jobIds)) await queueMerge(job)
   }
   const onPlanned = (jobId: string): Promise<void> => onSettled([jobId])
   const runPlan = createPlan({ ...deps, ...settle, definitions, onPlanned })
-  const lightTasks = deps.definitions.filter(({ isLight }) => isLight).map(({ task }) => task)
-  const planner = startPlanner({ db, log, consumer: deps.owner, lightTasks, run: runPlan })
+  const planner = startPlanner({ db, log, consumer: deps.owner, lightTasks: definitions.own, run: runPlan })
   const queuePlan: QueuePlan = async () => planner.wake()
   const onRegistered = (workerIds: string[]): void => transport?.registered(workerIds)
   const holds: Holds = (workerId, unitId) => transport?.holds(workerId, unitId) ?? false
@@ -138,7 +142,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     ...settle,
     log,
     isCaughtUp,
-    queueMerge: merges.add,
+    queueMerge,
     forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
@@ -170,6 +174,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
         keeper.stop(),
         planner.stop(),
         merges.close(),
+        ownMerges.close(),
         webhooks.close()
       ])
       await transport?.stop()

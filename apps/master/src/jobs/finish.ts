@@ -3,7 +3,7 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
-import { type JobDefinition, type JobOutcome, TO_MERGE, type UnitToMerge } from './definition.ts'
+import { type Definitions, type JobOutcome, TO_MERGE, type UnitToMerge } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
 
@@ -15,14 +15,16 @@ const MOST_MERGED_BYTES = 128 * 1024 ** 2
 
 export interface FinishDeps extends SettleDeps {
   blobs: BlobStore
-  definitions: Map<string, JobDefinition>
+  definitions: Pick<Definitions, 'find'>
 }
 
+export type SettledJob = Pick<JobRow, 'id' | 'task'>
+
 /** Open jobs of which every unit is known and settled; of all, the oldest thousand. */
-export async function settledJobs(db: Database, among?: string[]): Promise<string[]> {
+export async function settledJobs(db: Database, among?: string[]): Promise<SettledJob[]> {
   let query = db
     .selectFrom('jobs')
-    .select('id')
+    .select(['id', 'task'])
     .where('planned', '=', true)
     .where('status', 'in', OPEN_JOB)
     .where(({ not, exists, selectFrom }) =>
@@ -31,19 +33,19 @@ export async function settledJobs(db: Database, among?: string[]): Promise<strin
     .orderBy('created_at')
     .limit(AT_MOST)
   if (among) query = query.where('id', 'in', among)
-  return (await query.execute()).map(({ id }) => id)
+  return await query.execute()
 }
 
 /** Runs a settled job's `merge` and writes how it ended, once. */
 export function createFinish(deps: FinishDeps) {
-  return async (jobId: string, triesLeft: number): Promise<void> => {
+  return async (jobId: string, triesLeft: number, signal: AbortSignal): Promise<void> => {
     if ((await settledJobs(deps.db, [jobId])).length === 0) return
     const job = await begin(deps.db, jobId)
     if (!job) return
     let hasEnded = false
     try {
       if (job.merges_begun > MOST_BEGUN) throw tooManyBegun(job)
-      hasEnded = await merge(deps, job)
+      hasEnded = await merge(deps, job, signal)
     } catch (thrown) {
       const error = toScError(thrown)
       if (error.retryable && triesLeft > 0) {
@@ -100,7 +102,7 @@ async function checkSize(db: Database, jobId: string): Promise<void> {
 }
 
 /** False: the job was no longer open. */
-async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
+async function merge(deps: FinishDeps, job: JobRow, signal: AbortSignal): Promise<boolean> {
   await checkSize(deps.db, job.id)
   const units = await deps.db
     .selectFrom('units')
@@ -108,7 +110,7 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
     .where('job_id', '=', job.id)
     .orderBy('index')
     .execute()
-  const outcome = job.single ? await mergeSingle(deps, job, units) : await mergeMany(deps, job, units)
+  const outcome = job.single ? await mergeSingle(deps, job, units) : await mergeMany(deps, job, units, signal)
   const { numUpdatedRows } = await deps.db
     .updateTable('jobs')
     .set({
@@ -129,8 +131,13 @@ async function merge(deps: FinishDeps, job: JobRow): Promise<boolean> {
   return numUpdatedRows > 0n
 }
 
-async function mergeMany({ definitions }: FinishDeps, job: JobRow, units: UnitToMerge[]): Promise<JobOutcome> {
-  const definition = definitions.get(job.task)
+async function mergeMany(
+  { definitions }: FinishDeps,
+  job: JobRow,
+  units: UnitToMerge[],
+  signal: AbortSignal
+): Promise<JobOutcome> {
+  const definition = definitions.find(job.task)
   if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
-  return await definition.merge(job, units)
+  return await definition.merge(job, units, signal)
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import { type JobRow, OPEN_JOB } from '../database/schema.ts'
-import type { JobDefinition, PlanContext, StoredInput, UnitDraft } from './definition.ts'
+import type { Definitions, PlanContext, StoredInput, UnitDraft } from './definition.ts'
 import type { JobFeed } from './feed.ts'
 import { inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
@@ -12,7 +12,7 @@ import { insertUnits, type KnownUnit } from './units.ts'
 export interface PlanDeps extends SettleDeps {
   blobs: BlobStore
   feed: JobFeed
-  definitions: Map<string, JobDefinition>
+  definitions: Pick<Definitions, 'find'>
   /** Called when every unit is known. */
   onPlanned(jobId: string): Promise<void>
 }
@@ -53,7 +53,7 @@ export function createPlan(deps: PlanDeps) {
 }
 
 async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: Turn): Promise<void> {
-  const definition = deps.definitions.get(job.task)
+  const definition = deps.definitions.find(job.task)
   if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
   const context = createContext(deps, job, signal, turn)
   const batches = inBatches(definition.plan(job, context), LARGEST_BATCH)

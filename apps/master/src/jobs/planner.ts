@@ -24,7 +24,7 @@ export interface PlannerDeps {
   /** Name of this master, the same after a restart. */
   consumer: string
   /** Kinds of jobs whose plan takes no time of its own. */
-  lightTasks: string[]
+  lightTasks(): string[]
   /** `triesLeft` counts down to 0; a throw with tries left runs the plan again after a growing pause. */
   run(jobId: string, triesLeft: number, signal: AbortSignal, turn: Turn): Promise<void>
 }
@@ -62,7 +62,7 @@ export function startPlanner(deps: PlannerDeps): Planner {
 
   async function fill(): Promise<void> {
     for (;;) {
-      const waiting = (await planCandidates(db, deps.lightTasks)).filter(({ id }) => !open.has(id))
+      const waiting = (await planCandidates(db, deps.lightTasks())).filter(({ id }) => !open.has(id))
       const next = chooseCandidate(waiting, open.values(), lastBegun)
       if (!next || stopping.signal.aborted) return
       const tries = await claim(db, next.id, owner)

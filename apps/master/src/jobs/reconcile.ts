@@ -4,10 +4,10 @@ import type { Logger } from 'pino'
 import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
 import { eachApart } from '../each-apart.ts'
 import { jobEntryId } from '../queues/background-queue.ts'
-import { MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { MERGE_QUEUE, OWN_MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
-import { type FinishDeps, settledJobs } from './finish.ts'
+import { type FinishDeps, type SettledJob, settledJobs } from './finish.ts'
 
 /**
  * PostgreSQL is the truth: whatever it says is not finished is queued again, in case Redis lost it or a master died
@@ -18,7 +18,7 @@ export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'red
   dispatch: Dispatch
   log: Logger
   isCaughtUp(): boolean
-  queueMerge(jobId: string): Promise<void>
+  queueMerge(job: SettledJob): Promise<void>
   /** Tasks that their worker has not offered for long; see `cluster/task-claims.ts`. */
   forgetLeftTasks(): Promise<void>
   /** Makes entries that no list of their queue names be missed; see `queues/mend-queue.ts`. */
@@ -43,8 +43,9 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
 
   async function queueMerges(): Promise<void> {
     const settled = await settledJobs(db)
-    await missed(MERGE_QUEUE, settled)
-    for (const id of settled) await deps.queueMerge(id)
+    const ids = settled.map(({ id }) => id)
+    for (const queue of [MERGE_QUEUE, OWN_MERGE_QUEUE]) await missed(queue, ids)
+    for (const job of settled) await deps.queueMerge(job)
   }
 
   async function tellEnds(): Promise<void> {

@@ -98,7 +98,7 @@ export async function openApp(
     room,
     redisWatch: { trouble: () => null, findings: () => [] },
     queueFindings: () => [],
-    tasks: createTaskRegistry({ db, presence, jobs: [] }),
+    tasks: createTaskRegistry({ db, presence, jobs: () => [] }),
     checkInput: createCheckInput(checkPool),
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),
     metrics,

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolder } from '@sc/shared/blobs/folder.ts'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import type { DefinedJob } from '@sc/shared/define-job.ts'
-import { createLog } from '@sc/shared/log.ts'
+import { createLog, type Logger } from '@sc/shared/log.ts'
 import { connectRedis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { startRoom } from '../../src/cluster/room.ts'
@@ -16,12 +15,13 @@ import type { JobRow, UnitRow } from '../../src/database/schema.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { startEmbeddedRedis } from '../../src/embedded/redis.ts'
 import { createCheckPool } from '../../src/jobs/check-pool.ts'
-import { toDefinition } from '../../src/jobs/defined-job.ts'
-import type { JobDefinition } from '../../src/jobs/definition.ts'
+import { type JobDefinition, withBuiltIn } from '../../src/jobs/definition.ts'
 import { startEngine } from '../../src/jobs/engine.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
 import { createCheckInput } from '../../src/jobs/task-input.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import { createOwnDefinitions } from '../../src/own-jobs/own-definitions.ts'
+import { type OwnJobsOptions, startOwnJobs } from '../../src/own-jobs/own-jobs.ts'
 import { closeQueue, openQueue, type UnitQueue } from '../../src/queues/queues.ts'
 import { openTickets } from '../../src/transport/tickets.ts'
 import { createTestWorker, type Said, type Taken, type TestWorker } from './test-worker.ts'
@@ -31,15 +31,23 @@ import { createTestWorker, type Said, type Taken, type TestWorker } from './test
  * workers that are played by the test: they ask, and answer what they are given, by a real outbox and a real inbox.
  */
 export interface ClusterOptions {
-  jobs?: DefinedJob[]
+  /** With jobs of the user's own. */
+  tasksDir?: string
+  /** Of these. */
+  jobLimits?: Omit<OwnJobsOptions, 'tasksDir' | 'log'>
+  log?: Logger
   /** Further kinds of jobs. */
   definitions?: (blobs: BlobStore) => JobDefinition[]
 }
 
-export async function startClusterOfOne({ jobs = [], definitions = () => [] }: ClusterOptions = {}) {
+export async function startClusterOfOne({
+  tasksDir,
+  jobLimits = {},
+  log = createLog('test', 'silent'),
+  definitions = () => []
+}: ClusterOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sc-engine-'))
   const releasers = createReleasers()
-  const log = createLog('test', 'silent')
   const [postgres, redisServer] = await Promise.all([
     startEmbeddedPostgres({ dataDir: folder, log }),
     startEmbeddedRedis({ dataDir: folder, log })
@@ -67,7 +75,9 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
   const workers = new Map<string, TestWorker>(ids.map(id => [id, createTestWorker(redis, tickets, id)]))
   const workerOf = (id: string): TestWorker => workers.get(id) as TestWorker
   releasers.add('workers', async () => workers.forEach(worker => void worker.stop()))
-  const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs })
+  const ownJobs = await startOwnJobs({ tasksDir, log, ...jobLimits })
+  releasers.add('own jobs', () => ownJobs.stop())
+  const tasks = createTaskRegistry({ db, presence: { workers: () => [] }, jobs: ownJobs.list })
 
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
@@ -110,7 +120,10 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
       tasks,
       checkInput,
       room,
-      definitions: [COUNT, ...definitions(blobs), ...jobs.map(job => toDefinition({ tasks, checkInput, blobs }, job))]
+      definitions: withBuiltIn(
+        [COUNT, ...definitions(blobs)],
+        createOwnDefinitions({ ownJobs, tasks, checkInput, blobs })
+      )
     })
     engine.startSchedules()
     return engine
@@ -133,6 +146,7 @@ export async function startClusterOfOne({ jobs = [], definitions = () => [] }: C
     db,
     blobs,
     tasks,
+    ownJobs,
     redis,
     redisServer,
     feed,

@@ -46,7 +46,7 @@ function startMaster(consumer = 'one', { listens = true } = {}): Run[] {
     await promise
     await db.updateTable('jobs').set({ planned: true }).where('id', '=', jobId).execute()
   }
-  planners.push(startPlanner({ db, log: createLog('test', 'silent'), consumer, lightTasks: ['light'], run }))
+  planners.push(startPlanner({ db, log: createLog('test', 'silent'), consumer, lightTasks: () => ['light'], run }))
   return runs
 }
 

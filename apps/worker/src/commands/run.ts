@@ -5,6 +5,7 @@ import { createLog } from '@sc/shared/log.ts'
 import { printError } from '@sc/shared/printable.ts'
 import { isRefusal, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
+import { logStrayRejections } from '@sc/shared/stray-rejections.ts'
 import { REFUSED_MS, revokedError } from '../enrol/join.ts'
 import { pythonCommand } from '../python/command.ts'
 import { quietReason } from '../slots/quiet-hours.ts'
@@ -23,6 +24,7 @@ export async function run(flags: Flags): Promise<number> {
   const settings = readSettings(flags)
   const { config, name, quietHours } = settings
   const log = createLog(`worker ${name}`, config.logLevel)
+  logStrayRejections(log)
   const dir = dataDir(config.dataDir)
   const workerDir = dir.worker(name)
   const stop = listenForStop()

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { relative, resolve } from 'node:path'
+import type { Command } from '@sc/shared/children/process-group.ts'
 import { childEnv } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { isNodeTest, isPythonTest, testFiles } from '@sc/shared/task-files.ts'
 import { pythonTestCommand, pythonTestEnv } from '../python/command.ts'
 import { nodeTestCommand } from '../tasks/node-command.ts'
-import type { Command } from '../tasks/process-group.ts'
 import { type Flags, NO_TASKS_DIR, readSettings } from './flags.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import type { Command } from '@sc/shared/children/process-group.ts'
 import { childEnv, REPO_DIR } from '@sc/shared/config.ts'
-import type { Command } from '../tasks/process-group.ts'
 
 /** The project's own Python environment and the process of `python-gpu`. */
 export function pythonCommand(repoDir: string = REPO_DIR, platform: NodeJS.Platform = process.platform): Command {

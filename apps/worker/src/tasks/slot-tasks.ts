@@ -14,6 +14,8 @@
  *   the one whose file comes first.
  * `stop` and `kill` end both. Another language is another process here.
  */
+
+import type { Command } from '@sc/shared/children/process-group.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { LeftOut, TaskDescription } from '@sc/shared/python-protocol.ts'
@@ -22,7 +24,6 @@ import { excessOf, MOST_TASKS } from '@sc/shared/task-limits.ts'
 import type { SlotPlan } from '../probe/slot-plan.ts'
 import { asksForLlm, lackOf } from './lack.ts'
 import { nodeCommand, nodeEnv } from './node-command.ts'
-import type { Command } from './process-group.ts'
 import type { Answer, Run } from './run.ts'
 import { type Ready, TaskProcess } from './task-process.ts'
 

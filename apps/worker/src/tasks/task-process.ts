@@ -16,12 +16,12 @@
  * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slot-tasks.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createTail } from '@sc/shared/children/lines.ts'
+import { type Command, type ProcessGroup, spawnGroup } from '@sc/shared/children/process-group.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { type FromChild, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
+import { type FromChild, fromChildSchema, PYTHON_PROTOCOL, type ToChild } from '@sc/shared/python-protocol.ts'
 import type { Device } from '../python/command.ts'
-import { createTail, parseLine } from './lines.ts'
-import { type Command, type ProcessGroup, spawnGroup } from './process-group.ts'
 import { type Answer, cancelled, errorOf, type PendingRun, type Run, timedOut } from './run.ts'
 import { beginTurn, type Turn } from './turn.ts'
 
@@ -246,5 +246,14 @@ export class TaskProcess {
       if (run.signal.aborted) run.reject(cancelled(run))
       else run.reject(run.late ? timedOut(run, tail) : new ScError('SC_CHILD_DIED', detail))
     }
+  }
+}
+
+/** The message of a line; undefined: it is none of the protocol. */
+function parseLine(line: string): FromChild | undefined {
+  try {
+    return fromChildSchema.safeParse(JSON.parse(line)).data
+  } catch {
+    return undefined
   }
 }

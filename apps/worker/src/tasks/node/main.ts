@@ -1,14 +1,16 @@
 /** The Node process of a slot: the tasks of TypeScript and JavaScript files, behind the line protocol. */
-import { createLineSplitter } from '../lines.ts'
-import { takeConsole } from './console.ts'
-import { endWithParent } from './end-with-parent.ts'
-import { createSend } from './send.ts'
+
+import { takeConsole } from '@sc/shared/children/console.ts'
+import { endWithParent } from '@sc/shared/children/end-with-parent.ts'
+import { createLineSplitter } from '@sc/shared/children/lines.ts'
+import { createSend } from '@sc/shared/children/send.ts'
+import type { FromChildLine } from '@sc/shared/python-protocol.ts'
 import { serve } from './serve.ts'
 
 // Ctrl-C in a terminal reaches the whole group; the worker decides when its slots end.
 process.on('SIGINT', () => {})
 endWithParent()
-const server = serve(createSend())
+const server = serve(createSend<FromChildLine>(({ type }) => type === 'result'))
 takeConsole(server.log)
 process.stdin
   .on(

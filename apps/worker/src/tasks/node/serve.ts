@@ -6,13 +6,12 @@
  */
 import { inspect } from 'node:util'
 import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
+import { failureOf } from '@sc/shared/children/failure.ts'
 import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
-import { PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
+import { type FromChildLine, PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
 import type { z } from 'zod'
-import { failureOf } from './failure.ts'
 import { type LoadedTasks, loadTasks } from './load-tasks.ts'
-import type { Send } from './send.ts'
 
 const MEMORY_EVERY_MS = 5_000
 /** Queued runs follow each other without a turn of the event loop for so long. */
@@ -29,7 +28,7 @@ export interface Server {
   log(level: LogLevel, message: string, fields?: LogFields): void
 }
 
-export function serve(send: Send): Server {
+export function serve(send: (message: FromChildLine) => void): Server {
   const stops = new Map<string, AbortController>()
   let loaded: LoadedTasks = { tasks: new Map(), descriptions: [], leftOut: [] }
   let runningId: string | null = null

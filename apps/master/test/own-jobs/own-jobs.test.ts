@@ -2,19 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
 import { beforeAll, expect, it, vi } from 'vitest'
-import { loadJobs } from '../../src/jobs/load-jobs.ts'
-import type { Taken } from './test-worker.ts'
-import { useEngine } from './use-engine.ts'
+import type { Taken } from '../jobs/test-worker.ts'
+import { useEngine } from '../jobs/use-engine.ts'
 
 const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
 const WAIT = { timeout: 8_000, interval: 20 }
 
-const folder = join(import.meta.dirname, '../fixtures/jobs')
+const folder = join(import.meta.dirname, '../fixtures/own-jobs')
 const logged: string[] = []
 
 const at = useEngine(async () => {
   const log = createLog('test', 'info', { write: line => void logged.push(line) })
-  return { jobs: await loadJobs(folder, log) }
+  return { tasksDir: folder, log }
 })
 
 beforeAll(async () => {

@@ -1,5 +1,5 @@
 import { watch } from 'node:fs'
-import type { Logger } from '@sc/shared/log.ts'
+import type { Logger } from './log.ts'
 
 /** An editor or a copy writes a file in several steps. */
 const SETTLE_MS = 200

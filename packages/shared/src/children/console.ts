@@ -1,5 +1,5 @@
 import { format } from 'node:util'
-import type { LogLevel } from '@sc/shared/define-task.ts'
+import type { LogLevel } from '../define-task.ts'
 
 const LEVELS = { log: 'info', info: 'info', warn: 'warn', error: 'error', debug: 'debug' } as const
 

@@ -1,4 +1,4 @@
-import { ScError } from '@sc/shared/errors.ts'
+import { ScError } from '../errors.ts'
 
 const DETAIL_LENGTH = 4_000
 

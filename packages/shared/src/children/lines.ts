@@ -1,5 +1,3 @@
-import { type FromChild, fromChildSchema } from '@sc/shared/python-protocol.ts'
-
 /** A line of a child is at most this long: beyond, it writes without end. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
 
@@ -34,14 +32,5 @@ export function createTail(bytes: number): { add(text: string): void; text(): st
       tail = (tail + text).slice(-bytes)
     },
     text: () => tail.trim()
-  }
-}
-
-/** The message of a line; undefined: it is none of the protocol. */
-export function parseLine(line: string): FromChild | undefined {
-  try {
-    return fromChildSchema.safeParse(JSON.parse(line)).data
-  } catch {
-    return undefined
   }
 }

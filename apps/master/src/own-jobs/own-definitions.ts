@@ -1,0 +1,94 @@
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
+import type { JobUnit } from '@sc/shared/define-job.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
+import type { JobRow } from '../database/schema.ts'
+import type { Definitions, JobDefinition, JobOutcome, PlanContext, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
+import { keepOutput } from '../jobs/output.ts'
+import { DEFAULT_TIMEOUT_MS } from '../jobs/submit-task.ts'
+import { type CheckInput, queueOfTask } from '../jobs/task-input.ts'
+import type { OwnJobs } from './own-jobs.ts'
+import type { JobDescription } from './protocol.ts'
+
+export interface OwnDefinitionsDeps {
+  ownJobs: OwnJobs
+  tasks: Pick<TaskRegistry, 'find'>
+  checkInput: CheckInput
+  blobs: BlobStore
+}
+
+/** Jobs of the user's own, as the engine runs any: their units are tasks of the cluster, checked before they are queued. */
+export function createOwnDefinitions(deps: OwnDefinitionsDeps): Definitions {
+  return {
+    find: name => {
+      const job = deps.ownJobs.list().find(one => one.name === name)
+      return job && toDefinition(deps, job)
+    },
+    own: () => deps.ownJobs.list().map(({ name }) => name)
+  }
+}
+
+function toDefinition(deps: OwnDefinitionsDeps, job: JobDescription): JobDefinition {
+  return {
+    task: job.name,
+    plan: (row, context) => plan(deps, job, row, context),
+    merge: (row, units, signal) => merge(deps, job, row, { units, signal })
+  }
+}
+
+async function* plan(
+  { ownJobs, tasks, checkInput }: OwnDefinitionsDeps,
+  { name }: JobDescription,
+  row: JobRow,
+  { signal, run }: PlanContext
+): AsyncGenerator<UnitDraft, Record<string, unknown>> {
+  let count = 0
+  const toDraft = async ({ task, input }: JobUnit): Promise<UnitDraft> => {
+    const index = count++
+    const known = await knownTask(tasks, name, task)
+    return {
+      task,
+      index,
+      queue: queueOfTask(known),
+      input: null,
+      params: await checkInput(known, input),
+      blobs: {},
+      span: {},
+      seconds: 0,
+      deadlineMs: row.timeout_ms ?? DEFAULT_TIMEOUT_MS
+    }
+  }
+  const request = { job: name, input: row.input, signal, run: async (unit: JobUnit) => await run(await toDraft(unit)) }
+  for await (const unit of ownJobs.plan(row.id, request)) yield await toDraft(unit)
+  return {}
+}
+
+async function knownTask(tasks: OwnDefinitionsDeps['tasks'], job: string, name: string): Promise<RegisteredTask> {
+  const known = await tasks.find(name)
+  if (known && !known.isJob) return known
+  const what = known ? 'is a job, and a unit of a job must be a task' : 'has been registered by no worker'
+  throw new ScError('SC_TASK_UNKNOWN', `The job ${job} wants a unit of "${name}", which ${what}.`)
+}
+
+async function merge(
+  { ownJobs, blobs }: OwnDefinitionsDeps,
+  job: JobDescription,
+  row: JobRow,
+  { units: settled, signal }: { units: UnitToMerge[]; signal: AbortSignal }
+): Promise<JobOutcome> {
+  const units = settled
+    .toSorted((a, b) => a.index - b.index)
+    .map(({ id, task, params, output, error, status }) => ({
+      unitId: id,
+      task,
+      input: params,
+      output: status === 'DONE' ? output : null,
+      error: status === 'DONE' ? null : error
+    }))
+  const failed = units.find(({ error }) => error !== null)
+  const same = { gaps: [], language: null }
+  if (failed && !job.toleratesFailures) return { ...same, status: 'FAILED', error: failed.error }
+  const output = await ownJobs.merge(row.id, { job: job.name, input: row.input, signal, units })
+  const kept = await keepOutput(blobs, row.id, output)
+  return { ...same, status: failed ? 'PARTIAL' : 'COMPLETED', error: null, output: kept }
+}

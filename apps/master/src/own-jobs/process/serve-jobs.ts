@@ -1,0 +1,232 @@
+/**
+ * DESIGN: runs plans and merges of the user's own, many at once on one event loop. What goes wrong in one is that one's
+ * failure: a throw; a promise that nobody awaited, or a callback that threw, which belong to the run whose asynchronous context
+ * they have; `process.exit`. What takes the whole process down (memory, native code, a loop without end) the master sees.
+ *
+ *   plan --units--> planned    |  each ends with one of planned, merged, failed,
+ *   merge --------> merged     |  or without a word once it is cancelled
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { faultsOf } from '@sc/shared/call-task.ts'
+import { failureOf } from '@sc/shared/children/failure.ts'
+import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
+import type { LogLevel } from '@sc/shared/define-task.ts'
+import { ScError } from '@sc/shared/errors.ts'
+import type { z } from 'zod'
+import { AHEAD, type FromProcess, type ToProcess } from '../protocol.ts'
+import { type LoadedJob, loadJobs } from './load-jobs.ts'
+
+type Message<T extends ToProcess['type']> = Extract<ToProcess, { type: T }>
+
+interface Run {
+  id: string
+  /** For messages: `The plan of add-up`. */
+  name: string
+  stop: AbortController
+  /** Rejects when the run fails, however that comes. */
+  failed: PromiseWithResolvers<never>
+  /** Units that were sent and not taken yet. */
+  ahead: number
+  onMore: () => void
+  calls: Map<number, Pick<PromiseWithResolvers<unknown>, 'resolve' | 'reject'>>
+}
+
+/** A line of more is no result but a mistake; the master reads lines of at most 64 MB. */
+const MOST_OUTPUT_CHARS = 32 * 1024 ** 2
+
+export interface JobServer {
+  onLine(line: string): void
+  log(level: LogLevel, message: string): void
+  /** A rejection or an error that nobody caught. */
+  onStray(thrown: unknown): void
+  refuseExit(code?: number | string | null): never
+}
+
+export function serveJobs(send: (message: FromProcess) => void): JobServer {
+  const runs = new Map<string, Run>()
+  const current = new AsyncLocalStorage<Run>()
+  const outcomes = new Map<string, UnitOutcome[]>()
+  let jobs: LoadedJob[] = []
+
+  function onLine(line: string): void {
+    const message: ToProcess = JSON.parse(line)
+    switch (message.type) {
+      case 'hello':
+        void hello(message)
+        return
+      case 'plan':
+        begin(message, 'plan', run => plan(run, find(message.job), message.input))
+        return
+      case 'merge':
+        begin(message, 'merge', () => merge(find(message.job), message))
+        return
+      case 'outcomes':
+        outcomes.set(message.id, [...(outcomes.get(message.id) ?? []), ...message.units])
+        return
+      case 'more':
+        onMore(message)
+        return
+      case 'ran':
+        onRan(message)
+        return
+      case 'cancel':
+        cancel(message.id)
+        return
+      case 'ping':
+        send({ type: 'pong' })
+        return
+    }
+  }
+
+  async function hello({ tasksDir }: Message<'hello'>): Promise<void> {
+    const loaded = await loadJobs(tasksDir)
+    jobs = loaded.jobs
+    const described = jobs.map(({ job, file }) => {
+      const { name, description, inputSchema, outputSchema, toleratesFailures } = job
+      return { name, description, inputSchema, outputSchema, toleratesFailures, file }
+    })
+    send({ type: 'ready', jobs: described, leftOut: loaded.leftOut })
+  }
+
+  function find(name: string): DefinedJob {
+    const found = jobs.find(({ job }) => job.name === name)
+    if (!found) throw new ScError('SC_TASK_UNKNOWN', `No file of the tasks folder has a job ${name}.`)
+    return found.job
+  }
+
+  function begin({ id, job }: Message<'plan' | 'merge'>, what: string, work: (run: Run) => Promise<FromProcess>): void {
+    const failed = Promise.withResolvers<never>()
+    const name = `The ${what} of ${job}`
+    const run = { id, name, stop: new AbortController(), failed, ahead: 0, onMore: () => {}, calls: new Map() }
+    runs.set(id, run)
+    void current.run(run, async () => {
+      try {
+        const last = await Promise.race([work(run), failed.promise])
+        if (runs.get(id) === run) send(last)
+      } catch (thrown) {
+        if (runs.get(id) === run) send({ type: 'failed', id, ...failureOf(thrown, name) })
+      } finally {
+        if (runs.get(id) === run) end(run)
+      }
+    })
+  }
+
+  /** Nothing of it counts any more; what goes on of it is told so. */
+  function end(run: Run): void {
+    runs.delete(run.id)
+    const over = new ScError('SC_CANCELLED', `${run.name} is over`)
+    run.stop.abort(over)
+    for (const call of run.calls.values()) call.reject(over)
+    run.calls.clear()
+    run.onMore()
+  }
+
+  function cancel(id: string): void {
+    const run = runs.get(id)
+    outcomes.delete(id)
+    if (!run) return
+    end(run)
+    run.failed.reject(new ScError('SC_CANCELLED', `${run.name} was cancelled`))
+  }
+
+  async function plan(run: Run, job: DefinedJob, raw: unknown): Promise<FromProcess> {
+    const { id, stop } = run
+    const input = await parse('SC_TASK_INPUT', job.input, raw, `The input of ${job.name}`)
+    let calls = 0
+    async function ask(unit: JobUnit): Promise<unknown> {
+      stop.signal.throwIfAborted()
+      const { promise, ...answer } = Promise.withResolvers<unknown>()
+      const call = calls++
+      run.calls.set(call, answer)
+      send({ type: 'run', id, call, unit: checked(unit) })
+      return await promise
+    }
+    function runUnit(unit: JobUnit): Promise<unknown> {
+      const output = ask(unit)
+      // Whoever keeps the promise may await it later, or never: it is no stray one.
+      output.catch(() => {})
+      return output
+    }
+    for await (const unit of job.plan(input, { signal: stop.signal, run: runUnit })) {
+      stop.signal.throwIfAborted()
+      send({ type: 'unit', id, unit: checked(unit) })
+      if (++run.ahead >= AHEAD) await room(run)
+    }
+    return { type: 'planned', id }
+  }
+
+  /** Until the master has taken some of the units, or the run is over. */
+  async function room(run: Run): Promise<void> {
+    while (run.ahead >= AHEAD && !run.stop.signal.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      run.onMore = resolve
+      await promise
+    }
+  }
+
+  function onMore({ id, units }: Message<'more'>): void {
+    const run = runs.get(id)
+    if (!run) return
+    run.ahead -= units
+    run.onMore()
+  }
+
+  function onRan({ id, call, output, error }: Message<'ran'>): void {
+    const run = runs.get(id)
+    const answer = run?.calls.get(call)
+    run?.calls.delete(call)
+    if (error) answer?.reject(new ScError(error.code, error.detail, { retryable: false }))
+    else answer?.resolve(output)
+  }
+
+  async function merge(job: DefinedJob, { id, input: raw }: Message<'merge'>): Promise<FromProcess> {
+    const units = outcomes.get(id) ?? []
+    outcomes.delete(id)
+    const input = await parse('SC_TASK_INPUT', job.input, raw, `The input of ${job.name}`)
+    const answer = await job.merge(units, input)
+    const output = await parse('SC_TASK_FAILED', job.output, answer, `The output of ${job.name}`)
+    const text = JSON.stringify(output ?? null)
+    if (text.length > MOST_OUTPUT_CHARS) {
+      const [has, most] = [text.length, MOST_OUTPUT_CHARS].map(chars => `${Math.ceil(chars / 1024 ** 2)} MB`)
+      const next = 'Answer less, or keep what is large elsewhere and answer where.'
+      throw new ScError(
+        'SC_TASK_FAILED',
+        `The output of ${job.name} has ${has} as JSON; ${most} are the most. ${next}`,
+        {
+          retryable: false
+        }
+      )
+    }
+    return { type: 'merged', id, output: output ?? null }
+  }
+
+  return {
+    onLine,
+    log: (level, message) => send({ type: 'log', id: current.getStore()?.id ?? null, level, message }),
+    onStray: thrown => {
+      const run = current.getStore()
+      // Nobody awaits what was stopped.
+      if (run?.stop.signal.aborted) return
+      if (run) run.failed.reject(thrown)
+      else send({ type: 'log', id: null, level: 'error', message: `Nobody caught: ${failureOf(thrown).message}` })
+    },
+    refuseExit: code => {
+      throw new ScError('SC_JOB_DIED', `${current.getStore()?.name ?? 'A job'} called process.exit(${code ?? ''}).`, {
+        retryable: false
+      })
+    }
+  }
+}
+
+/** What a plan wants may be anything. */
+function checked(unit: JobUnit): JobUnit {
+  const { task, input } = (unit ?? {}) as Partial<JobUnit>
+  if (typeof task === 'string') return { task, input }
+  throw new ScError('SC_TASK_FAILED', 'A unit is { task, input }, with the name of a task.', { retryable: false })
+}
+
+async function parse(code: 'SC_TASK_INPUT' | 'SC_TASK_FAILED', schema: z.ZodType, value: unknown, what: string) {
+  const parsed = await schema.safeParseAsync(value)
+  if (parsed.success) return parsed.data
+  throw new ScError(code, `${what} is not valid: ${faultsOf('it', parsed.error)}`)
+}

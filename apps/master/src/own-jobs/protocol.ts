@@ -1,0 +1,75 @@
+import type { JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
+import type { ErrorReport } from '@sc/shared/errors.ts'
+import { leftOutSchema } from '@sc/shared/python-protocol.ts'
+import { z } from 'zod'
+
+/**
+ * DESIGN: the lines between a master and the process with the jobs of the user's own: JSON, one object a line. Several runs (a
+ * plan or a merge of one job each) go on at once, each under an id.
+ *
+ *   master                                  process
+ *     hello ------------------------------------>      imports the files of the folder
+ *        <-------------------------------- ready       the jobs, and what was left out
+ *     plan id ---------------------------------->
+ *        <------------------------------ unit id       as many as AHEAD before
+ *     more id ---------------------------------->      so many have been taken
+ *        <------------------------------- run id       `context.run`: a unit, and its output is awaited
+ *     ran id ----------------------------------->      its output, or its error
+ *        <--------------------------- planned id
+ *     outcomes id, …, merge id ----------------->      what became of the units, in pieces
+ *        <---------------------------- merged id
+ *     cancel id -------------------------------->      nothing of it counts any more
+ *        <---------------------------- failed id       in place of planned and merged
+ *     ping ------------------------------------->
+ *        <--------------------------------- pong       its event loop turns
+ */
+export const AHEAD = 200
+
+export type ToProcess =
+  | { type: 'hello'; tasksDir: string }
+  | { type: 'plan'; id: string; job: string; input: unknown }
+  | { type: 'more'; id: string; units: number }
+  | { type: 'ran'; id: string; call: number; output: unknown; error: ErrorReport | null }
+  | { type: 'outcomes'; id: string; units: UnitOutcome[] }
+  | { type: 'merge'; id: string; job: string; input: unknown }
+  | { type: 'cancel'; id: string }
+  | { type: 'ping' }
+
+const id = z.string()
+const unit: z.ZodType<JobUnit> = z.object({ task: z.string(), input: z.unknown() })
+
+const jobDescriptionSchema = z.object({
+  name: z.string(),
+  description: z.string(),
+  inputSchema: z.record(z.string(), z.unknown()),
+  outputSchema: z.record(z.string(), z.unknown()),
+  toleratesFailures: z.boolean(),
+  file: z.string()
+})
+/** A job of the user's own, as a master knows it. */
+export type JobDescription = z.infer<typeof jobDescriptionSchema>
+
+export const fromProcessSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('ready'), jobs: z.array(jobDescriptionSchema), leftOut: z.array(leftOutSchema) }),
+  z.object({ type: z.literal('unit'), id, unit }),
+  z.object({ type: z.literal('run'), id, call: z.number().int(), unit }),
+  z.object({ type: z.literal('planned'), id }),
+  z.object({ type: z.literal('merged'), id, output: z.unknown() }),
+  z.object({
+    type: z.literal('failed'),
+    id,
+    code: z.string(),
+    message: z.string(),
+    retryable: z.boolean(),
+    detail: z.string()
+  }),
+  /** `id` is null where it is not known which run wrote it. */
+  z.object({
+    type: z.literal('log'),
+    id: id.nullable(),
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    message: z.string()
+  }),
+  z.object({ type: z.literal('pong') })
+])
+export type FromProcess = z.infer<typeof fromProcessSchema>

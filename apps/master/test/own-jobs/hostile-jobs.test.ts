@@ -1,0 +1,205 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, expect, it, vi } from 'vitest'
+import type { Taken } from '../jobs/test-worker.ts'
+import { useEngine } from '../jobs/use-engine.ts'
+
+const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
+const WAIT = { timeout: 45_000, interval: 20 }
+
+const folder = mkdtempSync(join(tmpdir(), 'sc-own-jobs-'))
+
+/** A job of this name; `plan` and `merge` are bodies of functions. */
+function write(name: string, plan: string, merge = 'return units.map(({ output }) => output)'): void {
+  const text = `
+    import { defineJob } from 'semantics-cluster'
+    import { z } from 'zod'
+    export default defineJob({
+      name: '${name}',
+      input: z.object({}),
+      output: z.any(),
+      async *plan(input, { run, signal }) {${plan}},
+      async merge(units) {${merge}}
+    })`
+  writeFileSync(join(folder, `${name}.ts`), text)
+}
+
+const ONE = "yield { task: 'add', input: { a: 1, b: 1 } }"
+const KEPT = `
+  const all = [1, 2, 3].map(a => run({ task: 'add', input: { a, b: 0 } }))
+  for (const one of all) yield { task: 'add', input: { a: await one, b: 10 } }`
+write('plain', ONE)
+write('kept', KEPT)
+write('exits', 'process.exit(0)')
+write('stray', `fetch('http://127.0.0.1:9/'); await new Promise(() => {})`)
+write('timer', `setTimeout(() => { throw new Error('in a timer') }, 1); await new Promise(() => {})`)
+write('loops', 'for (;;) {}')
+write('kills', `process.kill(process.pid, 'SIGKILL'); await new Promise(() => {})`)
+write('eats', 'const all = []; for (;;) all.push(new Array(100_000).fill(all.length))')
+write('waits', `yield { task: 'add', input: { a: await run({ task: 'add', input: { a: 1, b: 0 } }), b: 1 } }`)
+write('many', `for (let a = 0; a < 1_000; a++) yield { task: 'add', input: { a, b: 0 } }`, 'return units.length')
+write('hangs', ONE, 'await new Promise(() => {})')
+write('throws', ONE, `throw new Error('no good')`)
+write('idle', 'await new Promise(() => {})')
+write('tells', ONE, 'return units')
+
+const at = useEngine(async () => ({
+  tasksDir: folder,
+  jobLimits: { pingsUnanswered: 2, limitMs: 4_000, memoryMb: 64 }
+}))
+
+beforeAll(async () => {
+  const number = { type: 'number' }
+  const inputSchema = { type: 'object', properties: { a: number, b: number }, required: ['a', 'b'] }
+  const task = { name: 'add', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
+  const tasks = JSON.stringify([{ ...task, inputSchema, outputSchema: {} }])
+  await at.world.db.updateTable('workers').set({ name: 'desk', tasks }).where('id', '=', 'w-1').execute()
+})
+
+async function submit(task: string): Promise<string> {
+  const how = { priority: 0, attempts: 1, timeoutMs: null, runAt: null, idempotencyKey: null, requestHash: 'x' }
+  return (await at.engine.submitTask({ ...how, task, queue: null, input: {}, keyId: 'test' })).jobId
+}
+
+const takeOne = (): Promise<Taken> => at.world.takeOne('cpu+add')
+
+/** Adds, as a worker with the task would. */
+async function work(taken: Taken): Promise<void> {
+  const { a, b } = taken.units[0].params as { a: number; b: number }
+  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
+  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+  await at.world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
+}
+
+const indexOf = ({ units: [unit] }: Taken): number => unit.index
+
+async function fail(taken: Taken): Promise<void> {
+  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
+  const error = { code: 'SC_TASK_FAILED', title: 'The task failed', detail: 'it fell over' } as const
+  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
+  await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
+}
+
+async function ended(jobId: string, status: string): Promise<Awaited<ReturnType<typeof at.world.job>>> {
+  await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
+  return await at.world.job(jobId)
+}
+
+/** A job that is as any other, from its plan to its merge. */
+async function runPlain(): Promise<void> {
+  const jobId = await submit('plain')
+  await work(await takeOne())
+  expect((await ended(jobId, 'COMPLETED')).output).toEqual([2])
+}
+
+it('a unit that fails while the plan awaits another fails that job alone', async () => {
+  const jobId = await submit('kept')
+  const taken = [await takeOne(), await takeOne(), await takeOne()]
+  const [first, second, third] = taken.sort((a, b) => indexOf(a) - indexOf(b)) as [Taken, Taken, Taken]
+  await fail(second)
+  await work(third)
+  await vi.waitFor(async () => expect((await at.world.units(jobId))[1]?.status).toBe('FAILED'), WAIT)
+  await work(first)
+  expect((await ended(jobId, 'FAILED')).error).toMatchObject({ code: 'SC_TASK_FAILED', detail: 'it fell over' })
+  await runPlain()
+})
+
+it('a cancel while the plan holds promises ends that job alone', async () => {
+  const jobId = await submit('kept')
+  const taken = [await takeOne(), await takeOne(), await takeOne()]
+  await at.engine.cancel(jobId)
+  await ended(jobId, 'CANCELLED')
+  for (const one of taken) await work(one)
+  await runPlain()
+})
+
+it('process.exit in a plan fails that job alone', async () => {
+  const beside = await submit('waits')
+  const taken = await takeOne()
+  const jobId = await submit('exits')
+  const { error } = await ended(jobId, 'FAILED')
+  expect(error).toMatchObject({ code: 'SC_JOB_DIED', detail: 'The plan of exits called process.exit(0).' })
+  await work(taken)
+  await work(await takeOne())
+  expect((await ended(beside, 'COMPLETED')).output).toEqual([1, 2])
+})
+
+/** Each is tried four times, with pauses: at once, so that it takes no longer than one. */
+async function failures(names: string[]): Promise<Array<[code: string | undefined, detail: string | undefined]>> {
+  const jobIds = await Promise.all(names.map(submit))
+  const jobs = await Promise.all(jobIds.map(jobId => ended(jobId, 'FAILED')))
+  return jobs.map(({ error }) => [error?.code, error?.detail])
+}
+
+it('what nobody awaits or catches, and what never ends, fails its own job', async () => {
+  const [stray, timer, idle] = await failures(['stray', 'timer', 'idle'])
+  expect(stray).toEqual([
+    'SC_TASK_FAILED',
+    expect.stringMatching(/^The plan of stray failed\. TypeError: fetch failed/)
+  ])
+  expect(timer).toEqual(['SC_TASK_FAILED', expect.stringMatching(/^The plan of timer failed\. Error: in a timer/)])
+  expect(idle).toEqual(['SC_TASK_TIMEOUT', expect.stringMatching(/^The plan of idle waited for 4 s/)])
+  await runPlain()
+}, 60_000)
+
+it('a plan that takes its process down fails alone, and those beside it run again', async () => {
+  const beside = await submit('waits')
+  const taken = await takeOne()
+  const [loops, kills, eats] = await failures(['loops', 'kills', 'eats'])
+  expect(loops).toEqual(['SC_JOB_DIED', expect.stringMatching(/it let nothing else run for 2 s/)])
+  expect(kills).toEqual(['SC_JOB_DIED', expect.stringMatching(/it ended with SIGKILL/)])
+  expect(eats).toEqual(['SC_JOB_DIED', expect.stringMatching(/heap out of memory/)])
+  await work(taken)
+  await work(await takeOne())
+  expect((await ended(beside, 'COMPLETED')).output).toEqual([1, 2])
+  await runPlain()
+}, 60_000)
+
+it('a plan yields no faster than its units are taken, in order', async () => {
+  const jobId = await submit('many')
+  await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
+  const units = await at.world.units(jobId)
+  expect(units.map(({ params }) => (params as { a: number }).a)).toEqual(Array.from({ length: 1_000 }, (_, a) => a))
+  await at.engine.cancel(jobId)
+})
+
+it('a merge that throws or never ends fails its job with what happened', async () => {
+  const failing = failures(['hangs', 'throws'])
+  await work(await takeOne())
+  await work(await takeOne())
+  const [hangs, throws] = await failing
+  expect(hangs).toEqual(['SC_TASK_TIMEOUT', expect.stringMatching(/^The merge of hangs waited for 4 s/)])
+  expect(throws).toEqual(['SC_TASK_FAILED', expect.stringMatching(/^The merge of throws failed\. Error: no good/)])
+}, 60_000)
+
+it('a merge knows the unit and the input of each outcome', async () => {
+  const jobId = await submit('tells')
+  await work(await takeOne())
+  const [unit] = await at.world.units(jobId)
+  const outcome = { unitId: unit?.id, task: 'add', input: { a: 1, b: 1 }, output: 2, error: null }
+  expect((await ended(jobId, 'COMPLETED')).output).toEqual([outcome])
+})
+
+it('a changed file is read without a restart; a broken one leaves the jobs as they were', async () => {
+  write('changes', ONE, 'return "first"')
+  const known = (name: string) =>
+    vi.waitFor(() => expect(at.world.ownJobs.list().map(job => job.name)).toContain(name), WAIT)
+  await known('changes')
+  const before = await submit('changes')
+  await work(await takeOne())
+  expect((await ended(before, 'COMPLETED')).output).toBe('first')
+  write('changes', ONE, 'return "second"')
+  await vi.waitFor(async () => {
+    const jobId = await submit('changes')
+    await work(await takeOne())
+    expect((await ended(jobId, 'COMPLETED')).output).toBe('second')
+  }, WAIT)
+  writeFileSync(join(folder, 'changes.ts'), 'export default (')
+  await vi.waitFor(() => expect(at.world.ownJobs.leftOut()).toMatchObject([{ file: 'changes.ts' }]), WAIT)
+  await known('changes')
+  const after = await submit('changes')
+  await work(await takeOne())
+  expect((await ended(after, 'COMPLETED')).output).toBe('second')
+})
