@@ -118,7 +118,7 @@ export class JobProcess {
     }
     const run = this.#begin(signal, {
       onMessage: message => {
-        if (message.type === 'unit') units.push(message.unit)
+        if (message.type === 'units') units.push(...message.units)
         else if (message.type === 'planned') isPlanned = true
         else if (message.type === 'run') {
           const { call, unit } = message

@@ -11,7 +11,7 @@ import { z } from 'zod'
  *     hello ------------------------------------>      imports the files of the folder
  *        <-------------------------------- ready       the jobs, and what was left out
  *     plan id ---------------------------------->
- *        <------------------------------ unit id       as many as AHEAD before
+ *        <----------------------------- units id       as many as AHEAD that were not taken
  *     more id ---------------------------------->      so many have been taken
  *        <------------------------------- run id       `context.run`: a unit, and its output is awaited
  *     ran id ----------------------------------->      its output, or its error
@@ -51,7 +51,7 @@ export type JobDescription = z.infer<typeof jobDescriptionSchema>
 
 export const fromProcessSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), jobs: z.array(jobDescriptionSchema), leftOut: z.array(leftOutSchema) }),
-  z.object({ type: z.literal('unit'), id, unit }),
+  z.object({ type: z.literal('units'), id, units: z.array(unit) }),
   z.object({ type: z.literal('run'), id, call: z.number().int(), unit }),
   z.object({ type: z.literal('planned'), id }),
   z.object({ type: z.literal('merged'), id, output: z.unknown() }),

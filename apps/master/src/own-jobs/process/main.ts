@@ -10,7 +10,7 @@ const exit = process.exit.bind(process)
 // Ctrl-C in a terminal reaches the whole group; the master decides when its jobs end.
 process.on('SIGINT', () => {})
 endWithParent()
-const server = serveJobs(createSend<FromProcess>(({ type }) => type === 'unit'))
+const server = serveJobs(createSend<FromProcess>(() => false))
 takeConsole(server.log)
 process.on('unhandledRejection', server.onStray)
 process.on('uncaughtException', server.onStray)

@@ -25,7 +25,9 @@ interface Run {
   stop: AbortController
   /** Rejects when the run fails, however that comes. */
   failed: PromiseWithResolvers<never>
-  /** Units that were sent and not taken yet. */
+  /** Units that wait to be sent together: those that come in one turn of the event loop. */
+  units: JobUnit[]
+  /** Units that were not taken yet. */
   ahead: number
   onMore: () => void
   calls: Map<number, Pick<PromiseWithResolvers<unknown>, 'resolve' | 'reject'>>
@@ -97,11 +99,13 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
   function begin({ id, job }: Message<'plan' | 'merge'>, what: string, work: (run: Run) => Promise<FromProcess>): void {
     const failed = Promise.withResolvers<never>()
     const name = `The ${what} of ${job}`
-    const run = { id, name, stop: new AbortController(), failed, ahead: 0, onMore: () => {}, calls: new Map() }
+    const stop = new AbortController()
+    const run = { id, name, stop, failed, units: [], ahead: 0, onMore: () => {}, calls: new Map() }
     runs.set(id, run)
     void current.run(run, async () => {
       try {
         const last = await Promise.race([work(run), failed.promise])
+        sendUnits(run)
         if (runs.get(id) === run) send(last)
       } catch (thrown) {
         if (runs.get(id) === run) send({ type: 'failed', id, ...failureOf(thrown, name) })
@@ -138,6 +142,8 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
       const { promise, ...answer } = Promise.withResolvers<unknown>()
       const call = calls++
       run.calls.set(call, answer)
+      // Their order is that of the plan.
+      sendUnits(run)
       send({ type: 'run', id, call, unit: checked(unit) })
       return await promise
     }
@@ -149,10 +155,16 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
     }
     for await (const unit of job.plan(input, { signal: stop.signal, run: runUnit })) {
       stop.signal.throwIfAborted()
-      send({ type: 'unit', id, unit: checked(unit) })
+      if (run.units.push(checked(unit)) === 1) setImmediate(sendUnits, run)
       if (++run.ahead >= AHEAD) await room(run)
     }
     return { type: 'planned', id }
+  }
+
+  function sendUnits(run: Run): void {
+    const { id, units } = run
+    run.units = []
+    if (units.length > 0 && runs.get(id) === run) send({ type: 'units', id, units })
   }
 
   /** Until the master has taken some of the units, or the run is over. */
