@@ -67,8 +67,20 @@ const TIMINGS = { waited: 0, fetched: 0, ran: 1, reported: 0 }
 
 type Given = Extract<InboxMessage, { type: 'units' }>
 
-/** Registers a task, the victim's or one of its own, and asks for its units in the name of so many slots. */
-async function ask({ redis, id, task }: Thief, instance: string, want: number, slots: number, name = task.name) {
+/** Shows itself, registers a task, the victim's or one of its own, and asks for its units in the name of so many slots. */
+async function ask(thief: Thief, instance: string, want: number, slots: number, name?: string): Promise<void> {
+  const { redis, id } = thief
+  await redis.set(presence(id), JSON.stringify({ ...PRESENCE, id }), 'PX', 9_000)
+  await askUnseen(thief, instance, want, slots, name)
+}
+
+async function askUnseen(
+  { redis, id, task }: Thief,
+  instance: string,
+  want: number,
+  slots: number,
+  name = task.name
+): Promise<void> {
   const tasks = [{ ...task, name }]
   if (want === 1) await add(redis, id, JSON.stringify([{ type: 'registered', tasks, classes: ['cpu'] }]))
   const wants = Array.from({ length: slots }, (_, at) => ({ slot: `s${at}`, want, queues: [`cpu+${name}`] }))
@@ -146,6 +158,7 @@ async function holdConnections({ redis }: Thief, count: number, signal: AbortSig
 }
 
 const PRESENCE = {
+  hostname: 'elsewhere',
   name: 'x',
   status: 'online',
   version: '0',
@@ -403,6 +416,17 @@ export const ATTACKS: Attack[] = [
     run: async (thief, signal) => {
       const instance = randomUUID()
       await step(signal, 200, round => ask(thief, instance, round, 64))
+    },
+    outcome: 'borne'
+  },
+  {
+    name: 'shows itself nowhere, and asks for all there is',
+    run: async (thief, signal) => {
+      const instance = randomUUID()
+      await step(signal, 200, async round => {
+        await askUnseen(thief, instance, round, 64)
+        if ((await given(thief)).length > 0) throw new Error('it was given a unit')
+      })
     },
     outcome: 'borne'
   },

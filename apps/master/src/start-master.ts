@@ -178,6 +178,7 @@ export async function startMaster(
     offences,
     owner: consumer,
     workerIds: () => presence.workerIds(),
+    isPresent: presence.isPresent,
     address,
     slotsOf: queue => slotsOn(presence.workers(), queue),
     isKnown: queue => presence.workers().some(({ queues }) => queues.includes(queue)),

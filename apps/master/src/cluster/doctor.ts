@@ -52,7 +52,7 @@ export function tailscaleFindings(status: TailnetStatus, state: string, isNeeded
 export function workerFindings(workers: WorkerRow[], masterVersion: string): Finding[] {
   return workers.flatMap(row => [
     named(`worker ${row.name}`, workerOutcome(row, masterVersion)),
-    ...row.findings.map(finding => ({ ...finding, check: `worker ${row.name}: ${finding.check}` }))
+    ...row.findings.map(finding => ({ ...finding, check: `worker ${row.name} reports: ${finding.check}` }))
   ])
 }
 
@@ -107,6 +107,27 @@ export async function offenceFindings(db: Database): Promise<Finding[]> {
           )
     )
   })
+}
+
+/** Workers that joined and never showed themselves. */
+export async function unseenFindings(db: Database): Promise<Finding[]> {
+  const rows = await db
+    .selectFrom('workers')
+    .select(['id', 'name', 'hostname', 'enrolled_at'])
+    .where('revoked_at', 'is', null)
+    .where('last_seen', 'is', null)
+    .where('enrolled_at', '<', sql<Date>`now() - interval '1 minute'`)
+    .orderBy('name')
+    .execute()
+  return rows.map(({ id, name, hostname, enrolled_at }) =>
+    named(
+      `worker ${name}: presence`,
+      warning(
+        `${id} (${hostname}) joined at ${enrolled_at.toISOString()} and was never seen: it gets no units`,
+        `Start it on its machine. If nobody knows it, revoke it: DELETE /api/workers/${id}.`
+      )
+    )
+  )
 }
 
 /** Workers whose name another machine asked for in the last day, and was refused. */

@@ -33,13 +33,15 @@ export interface EnrolDeps {
   db: Database
   redis: Redis
   log: Logger
-  access: Pick<Access, 'hasUsers' | 'grantWorker'>
+  access: Pick<Access, 'hasUsers' | 'grantWorker' | 'revokeWorker'>
 }
 
 const LOOK_MS = 200
 const CODES_EVERY_MS = 1_000
 const ANSWER_TTL_MS = 60_000
 const ASKERS_AT_ONCE = 20
+/** Whoever joins is seen within seconds. One that never was, for so long, gives its name up. */
+const UNSEEN_MINUTES = 10
 /** A code that was used or grew old lately gets a refusal that says so. */
 const REFUSED_FOR = "interval '1 minute'"
 
@@ -128,29 +130,33 @@ async function answer(deps: EnrolDeps, request: EnrolRequest): Promise<void> {
 
 async function enrol(deps: EnrolDeps, request: EnrolRequest): Promise<EnrolReply> {
   checkProtocol(request.protocol)
-  return await deps.db.transaction().execute(async trx => {
+  const { reply, unseen } = await deps.db.transaction().execute(async trx => {
     if (!JOIN_USER.test(request.asker)) return await welcome(trx, deps, request)
     await checkCode(trx, request)
     const made = await welcome(trx, deps, { ...request, workerId: '' })
     await trx
       .updateTable('join_codes')
-      .set({ used_at: sql<Date>`now()`, worker_id: made.workerId })
+      .set({ used_at: sql<Date>`now()`, worker_id: made.reply.workerId })
       .where('id', '=', request.asker)
       .execute()
     return made
   })
+  for (const workerId of unseen) await deps.access.revokeWorker(workerId)
+  return reply
+}
+
+interface Welcome {
+  reply: Extract<EnrolReply, { workerId: string }>
+  /** Workers that had its name and never came. */
+  unseen: string[]
 }
 
 /** With new secrets, which end those of before. */
-async function welcome(
-  trx: DatabaseTransaction,
-  { access }: EnrolDeps,
-  request: EnrolRequest
-): Promise<Extract<EnrolReply, { workerId: string }>> {
+async function welcome(trx: DatabaseTransaction, { access }: EnrolDeps, request: EnrolRequest): Promise<Welcome> {
   const known = request.workerId ? await findWorker(trx, request.workerId) : undefined
   if (known?.revoked_at) throw revoked(known.id)
   const id = known?.id ?? `w-${randomUUID().slice(0, 13)}`
-  await checkName(trx, request.name, id)
+  const unseen = await checkName(trx, request, id)
   await keep(trx, request, id)
   const key = `sc_${randomBytes(32).toString('base64url')}`
   await trx.updateTable('api_keys').set({ revoked_at: new Date() }).where('worker_id', '=', id).execute()
@@ -164,23 +170,38 @@ async function welcome(
       worker_id: id
     })
     .execute()
-  if (!access.hasUsers) return { workerId: id, key }
+  if (!access.hasUsers) return { reply: { workerId: id, key }, unseen }
   const secret = randomBytes(32).toString('base64url')
   await trx
     .updateTable('workers')
     .set({ redis_hash: secretHash(secret) })
     .where('id', '=', id)
     .execute()
-  return { workerId: id, key, secret }
+  return { reply: { workerId: id, key, secret }, unseen }
 }
 
-/** One name is one worker, of those that were ever there. */
-async function checkName(trx: DatabaseTransaction, name: string, id: string): Promise<void> {
-  const other = await withName(trx, name)
+/**
+ * One name is one worker, from its joining on. Answers those that had it and are to go, since they never came: of the same
+ * machine, whose joining broke off, or of long ago.
+ */
+async function checkName(trx: DatabaseTransaction, { name, hostname }: EnrolRequest, id: string): Promise<string[]> {
+  const others = await withName(trx, name)
     .select(['id', 'hostname', 'enrolled_at'])
+    .select(eb =>
+      eb
+        .and([
+          eb('last_seen', 'is', null),
+          eb.or([
+            eb('hostname', '=', hostname),
+            eb('enrolled_at', '<', sql<Date>`now() - make_interval(mins => ${UNSEEN_MINUTES})`)
+          ])
+        ])
+        .as('isOver')
+    )
     .where('id', '!=', id)
-    .executeTakeFirst()
-  if (!other) return
+    .execute()
+  const other = others.find(({ isOver }) => !isOver)
+  if (!other) return others.map(one => one.id)
   throw new ScError(
     'SC_NAME_TAKEN',
     `Worker ${other.id} (${other.hostname}) is named ${name}, since ${other.enrolled_at.toISOString()}: give this one another --name, or remove that one, on the cluster page or by DELETE /api/workers/${other.id}.`
@@ -188,7 +209,7 @@ async function checkName(trx: DatabaseTransaction, name: string, id: string): Pr
 }
 
 const withName = (db: Database, name: string) =>
-  db.selectFrom('workers').where('name', '=', name).where('revoked_at', 'is', null).where('last_seen', 'is not', null)
+  db.selectFrom('workers').where('name', '=', name).where('revoked_at', 'is', null)
 
 /** For the doctor: whoever has the name may not be the machine that ought to. */
 async function noteAsker(db: Database, { name, hostname }: EnrolRequest): Promise<void> {

@@ -24,11 +24,18 @@ export type WorkerRow = Omit<Presence, 'status'> & {
 export interface WorkerPresence {
   /** Every enrolled worker that has been seen, as of the last look. */
   workers(): WorkerRow[]
+  /**
+   * Whether it is there: one that shows itself nowhere gets no units. Asking for one that was not there at the last look brings
+   * another look.
+   */
+  isPresent(workerId: string): boolean
   /** Ids of every enrolled worker, seen or not. */
   workerIds(): Promise<string[]>
   stop(): Promise<void>
 }
 
+/** Between two looks that were asked for. */
+const LEAST_MS = 250
 /** Far more than a worker asks for. */
 const LONGEST_TTL_MS = 600_000
 
@@ -41,15 +48,20 @@ export interface PresenceDeps {
 }
 
 /**
- * Looks at the presence keys every 2.5 s. What was last seen of a worker is kept in PostgreSQL, so that one that is
+ * Looks at the presence keys every 2.5 s, and when somebody asks for a worker that was not there. What was last seen of a worker is kept in PostgreSQL, so that one that is
  * switched off is still shown, and a restarted master knows the cluster it had.
  */
 export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence> {
   const stopping = new AbortController()
   let rows: WorkerRow[] = []
+  let present = new Set<string>()
+  let lookedMs = Number.NEGATIVE_INFINITY
+  let woken = new AbortController()
   const saved = new Map<string, string>()
 
   async function look(): Promise<void> {
+    lookedMs = performance.now()
+    woken = new AbortController()
     const known = await deps.db
       .selectFrom('workers')
       .select(['id', 'name', 'presence', 'last_seen', 'draining', 'queues'])
@@ -74,6 +86,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
       const { models = [] } = presence
       return [{ ...presence, id, name, models, findings: [], status: 'offline', lastSeen: last_seen.toISOString() }]
     })
+    present = new Set(rows.filter(({ status }) => status !== 'offline').map(({ id }) => id))
     for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline'))
       await save(live as Presence).catch(error =>
@@ -113,13 +126,18 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
   await look()
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      await pause(PRESENCE_EVERY_MS / 2, stopping.signal)
+      await pause(PRESENCE_EVERY_MS / 2, AbortSignal.any([stopping.signal, woken.signal]))
       await look().catch(error => deps.log.debug({ err: error }, 'looking for workers failed; trying again'))
     }
   })()
 
   return {
     workers: () => rows,
+    isPresent: workerId => {
+      if (present.has(workerId)) return true
+      if (performance.now() - lookedMs > LEAST_MS) woken.abort()
+      return false
+    },
     workerIds: async () => {
       const known = await deps.db
         .selectFrom('workers')

@@ -78,6 +78,8 @@ const RENEWED_EVERY_SECONDS = 60
 /** Who logs in again and again is not to fill the table: of its sessions, those end that were not used the longest. */
 const MOST_EACH = 50
 const LONGEST_AGENT = 200
+/** Of our name in one request. */
+const MOST_COOKIES = 8
 
 /** `keyId`: the admin key that what logs in here may do the work of. */
 export function createSessions({ db, adminKey, keyId }: { db: Database; adminKey: string; keyId: string }): Sessions {
@@ -109,22 +111,23 @@ export function createSessions({ db, adminKey, keyId }: { db: Database; adminKey
       return { setCookie: cookieFor(secret, DAY_SECONDS, isSecure), pageToken }
     },
     find: async ({ cookieHeader, pageToken, isSecure }) => {
-      const secret = readCookie(cookieHeader, cookieName)
-      if (!secret) return null
+      const secrets = readCookies(cookieHeader, cookieName)
+      if (secrets.length === 0) return null
       let query = db
         .selectFrom('sessions')
         .innerJoin('api_keys', 'api_keys.id', 'sessions.key_id')
-        .select(['sessions.id', 'sessions.key_id', 'login_name'])
+        .select(['sessions.id', 'sessions.key_id', 'login_name', 'cookie_hash'])
         .select(
           sql<boolean>`sessions.last_used_at < now() - make_interval(secs => ${RENEWED_EVERY_SECONDS})`.as('is_old')
         )
-        .where('cookie_hash', '=', hashOf(secret))
+        .where('cookie_hash', 'in', secrets.map(hashOf))
         .where('expires_at', '>', sql<Date>`now()`)
         .where('api_keys.revoked_at', 'is', null)
       if (pageToken !== COOKIE_ALONE) query = query.where('page_hash', '=', hashOf(pageToken))
       const row = await query.executeTakeFirst()
       if (!row) return null
-      const { id, key_id, login_name, is_old } = row
+      const { id, key_id, login_name, cookie_hash, is_old } = row
+      const secret = secrets.find(one => hashOf(one).equals(cookie_hash)) as string
       if (is_old) await noteUse(db, id)
       const isRenewed = is_old && login_name === null
       return { id, keyId: key_id, setCookie: isRenewed ? cookieFor(secret, DAY_SECONDS, isSecure) : null }
@@ -179,7 +182,9 @@ function randomSecret(): string {
   return randomBytes(32).toString('base64url')
 }
 
-function readCookie(header: string | undefined, name: string): string | undefined {
+/** Another port of the host may set one of the same name, which the browser then sends too. */
+function readCookies(header: string | undefined, name: string): string[] {
   const pairs = header?.split(';').map(pair => pair.trim()) ?? []
-  return pairs.find(pair => pair.startsWith(`${name}=`))?.slice(name.length + 1)
+  const ours = pairs.filter(pair => pair.startsWith(`${name}=`)).map(pair => pair.slice(name.length + 1))
+  return ours.slice(0, MOST_COOKIES)
 }

@@ -57,6 +57,7 @@ export interface EngineDeps {
   /** This master, also after its restart. */
   owner: string
   workerIds(): Promise<string[]>
+  isPresent(workerId: string): boolean
   address: TransportDeps['address']
   /** See `transport.ts`. */
   graceMs?: number

@@ -28,6 +28,8 @@ export interface Matcher {
   wake(): void
   /** Entries came into this queue: wakes every master. */
   queued(name: string): void
+  /** Whether a slot is idle that would take an entry of this queue. */
+  isAwaited(name: string): boolean
   /** One entry came into this queue, for which a slot seemed to wait: it goes there without a round, if one does. */
   queuedOne(name: string): void
   stop(): Promise<void>
@@ -39,6 +41,8 @@ export interface MatchDeps {
   subscriber: Redis
   queues: OpenQueues
   links: Links
+  /** Whether a worker shows itself: one that does not gets nothing. */
+  isPresent(workerId: string): boolean
   tickets: Tickets
   log: Logger
 }
@@ -51,6 +55,7 @@ interface Chosen {
 
 export async function startMatching(deps: MatchDeps): Promise<Matcher> {
   const { redis, subscriber, queues, links, log } = deps
+  const standing = (): StandingWant[] => links.standing().filter(({ link }) => deps.isPresent(link.workerId))
   let isWoken = false
   /** Queues with one new entry each, since the last round. */
   const single: string[] = []
@@ -58,7 +63,7 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
   let wakeUp = (): void => {}
 
   async function round(): Promise<void> {
-    const wants = links.standing()
+    const wants = standing()
     if (wants.length === 0) return
     // What nobody has ever put a unit into need not be looked at, whatever a worker asks for.
     const names = queues.names().filter(name => wants.some(({ places }) => places.has(name)))
@@ -73,7 +78,7 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
 
   /** An idle slot has stood since the last round, which found nothing for it: nothing else can be before this entry. */
   async function giveOne(name: string): Promise<void> {
-    const idle = links.standing().find(one => !isBusy(one) && one.places.has(name))
+    const idle = standing().find(one => !isBusy(one) && one.places.has(name))
     if (!idle || !(await give(deps, { ...idle, queue: queues.get(name) }))) queued(name)
   }
 
@@ -111,6 +116,7 @@ export async function startMatching(deps: MatchDeps): Promise<Matcher> {
   return {
     wake,
     queued,
+    isAwaited: name => standing().some(one => !isBusy(one) && one.places.has(name)),
     queuedOne: name => {
       single.push(name)
       wakeUp()

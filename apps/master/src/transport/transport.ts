@@ -16,7 +16,7 @@ import type { OpenQueues } from '../queues/open-queues.ts'
 import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
 import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
-import { createLinks, type HeldEntry, isBusy, newHeld, type ServedLink } from './links.ts'
+import { createLinks, type HeldEntry, newHeld, type ServedLink } from './links.ts'
 import { type Matcher, startMatching } from './match.ts'
 import { watchSizes } from './outbox-sizes.ts'
 import { type Outboxes, startOutboxes } from './outboxes.ts'
@@ -57,6 +57,8 @@ export interface TransportDeps {
   owner: string
   /** Every worker that may take part. */
   workerIds(): Promise<string[]>
+  /** See `match.ts`. */
+  isPresent(workerId: string): boolean
   /** Where this master is and what it is; undefined: it does not listen yet. */
   address(): { httpUrl: string; localUrl: string; version: string } | undefined
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
@@ -246,7 +248,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     holds: (workerId, unitId) => links.of(workerId)?.knows(unitId) ?? false,
     takenFrom: queue =>
       links.all().flatMap(link => link.held().flatMap(({ entry, taken }) => (taken.queue.name === queue ? entry : []))),
-    isAwaited: queue => links.standing().some(one => !isBusy(one) && one.places.has(queue)),
+    isAwaited: matcher.isAwaited,
     stop: async () => {
       stopping.abort()
       await Promise.all([...loops, prefetch.stop(), sizes.stop(), matcher.stop()])

@@ -54,6 +54,8 @@ async function ask(
 }
 const codeOf = (reply: Awaited<ReturnType<typeof ask>>) => ('error' in reply ? reply.error.code : 'enrolled')
 const idOf = (reply: Awaited<ReturnType<typeof ask>>) => ('error' in reply ? '' : reply.workerId)
+const workerRow = (id: string) =>
+  one.deps.db.selectFrom('workers').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
 const seen = (id: string) =>
   one.deps.db.updateTable('workers').set({ last_seen: new Date() }).where('id', '=', id).execute()
 
@@ -95,8 +97,6 @@ describe('enrolling', () => {
 
   it('gives one name to one worker, and says how to go on', async () => {
     const id = idOf(await ask(null, { name: 'twice' }))
-    // One that never came is no reason.
-    expect(codeOf(await ask(null, { name: 'twice' }))).toBe('enrolled')
     await seen(id)
     const refused = await ask(await one.deps.access.createJoinCode(), { name: 'twice' })
     expect(refused).toMatchObject({
@@ -114,6 +114,23 @@ describe('enrolling', () => {
     })
     await one.deps.access.revokeWorker(id)
     expect(codeOf(await ask(await one.deps.access.createJoinCode(), { name: 'twice' }))).toBe('enrolled')
+  })
+
+  it('holds a name for one that was not seen yet, unless its own machine asks again or it never comes', async () => {
+    const code = () => one.deps.access.createJoinCode()
+    const first = idOf(await ask(await code(), { name: 'studio' }))
+    expect(codeOf(await ask(await code(), { name: 'studio', change: { hostname: 'desk' } }))).toBe('enrolled')
+    const { revoked_at } = await workerRow(first)
+    expect(revoked_at).not.toBeNull()
+    await one.deps.db.updateTable('workers').set({ hostname: 'another' }).where('name', '=', 'studio').execute()
+    expect(codeOf(await ask(await code(), { name: 'studio' }))).toBe('SC_NAME_TAKEN')
+    const longAgo = new Date(Date.now() - 11 * 60_000)
+    await one.deps.db.updateTable('workers').set({ enrolled_at: longAgo }).where('name', '=', 'studio').execute()
+    const items = async () =>
+      (await one.app.inject({ url: '/api/cluster/doctor', headers: one.bearer('read') })).json().items
+    const found = expect.stringMatching(/^w-.* \(another\) joined at .* and was never seen: it gets no units/)
+    await expect.poll(items).toContainEqual(expect.objectContaining({ check: 'worker studio: presence', found }))
+    expect(codeOf(await ask(await code(), { name: 'studio' }))).toBe('enrolled')
   })
 
   it('tells who speaks another protocol which side to update', async () => {

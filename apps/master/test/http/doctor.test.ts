@@ -60,9 +60,12 @@ test('workers, and what they find on their own machines', async () => {
   await expect.poll(async () => (await get('/api/workers')).json().items.length).toBe(2)
   const found = await look()
   expect(of(found, 'worker desk')).toMatchObject({ status: 'ok', found: expect.stringMatching(/^online, 1 slot/) })
-  expect(of(found, 'worker desk: disk of /data')).toEqual({ ...lowDisk, check: 'worker desk: disk of /data' })
+  expect(of(found, 'worker desk reports: disk of /data')).toEqual({
+    ...lowDisk,
+    check: 'worker desk reports: disk of /data'
+  })
   expect(of(found, 'worker old')).toMatchObject({ status: 'warning', found: /^offline since/ })
-  expect(found.some(({ check }) => check.startsWith('worker old: '))).toBe(false)
+  expect(found.some(({ check }) => check.startsWith('worker old reports: '))).toBe(false)
   expect(of(found, 'models')?.found).toBe('base (desk)')
   const [row] = (await get('/api/workers')).json().items
   expect([row.name, row.findings]).toEqual(['desk', [lowDisk]])

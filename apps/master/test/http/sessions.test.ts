@@ -74,6 +74,13 @@ it('a server on another port of the host gets the cookie, and can do nothing wit
   }
 })
 
+it('a cookie of the same name, set by another port of the host, locks nobody out', async () => {
+  const { cookie, headers } = await logIn(one, '127.0.0.1:5080')
+  const name = cookie.split('=')[0]
+  for (const both of [`${name}=planted; ${cookie}`, `${cookie}; ${name}=planted`])
+    expect(await status({ ...headers, cookie: both })).toBe(200)
+})
+
 it('the cookie alone opens only what is the same for everybody', async () => {
   const { cookie, pageToken } = await logIn(one)
   const alone = one.app.routeTable.filter(({ url }) => ['/docs/', '/docs/js/scalar.js', '/openapi.json'].includes(url))

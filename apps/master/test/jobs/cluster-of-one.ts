@@ -112,6 +112,7 @@ export async function startClusterOfOne({
       offences: { record: (workerId, reason) => void refused.push({ workerId, reason }) },
       owner: name,
       workerIds: async () => ids,
+      isPresent: id => !absent.has(id),
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
       graceMs: 500,
       lookEveryMs: 250,
@@ -129,6 +130,8 @@ export async function startClusterOfOne({
     return engine
   }
 
+  /** Workers that show themselves nowhere. */
+  const absent = new Set<string>()
   /** Of queues that have others than two. */
   const slots = new Map<string, number>()
   const queues = new Map<string, UnitQueue>()
@@ -152,6 +155,7 @@ export async function startClusterOfOne({
     feed,
     log,
     slots,
+    absent,
     startMaster,
     openRoom,
     release: () => releasers.release(),

@@ -129,6 +129,18 @@ describe('the way of a unit between its queue and a slot', () => {
     await ended(jobId)
   })
 
+  it('goes to no worker that shows itself nowhere', async () => {
+    at.world.absent.add('w-1')
+    try {
+      const jobId = await submit({ units: 1 })
+      expect(await at.world.worker('w-1').take('cpu', 1_500)).toBeNull()
+      await finish(await at.world.takeOne('cpu', 'w-2'), 'w-2')
+      await ended(jobId)
+    } finally {
+      at.world.absent.delete('w-1')
+    }
+  })
+
   it('leads only into queues that the worker may serve', async () => {
     await at.world.db
       .updateTable('workers')

@@ -9,6 +9,7 @@ import {
   refusedFindings,
   relayFindings,
   tailscaleFindings,
+  unseenFindings,
   workerFindings
 } from '../../cluster/doctor.ts'
 import { listModels } from '../../cluster/list-models.ts'
@@ -39,18 +40,28 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
         look: async () => modelsOutcome(await listModels(config.modelsDir, workers)),
         next: `Look whether ${config.modelsDir} can be read.`
       })
-      const [{ tailscale: _, ...parts }, status, topology, ofMessages, ofNames, refused, ofModels, ...ofDisks] =
-        await Promise.all([
-          checkAll(deps),
-          tailnet.status(),
-          drawTopology(),
-          // PostgreSQL that does not answer is a finding of its own.
-          offenceFindings(deps.db).catch(() => []),
-          nameFindings(deps.db).catch(() => []),
-          deps.tasks.refused().catch(() => []),
-          models,
-          ...disks
-        ])
+      const [
+        { tailscale: _, ...parts },
+        status,
+        topology,
+        ofMessages,
+        ofNames,
+        ofUnseen,
+        refused,
+        ofModels,
+        ...ofDisks
+      ] = await Promise.all([
+        checkAll(deps),
+        tailnet.status(),
+        drawTopology(),
+        // PostgreSQL that does not answer is a finding of its own.
+        offenceFindings(deps.db).catch(() => []),
+        nameFindings(deps.db).catch(() => []),
+        unseenFindings(deps.db).catch(() => []),
+        deps.tasks.refused().catch(() => []),
+        models,
+        ...disks
+      ])
       return {
         items: [
           ...partFindings(parts),
@@ -63,6 +74,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
           ...workerFindings(workers, version),
           ...ofMessages,
           ...ofNames,
+          ...ofUnseen,
           ...refusedFindings(refused),
           ofModels
         ],
