@@ -2,7 +2,7 @@
 
 import sys
 
-from sc_gpu.protocol.stdout import claim_stdout
+from sc_gpu.protocol.descriptors import claim_stdin, claim_stdout
 
 
 def main(arguments: list[str]) -> int:
@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
         return 2
     from sc_gpu.serve import serve
 
-    return serve(protocol_fd)
+    return serve(claim_stdin(), protocol_fd)
 
 
 if __name__ == "__main__":

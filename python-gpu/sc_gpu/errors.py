@@ -15,8 +15,13 @@ ScError
 Exceptions of others become one of these in one place, `to_sc_error`, most specific first.
 """
 
+import re
 import traceback
 from typing import ClassVar
+
+# CTranslate2 says it with a RuntimeError: "CUDA failed with error out of memory", "cuBLAS … ALLOC_FAILED". What a task
+# says of memory in words of its own is no reason to drop models.
+_DEVICE_MEMORY = re.compile(r"(cuda|cublas|cudnn).*(out of memory|alloc_failed)", re.IGNORECASE | re.DOTALL)
 
 
 class ScError(Exception):
@@ -78,12 +83,24 @@ def to_sc_error(thrown: BaseException, doing: str) -> ScError:
     """`doing` says what was being done, to what: "transcribe.chunk"."""
     if isinstance(thrown, ScError):
         return thrown
-    detail = "".join(traceback.format_exception(thrown))[-4_000:]
-    first_cause = f"{type(thrown).__name__}: {thrown}"
-    # CTranslate2 says it with a RuntimeError: "CUDA failed with error out of memory", "cuBLAS … ALLOC_FAILED".
-    spoken = str(thrown).lower()
-    if isinstance(thrown, MemoryError) or "out of memory" in spoken or "alloc_failed" in spoken:
+    detail = whole_text("".join(traceback.format_exception(thrown))[-4_000:])
+    text = text_of(thrown)
+    first_cause = f"{type(thrown).__name__}: {text}"
+    if isinstance(thrown, MemoryError) or (isinstance(thrown, RuntimeError) and _DEVICE_MEMORY.search(text)):
         return OutOfMemoryError(f"{doing} needs more memory than the device has. {first_cause}", detail)
     error = TaskFailedError(f"{doing} failed. {first_cause}", detail)
     error.retryable = getattr(thrown, "retryable", True) is not False
     return error
+
+
+def text_of(value: object) -> str:
+    """Its text, whatever it is: telling of something never fails."""
+    try:
+        return whole_text(str(value))
+    except Exception as thrown:
+        return f"({type(value).__name__} has no text: {type(thrown).__name__})"
+
+
+def whole_text(text: str) -> str:
+    """Halves of surrogate pairs, as in names of files that are not UTF-8, become escapes: they are no text."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -10,20 +10,22 @@ want to wait ends the process.
 A new kind of message needs a class in protocol/messages.py, a branch in `_handle` and a golden line.
 """
 
+import os
 import queue
 import signal
 import threading
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import Any
-
-from pydantic_core import to_jsonable_python
 
 from sc_gpu.cuda_libraries import load_cuda_libraries
 from sc_gpu.errors import ProtocolError, to_sc_error
 from sc_gpu.memory import rss_bytes
 from sc_gpu.models.loaded import ModelShelf
 from sc_gpu.models.room import room_of
+from sc_gpu.plain import to_told
+from sc_gpu.printing import printing_into
 from sc_gpu.protocol.lines import LineWriter, start_reading
 from sc_gpu.protocol.messages import (
     PROTOCOL,
@@ -50,22 +52,24 @@ MEMORY_SECONDS = 5
 LIBRARIES = ("ctranslate2", "faster-whisper", "numpy", "pydantic")
 
 
-def serve(protocol_fd: int) -> int:
+def serve(read_fd: int, write_fd: int) -> int:
     # Ctrl-C in a terminal reaches the whole group; the worker decides when its slots end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return Process(LineWriter(protocol_fd)).run_until_shutdown()
+    return Process(read_fd, LineWriter(write_fd)).run_until_shutdown()
 
 
 class Process:
-    def __init__(self, writer: LineWriter) -> None:
+    def __init__(self, read_fd: int, writer: LineWriter) -> None:
+        self._read_fd = read_fd
         self._writer = writer
+        self._folder = Path.cwd()
         self._inbox: queue.SimpleQueue[ToChild] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
         self._shutting_down = False
         self._models = ModelShelf(log=lambda message: self._log(None, "info", message))
 
     def run_until_shutdown(self) -> int:
-        start_reading(self._on_message, self._on_bad_line)
+        start_reading(self._read_fd, self._on_message, self._on_bad_line)
         threading.Thread(target=self._tell_memory_for_ever, name="memory", daemon=True).start()
         while not isinstance(message := self._inbox.get(), Shutdown):
             self._handle(message)
@@ -126,18 +130,22 @@ class Process:
             self._models,
             cancelled=lambda: self._shutting_down or message.id in self._cancelled,
             send_progress=lambda fraction, partial: self._writer.send(
-                Progress(id=message.id, fraction=fraction, partial=partial)
+                Progress(id=message.id, fraction=fraction, partial=None if partial is None else to_told(partial))
             ),
             send_log=lambda level, text, fields: self._log(message.id, level, text, fields),
             files=files_of(message.input),
         )
         try:
             context.raise_if_cancelled()
-            output = find_task(message.task).call(message.input, context)
+            with printing_into(context.log):
+                output = find_task(message.task).call(message.input, context)
             self._send_result(message.id, output, {**context.metrics, "ranMs": (time.perf_counter() - started) * 1000})
-        except Exception as thrown:
+        # `sys.exit`, a KeyboardInterrupt, asyncio's CancelledError: what a task raises is its failure, and no more.
+        except BaseException as thrown:
             self._send_error(message.id, thrown, message.task)
         finally:
+            # The next task is to start where this one did.
+            os.chdir(self._folder)
             self._cancelled.discard(message.id)
             self._tell_memory()
 
@@ -157,9 +165,7 @@ class Process:
         )
 
     def _log(self, run_id: str | None, level: Level, text: str, fields: dict[str, Any] | None = None) -> None:
-        # Whatever a field is: logging must not fail a task.
-        told = to_jsonable_python(fields, fallback=str, inf_nan_mode="null") if fields else None
-        self._writer.send(Log(id=run_id, level=level, message=text, fields=told))
+        self._writer.send(Log(id=run_id, level=level, message=text, fields=to_told(fields) if fields else None))
 
     def _tell_memory(self) -> None:
         # CTranslate2 does not say how much GPU memory it holds: what loading the models took of it.

@@ -71,6 +71,7 @@ def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
         "file": "turn-round.py",
     }
     child.run("1", "turn", text="abc", files={})
+    assert child.wait_for("log")["message"] == "stray"
     assert child.wait_for("log")["fields"] == {"length": 3}
     assert child.answer("1")["output"] == {"text": "cba"}
     child.run("2", "turn", txt="abc")
@@ -93,6 +94,17 @@ def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
         ("@task(name='m', gpus=1)\ndef run(r: Text, c: Context) -> Text: ...", "unexpected keyword argument 'gpus'"),
         ("@task(name='m')\ndef run(r: str, c: Context) -> Text: ...", "def run(request: BaseModel"),
         ("@task(name='first')\ndef run(r: Text, c: Context) -> Text: ...", "the task first is in a.py already"),
+        (
+            "import numpy as np\nfrom pydantic import ConfigDict\nclass N(BaseModel):\n"
+            "    model_config = ConfigDict(arbitrary_types_allowed=True)\n    a: np.ndarray\n"
+            "@task(name='m')\ndef run(r: N, c: Context) -> Text: ...",
+            "PydanticInvalidForJsonSchema",
+        ),
+        (
+            "from pydantic import RootModel\n"
+            "@task(name='m')\ndef run(r: RootModel[list[str]], c: Context) -> Text: ...",
+            "not a RootModel",
+        ),
         ("class F(Text):\n    files: str\n@task(name='m')\ndef run(r: F, c: Context) -> Text: ...", "files is taken"),
     ],
     ids=lambda value: value.split("\n")[0] or "empty",
@@ -118,6 +130,132 @@ def test_a_file_whose_second_task_fails_keeps_none(start: Start, tmp_path: Path)
     ready = hello(start(hello=False), tmp_path)
     assert [each["name"] for each in ready["tasks"] if not each["builtIn"]] == []
     assert "after the task" in ready["leftOut"][0]["reason"]
+
+
+ODD = """
+import asyncio
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict
+
+class Any_(BaseModel):
+    value: Any = None
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+@task(name="do")
+def do(request: Text, context: Context) -> Any_:
+    answer = eval(compile(request.text, "do", "exec"), globals() | {"context": context}, scope := {})
+    return Any_(value=scope.get("value"))
+
+@task(name="later")
+async def later(request: Text, context: Context) -> Any_:
+    await asyncio.sleep(0)
+    return Any_(value=request.text)
+"""
+
+
+@pytest.fixture
+def odd(start: Start, tmp_path: Path) -> Child:
+    write(tmp_path, "odd.py", ODD)
+    child = start(hello=False)
+    assert hello(child, tmp_path)["leftOut"] == []
+    return child
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise FileNotFoundError('caf\\udce9.txt')", "FileNotFoundError: caf\\udce9.txt"),
+        ("raise Unprintable()", "Unprintable: (Unprintable has no text: ValueError)"),
+        ("sys.exit()", "SystemExit: "),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+        ("raise asyncio.CancelledError", "CancelledError: "),
+        ("raise BaseException('all')", "BaseException: all"),
+        ("raise RuntimeError('we are out of memory of him')", "RuntimeError: we are out of memory of him"),
+        ("input()", "EOFError: EOF when reading a line"),
+    ],
+)
+def test_whatever_a_task_raises_is_its_failure_and_the_process_stays(odd: Child, code: str, says: str) -> None:
+    odd.run("1", "do", text=code)
+    error = odd.answer("1")
+    assert (error["code"], error["message"]) == ("SC_TASK_FAILED", f"do failed. {says}")
+    odd.run("2", "do", text="value = 'goes on'")
+    assert odd.answer("2")["output"] == {"value": "goes on"}
+
+
+def test_nobody_answers_on_stdin(odd: Child) -> None:
+    odd.run("1", "do", text="value = sys.stdin.read()")
+    assert odd.answer("1")["output"] == {"value": ""}
+    odd.run("2", "do", text="import subprocess; value = subprocess.run(['cat'], capture_output=True).stdout.decode()")
+    assert odd.answer("2")["output"] == {"value": ""}
+
+
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [
+        ("value = np.float32(0.5)", 0.5),
+        ("value = {'a': np.arange(3), 'b': np.int64(2**40)}", {"a": [0, 1, 2], "b": 2**40}),
+        ("value = 2**63 + 1", 2**63 + 1),
+        ("value = {'zebra': 1, 'b': 2}", {"zebra": 1, "b": 2}),
+    ],
+)
+def test_an_output_is_what_the_task_answered(odd: Child, code: str, output: Any) -> None:
+    odd.run("1", "do", text=code)
+    answer = odd.answer("1")["output"]["value"]
+    assert answer == output
+    assert str(answer) == str(output)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("value = {'a': [1, float('nan')]}", "output.value.a.1: NaN and Infinity are no numbers of JSON"),
+        ("value = np.array([np.inf])", "output.value.0: NaN and Infinity"),
+        ("value = object()", "a value of type builtins.object is none of JSON's"),
+        ("value = 'caf\\udce9'", "output"),
+    ],
+)
+def test_an_output_that_json_cannot_have_is_named(odd: Child, code: str, says: str) -> None:
+    odd.run("1", "do", text=code)
+    error = odd.answer("1")
+    assert error["code"] == "SC_TASK_FAILED"
+    assert says in error["message"]
+
+
+def test_telling_never_fails_a_task(odd: Child) -> None:
+    code = """
+context.log("a", "warning"); context.log(42); context.log("caf\\udce9", "no level"); context.log("f", loss=float("nan"))
+context.progress(0.5, {"loss": float("nan")}); context.progress("much", np.arange(2)); context.progress(float("nan"))
+print("one\\ntwo", 3)
+"""
+    odd.run("1", "do", text=code)
+    logs = [odd.wait_for("log") for _ in range(4)]
+    assert [(log["level"], log["message"]) for log in logs] == [
+        ("warn", "a"),
+        ("info", "42"),
+        ("info", "caf\\udce9"),
+        ("info", "f"),
+    ]
+    assert logs[3]["fields"] == {"loss": None}
+    told = [odd.wait_for("progress") for _ in range(3)]
+    assert [(each["fraction"], each.get("partial")) for each in told] == [(0.5, {"loss": None}), (0, [0, 1]), (0, None)]
+    assert [odd.wait_for("log")["message"] for _ in range(2)] == ["one", "two 3"]
+    assert odd.answer("1")["type"] == "result"
+
+
+def test_a_task_starts_where_the_one_before_did_and_may_be_async(odd: Child) -> None:
+    odd.run("1", "do", text="value = os.getcwd(); os.chdir('/')")
+    folder = odd.answer("1")["output"]
+    odd.run("2", "do", text="value = os.getcwd()")
+    assert odd.answer("2")["output"] == folder
+    odd.run("3", "later", text="a")
+    assert odd.answer("3")["output"] == {"value": "a"}
 
 
 def test_the_import_brings_nothing_heavy(repo: Path) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from sc_gpu.errors import ProtocolError
 from sc_gpu.protocol.messages import FromChild, ToChild, format_line, parse_line
 
-STDIN = 0
-
 
 class LineWriter:
     """Whole lines from any thread."""
@@ -28,16 +26,16 @@ class LineWriter:
             os._exit(0)
 
 
-def start_reading(on_message: Callable[[ToChild], None], on_bad_line: Callable[[ProtocolError], None]) -> None:
+def start_reading(fd: int, on_message: Callable[[ToChild], None], on_bad_line: Callable[[ProtocolError], None]) -> None:
     """
-    One thread that only reads, so that `cancel` and the end of stdin are seen while a task runs. The end of stdin
+    One thread that only reads, so that `cancel` and the end of stdin are seen while a task runs. The end of `fd`
     means that the worker died: the process ends at once, also from within native code, and leaves nothing running.
     """
 
     def read() -> None:
         held = b""
         # Not through sys.stdin: its lock, held while waiting, stops the interpreter from ending.
-        while data := _read(STDIN):
+        while data := _read(fd):
             *lines, held = (held + data).split(b"\n")
             for line in filter(bytes.strip, lines):
                 try:

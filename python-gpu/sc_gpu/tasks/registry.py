@@ -1,17 +1,19 @@
 """`@task` makes a function a task: its name, what it needs, and its schemas from the types of its parameters."""
 
+import asyncio
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from sc_gpu.errors import TaskFailedError, TaskInputError, UnknownTaskError
+from sc_gpu.plain import NotPlainError, to_plain
 from sc_gpu.protocol.messages import TaskDescription
 from sc_gpu.tasks.context import Context
 
@@ -61,10 +63,18 @@ class Task:
         except ValidationError as error:
             raise TaskInputError(f"The input of {self.name} is not valid: {faults_of('input', error)}") from error
         answer = self.run(request, context)
+        if inspect.isawaitable(answer):
+            answer = asyncio.run(_result_of(answer))
         try:
-            return self.output.model_validate(answer).model_dump(mode="json")
+            return to_plain(self.output.model_validate(answer), "output")
+        except NotPlainError as error:
+            raise TaskFailedError(f"The output of {self.name} is not valid: {error}") from error
         except ValidationError as error:
             raise TaskFailedError(f"The output of {self.name} is not valid: {faults_of('output', error)}") from error
+
+
+async def _result_of(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 def faults_of(whole: str, error: ValidationError) -> str:
@@ -111,10 +121,15 @@ def task(
             raise TypeError(f"the task {name} is in {_tasks[name].file or 'the worker itself'} already")
         request, answer = models
         assert request is not None and answer is not None
+        if issubclass(request, RootModel):
+            raise TypeError(f"task {name}: the input is an object of named fields: write a BaseModel, not a RootModel")
         if file is not None and FILES in request.model_fields:
             raise TypeError(f"task {name}: the field {FILES} is taken by the files of the unit")
         needs_gpu = gpu or vram_gb > 0
-        _tasks[name] = Task(name, description, needs_gpu, vram_gb, list(features), file, request, answer, function)
+        made = Task(name, description, needs_gpu, vram_gb, list(features), file, request, answer, function)
+        # Here, where only its own file is left out, should a type have no schema.
+        made.describe()
+        _tasks[name] = made
         return function
 
     return register

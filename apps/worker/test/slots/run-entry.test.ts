@@ -9,7 +9,7 @@ const QUEUE = 'cpu+short'
 const tasksDir = writeTasks({
   'short.ts': taskFile(
     'short',
-    `if (text === 'die') process.exit(3)
+    `if (text === 'die') process.kill(process.pid, 'SIGKILL')
     if (text === 'fail') throw new Error('it fell over')
     if (text === 'tell') globalThis.told = true
     if (text === 'told?') return { text: globalThis.told ? 'yes' : 'no' }

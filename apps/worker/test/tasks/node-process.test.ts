@@ -159,9 +159,29 @@ test('a cancel aborts the signal, and the next run is not disturbed', async () =
   expect((await child.run(runOf('turn', { id: 'r2' }))).output).toEqual({ text: 'ba' })
 })
 
+test('what nobody awaits or catches, and process.exit, fail the run that did it; the process stays', async () => {
+  const never = 'await new Promise(() => {})'
+  const { child } = await start({
+    'a.ts': taskFile('exit', 'process.exit(4)'),
+    'b.ts': taskFile('stray', `Promise.reject(new RangeError('forgotten')); ${never}`),
+    'c.ts': taskFile('timer', `setTimeout(() => { throw new RangeError('in a timer') }, 1); ${never}`),
+    'd.ts': taskFile('late', `setTimeout(() => Promise.reject(new RangeError('late')), 20); return { text }`),
+    'e.ts': taskFile('slow', 'await new Promise(done => setTimeout(done, 60)); return { text }')
+  })
+  const failing = (task: string, message: RegExp) =>
+    expect(child.run(runOf(task))).rejects.toMatchObject({ code: 'SC_TASK_FAILED', message })
+  await failing('exit', /^exit failed\. Error: it called process\.exit\(4\)/)
+  await failing('stray', /^stray failed\. RangeError: forgotten/)
+  await failing('timer', /^timer failed\. RangeError: in a timer/)
+  expect((await child.run(runOf('late'))).output).toEqual({ text: 'ab' })
+  expect((await child.run(runOf('slow'))).output).toEqual({ text: 'ab' })
+})
+
 test('a task that ends its process is one dead process', async () => {
-  const { child } = await start({ 'a.ts': taskFile('exit', `process.exit(4)`) })
-  await expect(child.run(runOf('exit'))).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /exit code 4/ })
+  const { child } = await start({
+    'a.ts': taskFile('exit', `process.kill(process.pid, 'SIGKILL'); await new Promise(() => {})`)
+  })
+  await expect(child.run(runOf('exit'))).rejects.toMatchObject({ code: 'SC_CHILD_DIED', message: /SIGKILL/ })
 })
 
 test('ends when it is told to', async () => {

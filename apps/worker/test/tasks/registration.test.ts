@@ -37,7 +37,7 @@ async function run(queue: string, task: string) {
 test('a worker runs the tasks of its folder, and registers them: at first, and when files have changed', async () => {
   const tasksDir = writeTasks({
     'turn.ts': taskFile('turn', `log.warn('turns', { at: 1 }); return { text: [...text].reverse().join('') }`),
-    'exit.ts': taskFile('exit', 'process.exit(1)')
+    'exit.ts': taskFile('exit', 'process.kill(process.pid, "SIGKILL")')
   })
   await start({ concurrency: 2 }, { tasksDir })
   try {

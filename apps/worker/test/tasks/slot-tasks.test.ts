@@ -57,7 +57,7 @@ test('offers the tasks of both languages and runs each where it is', async () =>
 
 test('a Node task that ends its process leaves Python alone; start brings it back, with what the folder has now', async () => {
   const folder = writeTasks({
-    'exit.ts': taskFile('exit', 'process.exit(1)'),
+    'exit.ts': taskFile('exit', 'process.kill(process.pid, "SIGKILL")'),
     'pid.py': pythonFile('pid').replace('request.text.upper()', 'str(__import__("os").getpid())')
   })
   const tasks = startTasks(folder)

@@ -2,8 +2,10 @@
  * DESIGN: the Node side of the line protocol, as `python-gpu/sc_gpu/serve.py` is Python's. One run at a time, in the order
  * in which they came; each ends with exactly one `result` or `error`. `cancel` aborts the signal of a run that waits or
  * goes on: it ends with SC_CANCELLED when its task returns or throws. A task that never looks at its signal is ended with
- * its process, by the worker. `load` and `unload` are for Python's models. A new kind of message needs a case in `onMessage`.
+ * its process, by the worker. A promise that nobody awaits, a callback that throws and `process.exit` are failures of the run
+ * in whose asynchronous context they happen. `load` and `unload` are for Python's models. A new kind of message needs a case in `onMessage`.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect } from 'node:util'
 import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
 import { failureOf } from '@sc/shared/children/failure.ts'
@@ -22,14 +24,22 @@ const LEAST_MEMORY_EVERY_MS = 100
 type ToChild = z.output<typeof toChildSchema>
 type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
 
+/** A task's own is refused. */
+const exit = process.exit.bind(process)
+
 export interface Server {
   onLine(line: string): void
   /** Into the log of the run that goes on. */
   log(level: LogLevel, message: string, fields?: LogFields): void
+  /** A rejection or an error that nobody caught. */
+  onStray(thrown: unknown): void
+  refuseExit(code?: number | string | null): never
 }
 
 export function serve(send: (message: FromChildLine) => void): Server {
   const stops = new Map<string, AbortController>()
+  /** How the run fails whose code this is. */
+  const failing = new AsyncLocalStorage<(thrown: unknown) => void>()
   let loaded: LoadedTasks = { tasks: new Map(), descriptions: [], leftOut: [] }
   let runningId: string | null = null
   let last: Promise<void> = Promise.resolve()
@@ -65,7 +75,7 @@ export function serve(send: (message: FromChildLine) => void): Server {
         return
       case 'shutdown':
         for (const stop of stops.values()) stop.abort()
-        void last.then(() => process.exit(0))
+        void last.then(() => exit(0))
         return
       case 'load':
       case 'unload':
@@ -95,7 +105,8 @@ export function serve(send: (message: FromChildLine) => void): Server {
       const task = loaded.tasks.get(name)
       if (!task) throw new ScError('SC_TASK_UNKNOWN', `This process has no task ${name}.`)
       const { files, rest } = withoutFiles(input)
-      const output = await callTask(task, rest, {
+      const stray = Promise.withResolvers<never>()
+      const calling = failing.run(stray.reject, callTask, task, rest, {
         log: createTaskLog((level, message, fields) => say(id, level, message, fields)),
         signal,
         // NaN counts as nothing.
@@ -103,6 +114,7 @@ export function serve(send: (message: FromChildLine) => void): Server {
           send({ type: 'progress', id, fraction: fraction > 0 ? Math.min(1, fraction) : 0, partial }),
         files
       })
+      const output = await Promise.race([calling, stray.promise])
       signal.throwIfAborted()
       send({ type: 'result', id, output: output ?? null, metrics: { ranMs: performance.now() - startedMs } })
     } catch (thrown) {
@@ -124,7 +136,17 @@ export function serve(send: (message: FromChildLine) => void): Server {
     send({ type: 'memory', rssBytes: process.memoryUsage.rss(), vramBytes: null })
   }
 
-  return { onLine, log: (level, message, fields = {}) => say(runningId, level, message, fields) }
+  function onStray(thrown: unknown): void {
+    const fail = failing.getStore()
+    if (fail) fail(thrown)
+    else say(null, 'error', `Nobody caught: ${failureOf(thrown).message}`, {})
+  }
+
+  function refuseExit(code?: number | string | null): never {
+    throw new Error(`it called process.exit(${code ?? ''})`)
+  }
+
+  return { onLine, log: (level, message, fields = {}) => say(runningId, level, message, fields), onStray, refuseExit }
 }
 
 function parse(line: string): ToChild | undefined {

@@ -1,0 +1,72 @@
+"""Values as JSON has them: what a task answers, and what it tells of."""
+
+import math
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from sc_gpu.errors import text_of, whole_text
+
+
+class NotPlainError(Exception):
+    """A value that JSON cannot have; the message begins with its path."""
+
+
+def to_plain(model: BaseModel, whole: str) -> Any:
+    """
+    `model` in JSON's types, with nothing changed. numpy's scalars become numbers, its arrays lists. Raises
+    NotPlainError, which names the path of what is in the way; `whole` stands for the model itself.
+    """
+    try:
+        plain = to_jsonable_python(model, by_alias=False, fallback=_from_numpy)
+    except (PydanticSerializationError, ValueError) as error:
+        raise NotPlainError(f"{whole}: {text_of(error)}") from error
+    # Before they are JSON, where pydantic has made null of them.
+    may_be_null = "ser_json_inf_nan" in model.model_config
+    fault = _fault_of(plain, whole) or (None if may_be_null else _fault_of(model.model_dump(), whole))
+    if fault is not None:
+        raise NotPlainError(fault)
+    return plain
+
+
+def to_told(value: Any) -> Any:
+    """The same for what is only told: whatever it is, it becomes something."""
+    try:
+        return to_jsonable_python(value, fallback=_told, inf_nan_mode="null")
+    except Exception:
+        return text_of(value)
+
+
+def _from_numpy(value: Any) -> Any:
+    if _is_of_numpy(value):
+        return value.tolist()
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise ValueError(f"a value of type {kind} is none of JSON's: convert it, or give its field a type of pydantic's")
+
+
+def _is_of_numpy(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "numpy" and hasattr(value, "tolist")
+
+
+def _told(value: Any) -> Any:
+    try:
+        return _from_numpy(value)
+    except ValueError:
+        return text_of(value)
+
+
+def _fault_of(value: Any, path: str) -> str | None:
+    if _is_of_numpy(value):
+        return _fault_of(value.tolist(), path)
+    if isinstance(value, float):
+        no_number = f"{path}: NaN and Infinity are no numbers of JSON; answer null, or leave it out"
+        return None if math.isfinite(value) else no_number
+    if isinstance(value, str):
+        no_text = f"{path}: half of a surrogate pair is no text, as in the name of a file that is not UTF-8"
+        return None if value.isascii() or whole_text(value) == value else no_text
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        if (fault := _fault_of(each, f"{path}.{key}")) is not None:
+            return fault
+    return None
