@@ -74,7 +74,7 @@ def test_the_process_of_a_gpu_loads_them_and_the_doctor_tells_what_is_wrong(
     monkeypatch.setattr("sysconfig.get_path", lambda _name: str(packages))
     (packages / "nvidia" / FILES["linux"][-1]).write_bytes(b"half a file")
     assert "libcublas.so.12" in (why_cublas_is_missing() or "")
-    process = Process(LineWriter(os.open(os.devnull, os.O_WRONLY)))
+    process = Process(os.open(os.devnull, os.O_RDONLY), LineWriter(os.open(os.devnull, os.O_WRONLY)))
     with pytest.raises(OSError, match=r"libcublas\.so\.12"):
         process._hello(Hello(type="hello", protocol=1, device="cuda", modelsDir=None))
 
