@@ -17,7 +17,8 @@ export const FILES = 'files'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type LogFields = Record<string, unknown>
-type Say = (message: string, fields?: LogFields) => void
+/** Fields may also come first, as pino has them. */
+type Say = { (message: string, fields?: LogFields): void; (fields: LogFields, message?: string): void }
 /** `log('text', { fields })` is of level info; `log.warn` and the others are of theirs. */
 export type TaskLog = Say & Record<LogLevel, Say>
 

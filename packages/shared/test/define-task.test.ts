@@ -122,6 +122,53 @@ describe('a unit test of a task', () => {
     })
   })
 
+  it.each([
+    [{ a: [1, Number.NaN] }, 'output.text.a.1: NaN is no number of JSON'],
+    [new Map([['a', 1]]), 'output.text: JSON has no Map: use Object.fromEntries'],
+    [{ a: new Set([1]) }, 'output.text.a: JSON has no Set: use Array.from'],
+    [{ a: () => 1 }, 'output.text.a: JSON has no function'],
+    [[Symbol('a')], 'output.text.0: JSON has no symbol'],
+    [[1, undefined], 'output.text.1: JSON has no undefined'],
+    [{ a: 10n }, 'output.text.a: JSON has no bigint'],
+    [Promise.resolve(1), 'output.text: JSON has no Promise: await it'],
+    ['\ud800', 'output.text: half of a surrogate pair is no text']
+  ])('refuses an output that JSON would change: %o', async (text, fault) => {
+    const any = defineTask({ name: 'any', input, output: z.object({ text: z.unknown() }), run: () => ({ text }) })
+    const message = `The output of any is not valid: ${fault}`
+    await expect(runTask(any, { text: 'a' })).rejects.toMatchObject({ code: 'SC_TASK_FAILED', message })
+  })
+
+  it('keeps what JSON keeps', async () => {
+    const text = { zebra: 1, b: [null, new Date(0), { left: undefined }], a: 1e308 }
+    const any = defineTask({ name: 'any', input, output: z.object({ text: z.unknown() }), run: () => ({ text }) })
+    expect((await runTask(any, { text: 'a' })).output).toEqual({ text })
+  })
+
+  it('takes whatever it is told', async () => {
+    const talker = defineTask({
+      name: 'talker',
+      input,
+      output,
+      run: (_, { log }) => {
+        const say = log.info as (...what: unknown[]) => void
+        say({ length: 3 }, 'as pino has it')
+        say(42)
+        say(Symbol('a'), 7)
+        say({ toString: () => 1 })
+        log.warn('a', { b: 1 })
+        return { text: '' }
+      }
+    })
+    const { logs } = await runTask(talker, { text: 'a' })
+    expect(logs.map(({ message, fields }) => [message, fields])).toEqual([
+      ['as pino has it', { length: 3 }],
+      ['42', {}],
+      ['Symbol(a)', { value: 7 }],
+      ['', { toString: expect.any(Function) }],
+      ['a', { b: 1 }]
+    ])
+  })
+
   it('checks input and output, and hands on what the task throws', async () => {
     await expect(runTask(repeat, { text: '' })).rejects.toMatchObject({ code: 'SC_TASK_INPUT', message: /text: / })
     const broken = defineTask({

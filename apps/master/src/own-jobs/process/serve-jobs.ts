@@ -12,6 +12,7 @@ import { failureOf } from '@sc/shared/children/failure.ts'
 import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
 import type { LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { changedByJson } from '@sc/shared/plain-json.ts'
 import type { z } from 'zod'
 import { AHEAD, type FromProcess, type ToProcess } from '../protocol.ts'
 import { type LoadedJob, loadJobs } from './load-jobs.ts'
@@ -197,6 +198,8 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
     const input = await parse('SC_TASK_INPUT', job.input, raw, `The input of ${job.name}`)
     const answer = await job.merge(units, input)
     const output = await parse('SC_TASK_FAILED', job.output, answer, `The output of ${job.name}`)
+    const changed = changedByJson(output ?? null, 'output')
+    if (changed !== null) throw new ScError('SC_TASK_FAILED', `The output of ${job.name} is not valid: ${changed}`)
     const text = JSON.stringify(output ?? null)
     if (text.length > MOST_OUTPUT_CHARS) {
       const [has, most] = [text.length, MOST_OUTPUT_CHARS].map(chars => `${Math.ceil(chars / 1024 ** 2)} MB`)
@@ -233,8 +236,11 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
 /** What a plan wants may be anything. */
 function checked(unit: JobUnit): JobUnit {
   const { task, input } = (unit ?? {}) as Partial<JobUnit>
-  if (typeof task === 'string') return { task, input }
-  throw new ScError('SC_TASK_FAILED', 'A unit is { task, input }, with the name of a task.', { retryable: false })
+  if (typeof task !== 'string')
+    throw new ScError('SC_TASK_FAILED', 'A unit is { task, input }, with the name of a task.', { retryable: false })
+  const changed = changedByJson(input ?? null, 'input')
+  if (changed !== null) throw new ScError('SC_TASK_INPUT', `The input of a unit of ${task} is not valid: ${changed}`)
+  return { task, input }
 }
 
 async function parse(code: 'SC_TASK_INPUT' | 'SC_TASK_FAILED', schema: z.ZodType, value: unknown, what: string) {

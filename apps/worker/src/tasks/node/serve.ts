@@ -111,7 +111,12 @@ export function serve(send: (message: FromChildLine) => void): Server {
         signal,
         // NaN counts as nothing.
         progress: (fraction, partial) =>
-          send({ type: 'progress', id, fraction: fraction > 0 ? Math.min(1, fraction) : 0, partial }),
+          send({
+            type: 'progress',
+            id,
+            fraction: typeof fraction === 'number' && fraction > 0 ? Math.min(1, fraction) : 0,
+            partial: plain(partial)
+          }),
         files
       })
       const output = await Promise.race([calling, stray.promise])
@@ -128,7 +133,13 @@ export function serve(send: (message: FromChildLine) => void): Server {
   }
 
   function say(id: string | null, level: LogLevel, message: string, fields: LogFields): void {
-    send({ type: 'log', id, level, message, ...(Object.keys(fields).length > 0 ? { fields: plain(fields) } : {}) })
+    send({
+      type: 'log',
+      id,
+      level,
+      message,
+      ...(Object.keys(fields).length > 0 ? { fields: fieldsOf(plain(fields)) } : {})
+    })
   }
 
   function tellMemory(): void {
@@ -164,11 +175,15 @@ function withoutFiles(input: unknown): { files: Record<string, string>; rest: un
   return { files, rest }
 }
 
-/** Fields that can be sent: logging must not fail a task. */
-function plain(fields: LogFields): LogFields {
+/** As it can be sent: telling of something never fails a task. */
+function plain(value: unknown): unknown {
   try {
-    return JSON.parse(JSON.stringify(fields))
+    return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
   } catch {
-    return { fields: inspect(fields) }
+    return inspect(value)
   }
+}
+
+function fieldsOf(value: unknown): LogFields {
+  return typeof value === 'object' && value !== null ? (value as LogFields) : { fields: value }
 }
