@@ -43,9 +43,17 @@ export async function joinCluster(deps: JoinDeps): Promise<Joined> {
   // Looked up again for each try: a master of this machine that starts anew may have another address.
   let refusedSinceMs: number | undefined
   let isOwnRefused = false
+  let isWaiting = false
   for (;;) {
     const known = readIdentity(dir.worker(name))
-    const login = findLogin(config, dir, isOwnRefused ? undefined : known)
+    const login = findOrWait(deps, isOwnRefused ? undefined : known, known !== undefined)
+    if (!login) {
+      if (!isWaiting) deps.log.warn('The master of this machine does not run: waiting for it')
+      isWaiting = true
+      await pause(TRY_AGAIN_MS, deps.signal)
+      deps.signal.throwIfAborted()
+      continue
+    }
     try {
       return await joinAs(deps, login, known)
     } catch (error) {
@@ -62,6 +70,16 @@ export async function joinCluster(deps: JoinDeps): Promise<Joined> {
       } else if (code === 'SC_REVOKED') throw revokedError(deps)
       else throw error
     }
+  }
+}
+
+/** Undefined: the master of this machine, where this worker was before, is not started yet, as after a boot. */
+function findOrWait({ config, dir }: JoinDeps, identity: Identity | undefined, wasThere: boolean): Login | undefined {
+  try {
+    return findLogin(config, dir, identity)
+  } catch (error) {
+    if (!wasThere) throw error
+    return undefined
   }
 }
 

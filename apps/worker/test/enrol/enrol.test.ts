@@ -1,6 +1,8 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Config } from '@sc/shared/config.ts'
+import { dataDir, writeMasterFile } from '@sc/shared/data-dir.ts'
 import {
   type EnrolReply,
   type EnrolRequest,
@@ -17,6 +19,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import { type EnrolDeps, enrol } from '../../src/enrol/enrol.ts'
 import { readIdentity, writeIdentity } from '../../src/enrol/identity.ts'
+import { joinCluster } from '../../src/enrol/join.ts'
 import { lockName } from '../../src/enrol/name-lock.ts'
 import { quiet, until } from '../fixtures/children.ts'
 
@@ -122,4 +125,19 @@ test('keeps the identity, and only one process may have a name', () => {
   )
   unlock()
   lockName(folder, 'desk')()
+})
+
+test('a worker that was there before waits for the master of its machine, as after a boot; one that never was does not', async () => {
+  const dir = dataDir(mkdtempSync(join(tmpdir(), 'sc-boot-')))
+  const joining = { config: {} as Config, dir, name: 'desk', log: quiet, signal: new AbortController().signal }
+  await expect(joinCluster(joining)).rejects.toMatchObject({ code: 'SC_CONFIG', message: /^There is no master in/ })
+  writeIdentity(dir.worker('desk'), { workerId: 'w-1', key: 'sc_k' })
+  const joined = joinCluster(joining)
+  const early = await Promise.race([joined.catch(String), new Promise(resolve => setTimeout(resolve, 1_200, 'waits'))])
+  expect(early).toBe('waits')
+  writeMasterFile(dir, { redisUrl: server.url, httpUrl: 'http://127.0.0.1:1', pid: process.pid, loginUrl: '' })
+  await answer(await nextRequest(), { workerId: 'w-1', key: 'sc_new' })
+  const { identity, redis: own } = await joined
+  await closeRedis(own)
+  expect(identity).toMatchObject({ workerId: 'w-1', key: 'sc_new' })
 })
