@@ -1,19 +1,19 @@
 import { ScError } from '@sc/shared/errors.ts'
-import { CronDate, type CronExpression, CronExpressionParser } from 'cron-parser'
+import { CronDate, CronExpressionParser } from 'cron-parser'
 
 /** The one file that knows cron expressions: five fields, six with seconds first, or a name as `@daily`. */
 const FORM = /^(@[a-z]+|\S+( +\S+){4,5})$/
-/** No clock is moved by more. */
-const LARGEST_SHIFT_MS = 2 * 3_600_000
+/** Names of what goes on hour by hour. */
+const HOURLY = ['@hourly', '@minutely', '@secondly']
+/** No clock was ever moved by more: Samoa left out a day. */
+const LARGEST_SHIFT_MS = 25 * 3_600_000
 /** The longest way from one 29 February to the next. Each year that is looked through costs 0.5 to 2 ms. */
 const MOST_DAYS_AHEAD = 8 * 366
-/** Times that are passed over after the clocks were moved, 15 µs each: one a minute, and some to spare. */
-const MOST_PASSED_OVER = 500
-
 /**
- * The first time after `after` that the expression names on the clocks of its timezone. A time that is skipped in spring
- * comes an hour later that day, one that is there twice in autumn comes once, but for what runs more than some times a
- * minute. SC_BAD_REQUEST names the field; SC_SCHEDULE_NEVER: there is no such time in the next eight years.
+ * The first time after `after` that the expression names on the clocks of its timezone. A time that the clocks leave out in
+ * spring comes later that day, by as much as they are moved: mostly an hour. One that they show twice in autumn comes at the
+ * first. What has `*` for its hour goes on through both. SC_BAD_REQUEST names the field; SC_SCHEDULE_NEVER: there is no
+ * such time in the next eight years.
  */
 export function nextTime({ cron, timezone }: { cron: string; timezone: string }, after: Date): Date {
   if (!isTimezone(timezone))
@@ -23,39 +23,111 @@ export function nextTime({ cron, timezone }: { cron: string; timezone: string },
       'SC_BAD_REQUEST',
       `cron: expected five fields, six with seconds first, or a name as @daily, not "${cron}".`
     )
-  const timesFrom = (currentDate: Date): CronExpression => parse(cron, timezone, currentDate)
-  const times = timesFrom(startFor(after, timezone))
+  const clock: Clock = { shownFrom: shownMs => readTimes(cron, shownMs), offsetAt: createOffsets(timezone) }
   try {
-    for (let passed = 0; passed < MOST_PASSED_OVER; passed++) {
-      const at = times.next().toDate()
-      if (at > after) return at
-    }
-    return timesFrom(after).next().toDate()
-  } catch (cause) {
+    return new Date(isHourly(cron) ? nextAsTimeGoes(clock, after.getTime()) : nextOnTheClock(clock, after.getTime()))
+  } catch (error) {
+    if (error instanceof ScError) throw error
     const detail = `cron: "${cron}" names no time in the next eight years. Is there a month that has the day?`
-    throw new ScError('SC_SCHEDULE_NEVER', detail, { cause })
+    throw new ScError('SC_SCHEDULE_NEVER', detail, { cause: error })
   }
 }
 
-function parse(cron: string, tz: string, currentDate: Date): CronExpression {
-  const endDate = new Date(currentDate.getTime() + MOST_DAYS_AHEAD * 24 * 3_600_000)
+/** Times as clocks show them are written as if they were of UTC, which no clock is moved in. All in ms. */
+interface Clock {
+  /** The times that the expression names, from behind this one on. */
+  shownFrom(shownMs: number): { next(): number }
+  /** How far the clocks are ahead of UTC. */
+  offsetAt(atMs: number): number
+}
+
+/** Each time that is shown counts once. */
+function nextOnTheClock({ shownFrom, offsetAt }: Clock, afterMs: number): number {
+  const offset = offsetAt(afterMs)
+  // Where the clocks were moved lately, what they left out may be still to come.
+  const isCalm = offsetAt(afterMs - LARGEST_SHIFT_MS) === offset
+  const times = shownFrom(afterMs + offset - (isCalm ? 0 : LARGEST_SHIFT_MS))
+  for (;;) {
+    const shownMs = times.next()
+    const found = firstAt(offsetAt, shownMs)
+    if (found.atMs <= afterMs) continue
+    if (!found.isLeftOut) return found.atMs
+    // What is shown later may come before it.
+    let least = found.atMs
+    for (let next = times.next(); next < shownMs + LARGEST_SHIFT_MS; next = times.next()) {
+      const { atMs } = firstAt(offsetAt, next)
+      if (atMs > afterMs) least = Math.min(least, atMs)
+      if (next >= least + offsetAt(least)) break
+    }
+    return least
+  }
+}
+
+/** Whenever a time is shown it counts. Only where clocks are moved soon can one come again that was before `afterMs`. */
+function nextAsTimeGoes({ shownFrom, offsetAt }: Clock, afterMs: number): number {
+  for (let fromMs = afterMs; ; ) {
+    const offset = offsetAt(fromMs)
+    // What is shown at the moment at which they are moved counts, too.
+    const times = shownFrom(fromMs + offset - (fromMs === afterMs ? 0 : 1))
+    const movedMs = firstChange(offsetAt, fromMs, fromMs + LARGEST_SHIFT_MS)
+    for (let shownMs = times.next(); ; shownMs = times.next()) {
+      const atMs = shownMs - offset
+      if (atMs < (movedMs ?? fromMs + LARGEST_SHIFT_MS)) return atMs
+      if (movedMs !== null) break
+      const later = firstAt(offsetAt, shownMs)
+      if (!later.isLeftOut) return later.atMs
+    }
+    fromMs = movedMs as number
+  }
+}
+
+/** When clocks first show this, or would if they left nothing out. */
+function firstAt(offsetAt: Clock['offsetAt'], shownMs: number): { atMs: number; isLeftOut: boolean } {
+  const before = offsetAt(shownMs - LARGEST_SHIFT_MS)
+  const offsets = [before, offsetAt(shownMs + LARGEST_SHIFT_MS)]
+  const shown = offsets.map(offset => shownMs - offset).filter((atMs, at) => offsetAt(atMs) === offsets[at])
+  return shown.length > 0 ? { atMs: Math.min(...shown), isLeftOut: false } : { atMs: shownMs - before, isLeftOut: true }
+}
+
+/** The first time behind `fromMs`, `toMs` at the latest, at which the clocks have been moved; null: they are not. */
+function firstChange(offsetAt: Clock['offsetAt'], fromMs: number, toMs: number): number | null {
+  const offset = offsetAt(fromMs)
+  if (offsetAt(toMs) === offset) return null
+  let [low, high] = [fromMs, toMs]
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (offsetAt(middle) === offset) low = middle
+    else high = middle
+  }
+  return high
+}
+
+function isHourly(cron: string): boolean {
+  const fields = cron.split(/ +/)
+  const hour = fields.length === 6 ? fields[2] : fields[1]
+  return HOURLY.includes(cron) || hour === '*' || hour === '*/1'
+}
+
+function readTimes(cron: string, shownMs: number): { next(): number } {
+  const currentDate = new Date(shownMs)
+  const endDate = new Date(shownMs + MOST_DAYS_AHEAD * 24 * 3_600_000)
   try {
     // With a seed, the `H` of an expression is the same whenever it is read.
-    return CronExpressionParser.parse(cron, { tz, currentDate, endDate, hashSeed: cron })
+    const times = CronExpressionParser.parse(cron, { tz: 'UTC', currentDate, endDate, hashSeed: cron })
+    return { next: () => times.next().getTime() }
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new ScError('SC_BAD_REQUEST', `cron: "${cron}" names no time: ${why}`, { cause: error })
   }
 }
 
-/**
- * Just after the clocks were moved it goes back to before: a parser that starts there does not know that an hour was
- * skipped, or that its times came once already.
- */
-function startFor(after: Date, timezone: string): Date {
-  const before = new Date(after.getTime() - LARGEST_SHIFT_MS)
-  const offsetAt = (at: Date): number => new CronDate(at, timezone).getUTCOffset()
-  return offsetAt(before) === offsetAt(after) ? after : before
+function createOffsets(timezone: string): Clock['offsetAt'] {
+  const known = new Map<number, number>()
+  return atMs => {
+    const offset = known.get(atMs) ?? new CronDate(new Date(atMs), timezone).getUTCOffset() * 60_000
+    known.set(atMs, offset)
+    return offset
+  }
 }
 
 function isTimezone(name: string): boolean {

@@ -9,6 +9,36 @@ function times(cron: string, timezone: string, after: string, count = 3): string
   })
 }
 
+const HOUR = 3_600_000
+const DAY = 24 * HOUR
+const formats = new Map<string, Intl.DateTimeFormat>()
+
+/** What clocks show: the day, the minutes since its midnight, and how far they are ahead of UTC. */
+function shownIn(timeZone: string, at: number) {
+  const made = { timeZone, hourCycle: 'h23', dateStyle: 'short', timeStyle: 'short' } as const
+  const format = formats.get(timeZone) ?? new Intl.DateTimeFormat('sv', made)
+  formats.set(timeZone, format)
+  const [day = '', time = ''] = format.format(at).split(' ')
+  const [hours = 0, minutes = 0] = time.split(':').map(Number)
+  return {
+    day,
+    minutes: hours * 60 + minutes,
+    offset: Date.parse(`${day}T${time}Z`) - Math.floor(at / 60_000) * 60_000
+  }
+}
+
+const months = (): number[] => Array.from({ length: 12 * 12 }, (_, month) => Date.UTC(2015, month, 1))
+
+/** Days on which the clocks of a timezone were moved, and by how much. */
+function changes(timezone: string): Array<{ day: number; by: number }> {
+  const byAt = (from: number, to: number): number => shownIn(timezone, to).offset - shownIn(timezone, from).offset
+  return months().flatMap(from => {
+    const days = Array.from({ length: new Date(from).getUTCMonth() === 1 ? 28 : 31 }, (_, n) => from + n * DAY)
+    const isCalm = byAt(from, from + 15 * DAY) === 0 && byAt(from + 15 * DAY, from + 31 * DAY) === 0
+    return isCalm ? [] : days.map(day => ({ day, by: byAt(day, day + DAY) })).filter(({ by }) => by !== 0)
+  })
+}
+
 describe('the next time of a cron expression', () => {
   it('is on the clocks of its timezone, in summer and in winter', () => {
     const nine = ['2026-10-24T07:00Z', '2026-10-25T08:00Z', '2026-10-26T08:00Z']
@@ -40,6 +70,45 @@ describe('the next time of a cron expression', () => {
       expect([...new Set(said)].map(at => at.slice(8, 16)).slice(0, expected.length), cron).toEqual(expected)
     }
   })
+
+  it.each([
+    ['0 0 * * *', 'Africa/Cairo', '2026-04-23T12:00:00Z', ['2026-04-23T22:00Z', '2026-04-24T21:00Z']],
+    ['0 0 * * *', 'America/Sao_Paulo', '2018-11-03T12:00:00Z', ['2018-11-04T03:00Z', '2018-11-05T02:00Z']],
+    // The clocks are moved by half an hour there: what they leave out comes half an hour later.
+    ['15 2 * * *', 'Australia/Lord_Howe', '2026-10-03T00:00:00Z', ['2026-10-03T15:45Z', '2026-10-04T15:15Z']],
+    // They left out 30 December 2011.
+    ['0 9 * * *', 'Pacific/Apia', '2011-12-29T12:00:00Z', ['2011-12-29T19:00Z', '2011-12-30T19:00Z']],
+    ['45 2,3 * * *', 'Europe/Berlin', '2026-03-28T12:00:00Z', ['2026-03-29T01:45Z', '2026-03-30T00:45Z']],
+    ['*/30 * * * *', 'Africa/Cairo', '2026-04-23T21:20:00Z', ['2026-04-23T21:30Z', '2026-04-23T22:00Z']]
+  ])('is on no day left out: %s, %s', (cron, timezone, after, expected) => {
+    expect(times(cron, timezone, after, 2)).toEqual(expected)
+  })
+
+  it('comes each day once, in every timezone, over twelve years', () => {
+    // Many are moved alike.
+    const zones = new Map(Intl.supportedValuesOf('timeZone').map(zone => [JSON.stringify(changes(zone)), zone]))
+    expect(zones.size).toBeGreaterThan(50)
+    for (const timezone of zones.values())
+      for (const [hour, minute] of [
+        [0, 0],
+        [2, 15]
+      ] as const)
+        for (const { day: from } of changes(timezone)) {
+          let at = new Date(from - 2 * DAY)
+          const days: string[] = []
+          for (let n = 0; n < 4; n++) {
+            const next = nextTime({ cron: `${minute} ${hour} * * *`, timezone }, at)
+            const { day, minutes } = shownIn(timezone, next.getTime())
+            // As much as some clocks are moved by.
+            expect([0, 30, 60, 120, 180], `${timezone} ${next.toISOString()}`).toContain(minutes - (hour * 60 + minute))
+            days.push(day)
+            at = next
+          }
+          const first = Date.parse(days[0] as string)
+          const each = days.map((_, n) => new Date(first + n * DAY).toISOString().slice(0, 10))
+          expect(days, timezone).toEqual(each)
+        }
+  }, 120_000)
 
   it('is after, never at, the time that is given', () => {
     expect(times('* * * * *', 'UTC', '2026-01-01T00:00:00.000Z', 1)).toEqual(['2026-01-01T00:01Z'])
