@@ -17,22 +17,27 @@ const MOST_LOG_FIELDS = 1_000
 
 const LONGEST_NAME = 200
 const name = z.string().max(LONGEST_NAME)
+/** Printable ASCII: what PostgreSQL keeps, and shows as it is. Ours are made of UUIDs, names of tasks, numbers. */
+const id = z
+  .string()
+  .max(LONGEST_NAME)
+  .regex(/^[\x20-\x7e]*$/, 'expected an id of printable ASCII')
 /** `ticket`: the proof, from the unit's payload, that this worker was given this unit. */
-const attempt = { unitId: name, attemptId: name, ticket: z.string().max(100) }
+const attempt = { unitId: id, attemptId: id, ticket: z.string().max(100) }
 
 /**
  * A slot is free and asks for one entry from these queues, most demanding first. `want` counts up for each slot of a worker
  * process; a want stands until an entry names it, or until the slot's next one.
  */
 const slotWantSchema = z.object({
-  slot: name,
+  slot: id,
   want: z.number().int().positive(),
   queues: boundedTexts(MOST_QUEUES, LONGEST_NAME)
 })
 export type SlotWant = z.infer<typeof slotWantSchema>
 
 /** An entry that a slot has, with the ticket that came with it. */
-const holdingSchema = z.object({ entry: name, queue: name, slot: name, ticket: z.string().max(100) })
+const holdingSchema = z.object({ entry: id, queue: name, slot: id, ticket: z.string().max(100) })
 export type Holding = z.infer<typeof holdingSchema>
 
 /** By hand: zod would walk the fields, and copy them. */
@@ -56,7 +61,7 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('hello'),
     /** New for each process. */
-    instance: name,
+    instance: id,
     hostname: z.string().max(255),
     protocol: protocolSchema,
     version: name
@@ -68,14 +73,14 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
    */
   z.object({
     type: z.literal('state'),
-    instance: name,
+    instance: id,
     holding: boundedList(holdingSchema, 2 * MOST_SLOTS),
     wants: boundedList(slotWantSchema, MOST_SLOTS).refine(
       wants => wants.reduce((sum, { queues }) => sum + queues.length, 0) <= MOST_QUEUES_OF_ALL,
       `expected ${MOST_QUEUES_OF_ALL} queues of all wants at most`
     )
   }),
-  z.object({ type: z.literal('started'), ...attempt, slot: name, waitedMs: boundedMs(LONGEST_TIMING_MS) }),
+  z.object({ type: z.literal('started'), ...attempt, slot: id, waitedMs: boundedMs(LONGEST_TIMING_MS) }),
   z.object({
     type: z.literal('progress'),
     ...attempt,
@@ -89,17 +94,17 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     message: z.string(),
     fields: logFieldsSchema.optional()
   }),
-  z.object({ type: z.literal('result'), ...attempt, slot: name, output: z.unknown(), timings: timingsSchema }),
+  z.object({ type: z.literal('result'), ...attempt, slot: id, output: z.unknown(), timings: timingsSchema }),
   z.object({
     type: z.literal('error'),
     ...attempt,
-    slot: name,
+    slot: id,
     error: errorReportSchema,
     retryable: z.boolean(),
     timings: timingsSchema
   }),
   /** The unit was given back unfinished or not begun, with its `entry`. Costs the unit nothing. */
-  z.object({ type: z.literal('returned'), ...attempt, slot: name, entry: name, hasBegun: z.boolean() }),
+  z.object({ type: z.literal('returned'), ...attempt, slot: id, entry: id, hasBegun: z.boolean() }),
   /**
    * Every task that the worker's slots can run, with its schemas; at start and whenever it changes. The worker has left
    * out and logged what is over the limits; from one that has not, the master takes the rest (`sortTasks`), unless there are

@@ -57,6 +57,21 @@ test('a slot may have a thousand queues, and sixty of them all', () => {
   expect(outboxMessageSchema.parse(message)).toEqual(message)
 })
 
+test.each(['a\0', '\ud83d', 'é', 'a\n', '\x7f'])('an id with %j is refused, wherever it stands', text => {
+  const messages = [
+    ...OF_ATTEMPTS.map(message => ({ ...message, unitId: text })),
+    ...OF_ATTEMPTS.map(message => ({ ...message, attemptId: text })),
+    ...OF_ATTEMPTS.filter(message => 'slot' in message).map(message => ({ ...message, slot: text })),
+    { ...OF_ATTEMPTS[5], entry: text },
+    { type: 'want', ...want, slot: text },
+    { type: 'state', instance: 'i', holding: [{ ...holding, entry: text }], wants: [] },
+    { type: 'state', instance: 'i', holding: [{ ...holding, slot: text }], wants: [] },
+    { ...OF_WORKERS[0], instance: text }
+  ]
+  for (const message of messages)
+    expect(outboxMessageSchema.safeParse(message).success, JSON.stringify(message)).toBe(false)
+})
+
 test('a line of a log with more fields than anybody reads is kept without them', () => {
   const fields = Object.fromEntries(Array.from({ length: 1_001 }, (_, at) => [`f${at}`, at]))
   expect(outboxMessageSchema.parse({ ...OF_ATTEMPTS[2], fields })).toEqual({

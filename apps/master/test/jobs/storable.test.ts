@@ -12,6 +12,12 @@ it.each(['a\0b', { key: ['\ud83d'] }, { '\0': 1 }])('a result with %j is an erro
   expect(storable(result(output))).toMatchObject({ type: 'error', error: { code: 'SC_TASK_FAILED' }, retryable: false })
 })
 
+it.each(['attemptId', 'slot'] as const)('an error made of such a result has nothing of it in its %s either', name => {
+  const told = storable({ ...result('a\0'), [name]: 'b\0\ud83d' } as OutboxMessage)
+  expect(told).toMatchObject({ type: 'error', [name]: 'b\ufffd\ufffd' })
+  expect(told).not.toHaveProperty('output')
+})
+
 it.each(['😀', '\\u0000', '\\\\u0000', 'C:\\users\\d800'])('a result with %j stays as it is', output => {
   expect(storable(result(output))).toEqual(result(output))
 })
