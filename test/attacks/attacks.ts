@@ -291,6 +291,38 @@ export const ATTACKS: Attack[] = [
     doctor: /no worker writes/
   },
   {
+    name: 'registers hundreds of thousands of tasks, none of which is one',
+    run: async ({ redis, id }) => {
+      const text = `[{"type":"registered","tasks":[${'0,'.repeat(100_000)}0]}]`
+      for (let round = 0; round < 15; round++) {
+        await add(redis, id, text)
+        await pause(200, NEVER)
+      }
+    },
+    outcome: 'dropped',
+    doctor: /a list of 1000 at most/
+  },
+  {
+    name: 'writes one message of 16 MB that has eight million values',
+    run: thief => addInParts(thief, `[{"type":"registered","tasks":[${'0,'.repeat(8_000_000)}0]}]`),
+    outcome: 'dropped',
+    doctor: /more than 5000000 values/
+  },
+  {
+    name: 'writes states of half a million queues',
+    run: async ({ redis, id }) => {
+      const queues = Array(2_000).fill('')
+      const wants = Array.from({ length: 256 }, (_, at) => ({ slot: `s${at}`, want: 1, queues }))
+      const text = JSON.stringify([{ type: 'state', instance: 'x', holding: [], wants }])
+      for (let round = 0; round < 10; round++) {
+        await add(redis, id, text)
+        await pause(220, NEVER)
+      }
+    },
+    outcome: 'dropped',
+    doctor: /60000 queues/
+  },
+  {
     name: 'nests a value so deep that walking it ends the stack',
     run: ({ redis, id, unitId }, signal) =>
       again(signal, async () => {
@@ -393,6 +425,19 @@ export const ATTACKS: Attack[] = [
   {
     name: 'writes logs of a unit that has ended, a thousand in each entry',
     run: afterItsEnd('log', { level: 'info', message: 'x' }),
+    outcome: 'borne'
+  },
+  {
+    name: 'writes logs of forty thousand names of fields',
+    run: afterItsEnd(
+      'log',
+      {
+        level: 'info',
+        message: '',
+        fields: Object.fromEntries(Array.from({ length: 40_000 }, (_, at) => [`n${at}`, 0]))
+      },
+      1
+    ),
     outcome: 'borne'
   },
   {

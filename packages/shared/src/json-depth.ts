@@ -1,32 +1,74 @@
 /** JSON as deep as nobody means it ends whatever walks it by recursion: JSON.stringify at some 7,000 levels. */
 export const MOST_JSON_DEPTH = 100
 
-const QUOTE = '"'.charCodeAt(0)
-const BACKSLASH = '\\'.charCodeAt(0)
-const OPENING = new Set(['[', '{'].map(sign => sign.charCodeAt(0)))
-const CLOSING = new Set([']', '}'].map(sign => sign.charCodeAt(0)))
+const [QUOTE, BACKSLASH, COMMA, COLON] = ['"', '\\', ',', ':'].map(sign => sign.charCodeAt(0)) as [
+  number,
+  number,
+  number,
+  number
+]
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = ['[', ']', '{', '}'].map(sign => sign.charCodeAt(0)) as [
+  number,
+  number,
+  number,
+  number
+]
 
 /** Whether JSON text has objects and lists in one another beyond `most`; one pass, before anything parses it. */
 export function isDeeperThan(text: string, most: number): boolean {
   return measureJson(text, most).isDeeper
 }
 
-/**
- * How many objects and lists JSON text has, up to where they are in one another beyond `mostDepth`: what parsing costs goes by
- * them more than by characters.
- */
-export function measureJson(text: string, mostDepth: number): { isDeeper: boolean; lists: number } {
+/** What parsing JSON text costs goes by these more than by its characters. */
+export interface JsonMeasure {
+  isDeeper: boolean
+  /** Objects and lists. */
+  lists: number
+  /** All that is in it, objects and lists included; an empty one may count twice. */
+  values: number
+  /** Different names of fields, counted to MOST_COUNTED_NAMES: each is made and looked up once, and objects of new names cost most. */
+  names: number
+}
+
+const MOST_COUNTED_NAMES = 200_000
+/** Longer ones are few. */
+const HASHED_CHARS = 64
+const HASH_PRIME = 0x01000193
+/** Of this process: nobody knows beforehand which names are taken for the same. */
+const HASH_SEED = Math.floor(Math.random() * 2 ** 31)
+
+/** Measures JSON text in one pass, up to where objects and lists are in one another beyond `mostDepth`. */
+export function measureJson(text: string, mostDepth: number): JsonMeasure {
   let depth = 0
   let lists = 0
+  let commas = 0
+  let [start, end] = [0, 0]
+  const names = new Set<number>()
+  const measured = (isDeeper: boolean): JsonMeasure => {
+    return { isDeeper, lists, values: 1 + commas + lists, names: names.size }
+  }
   for (let at = 0; at < text.length; at++) {
     const sign = text.charCodeAt(at)
-    if (sign === QUOTE) at = endOfString(text, at)
-    else if (OPENING.has(sign)) {
+    if (sign === QUOTE) {
+      start = at + 1
+      end = endOfString(text, at)
+      at = end
+    } else if (sign === COMMA) commas++
+    else if (sign === COLON) {
+      if (names.size < MOST_COUNTED_NAMES) names.add(hashOf(text, start, Math.min(end, start + HASHED_CHARS)))
+    } else if (sign === OPEN_LIST || sign === OPEN_OBJECT) {
       lists++
-      if (++depth > mostDepth) return { isDeeper: true, lists }
-    } else if (CLOSING.has(sign)) depth--
+      if (++depth > mostDepth) return measured(true)
+    } else if (sign === CLOSE_LIST || sign === CLOSE_OBJECT) depth--
   }
-  return { isDeeper: false, lists }
+  return measured(false)
+}
+
+function hashOf(text: string, start: number, end: number): number {
+  let hash = HASH_SEED
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ text.charCodeAt(at), HASH_PRIME)
+  // A small integer, which a set keeps without an object of its own.
+  return hash >>> 2
 }
 
 /** As `JSON.stringify` writes it. */

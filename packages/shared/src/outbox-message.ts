@@ -1,32 +1,55 @@
 import { z } from 'zod'
-import { boundedMs } from './bounded.ts'
+import { boundedList, boundedMs, boundedTexts } from './bounded.ts'
+import type { JsonMeasure } from './json-depth.ts'
 import { protocolSchema } from './presence.ts'
 import { taskDescriptionSchema } from './python-protocol.ts'
+import { MOST_TASKS } from './task-limits.ts'
 import { errorReportSchema, LONGEST_TIMING_MS, timingsSchema } from './unit.ts'
 
 /** Slots of one worker: what a machine with 8 GPUs and 64 threads has, and more. */
 export const MOST_SLOTS = 256
 /** Queues of one slot: its classes, and of each the tasks of its own. */
 const MOST_QUEUES = 2_000
+/** Of all slots together: 256 that have 200 tasks of their own and what every worker has. */
+const MOST_QUEUES_OF_ALL = 60_000
+/** Of one line of a log; what has more is kept without its fields. */
+const MOST_LOG_FIELDS = 1_000
 
-const name = z.string().max(200)
+const LONGEST_NAME = 200
+const name = z.string().max(LONGEST_NAME)
+/** Printable ASCII: what PostgreSQL keeps, and shows as it is. Ours are made of UUIDs, names of tasks, numbers. */
+const id = z
+  .string()
+  .max(LONGEST_NAME)
+  .regex(/^[\x20-\x7e]*$/, 'expected an id of printable ASCII')
 /** `ticket`: the proof, from the unit's payload, that this worker was given this unit. */
-const attempt = { unitId: name, attemptId: name, ticket: z.string().max(100) }
+const attempt = { unitId: id, attemptId: id, ticket: z.string().max(100) }
 
 /**
  * A slot is free and asks for one entry from these queues, most demanding first. `want` counts up for each slot of a worker
  * process; a want stands until an entry names it, or until the slot's next one.
  */
 const slotWantSchema = z.object({
-  slot: name,
+  slot: id,
   want: z.number().int().positive(),
-  queues: z.array(name).max(MOST_QUEUES)
+  queues: boundedTexts(MOST_QUEUES, LONGEST_NAME)
 })
 export type SlotWant = z.infer<typeof slotWantSchema>
 
 /** An entry that a slot has, with the ticket that came with it. */
-const holdingSchema = z.object({ entry: name, queue: name, slot: name, ticket: z.string().max(100) })
+const holdingSchema = z.object({ entry: id, queue: name, slot: id, ticket: z.string().max(100) })
 export type Holding = z.infer<typeof holdingSchema>
+
+/** By hand: zod would walk the fields, and copy them. */
+const logFieldsSchema = z
+  .custom<Record<string, unknown>>(
+    value => typeof value === 'object' && value !== null && !Array.isArray(value),
+    'expected fields by name'
+  )
+  .transform(fields => {
+    const count = Object.keys(fields).length
+    return count > MOST_LOG_FIELDS ? { leftOut: `${count} fields` } : fields
+  })
 
 /**
  * What a worker writes into its own outbox stream (field `m`: a JSON list of messages, in order). `attemptId` is new for
@@ -38,7 +61,7 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('hello'),
     /** New for each process. */
-    instance: name,
+    instance: id,
     hostname: z.string().max(255),
     protocol: protocolSchema,
     version: name
@@ -50,11 +73,14 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
    */
   z.object({
     type: z.literal('state'),
-    instance: name,
-    holding: z.array(holdingSchema).max(2 * MOST_SLOTS),
-    wants: z.array(slotWantSchema).max(MOST_SLOTS)
+    instance: id,
+    holding: boundedList(holdingSchema, 2 * MOST_SLOTS),
+    wants: boundedList(slotWantSchema, MOST_SLOTS).refine(
+      wants => wants.reduce((sum, { queues }) => sum + queues.length, 0) <= MOST_QUEUES_OF_ALL,
+      `expected ${MOST_QUEUES_OF_ALL} queues of all wants at most`
+    )
   }),
-  z.object({ type: z.literal('started'), ...attempt, slot: name, waitedMs: boundedMs(LONGEST_TIMING_MS) }),
+  z.object({ type: z.literal('started'), ...attempt, slot: id, waitedMs: boundedMs(LONGEST_TIMING_MS) }),
   z.object({
     type: z.literal('progress'),
     ...attempt,
@@ -66,28 +92,28 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
     ...attempt,
     level: z.enum(['debug', 'info', 'warn', 'error']),
     message: z.string(),
-    fields: z.record(z.string(), z.unknown()).optional()
+    fields: logFieldsSchema.optional()
   }),
-  z.object({ type: z.literal('result'), ...attempt, slot: name, output: z.unknown(), timings: timingsSchema }),
+  z.object({ type: z.literal('result'), ...attempt, slot: id, output: z.unknown(), timings: timingsSchema }),
   z.object({
     type: z.literal('error'),
     ...attempt,
-    slot: name,
+    slot: id,
     error: errorReportSchema,
     retryable: z.boolean(),
     timings: timingsSchema
   }),
   /** The unit was given back unfinished or not begun, with its `entry`. Costs the unit nothing. */
-  z.object({ type: z.literal('returned'), ...attempt, slot: name, entry: name, hasBegun: z.boolean() }),
+  z.object({ type: z.literal('returned'), ...attempt, slot: id, entry: id, hasBegun: z.boolean() }),
   /**
    * Every task that the worker's slots can run, with its schemas; at start and whenever it changes. The worker has left
-   * out and logged what is over the limits; from one that has not, the master takes the rest (`sortTasks`). `classes` are the capability
-   * classes of its slots: the master gives it units of their queues.
+   * out and logged what is over the limits; from one that has not, the master takes the rest (`sortTasks`), unless there are
+   * far too many. `classes` are the capability classes of its slots: the master gives it units of their queues.
    */
   z.object({
     type: z.literal('registered'),
-    tasks: z.array(taskDescriptionSchema),
-    classes: z.array(z.string().max(100)).max(50).default([])
+    tasks: boundedList(taskDescriptionSchema, 5 * MOST_TASKS),
+    classes: boundedTexts(50, 100).default([])
   })
 ])
 export type OutboxMessage = z.infer<typeof outboxMessageSchema>
@@ -106,9 +132,28 @@ export const LARGEST_ENTRY = 1024 ** 2
 /** Levels of what a task answers; a message has a few more around it. */
 export const MOST_OUTPUT_DEPTH = 1_000
 export const MOST_MESSAGE_DEPTH = MOST_OUTPUT_DEPTH + 10
-/** Objects and lists of what a task answers; a message has a few more around it. */
+/**
+ * Of what a task answers: each of these costs the master more than its characters. 12 MB of numbers are 4 million, objects of
+ * the same names are cheap.
+ */
 export const MOST_OUTPUT_LISTS = 500_000
-export const MOST_MESSAGE_LISTS = MOST_OUTPUT_LISTS + 10_000
+export const MOST_OUTPUT_VALUES = 5_000_000
+export const MOST_OUTPUT_NAMES = 100_000
+/** A message has some around it; an entry of many messages, too. */
+const AROUND = 10_000
+
+/** What JSON text has too much of, in words; null: nothing. `isMessage`: with what is around a task's answer. */
+export function excessOfJson(
+  { lists, values, names }: JsonMeasure,
+  { isMessage }: { isMessage: boolean }
+): string | null {
+  const more = isMessage ? AROUND : 0
+  if (lists > MOST_OUTPUT_LISTS + more) return `has more than ${MOST_OUTPUT_LISTS} objects and lists`
+  if (values > MOST_OUTPUT_VALUES + more) return `has more than ${MOST_OUTPUT_VALUES} values`
+  if (names > MOST_OUTPUT_NAMES + more) return `has more than ${MOST_OUTPUT_NAMES} different names of fields`
+  return null
+}
+
 /** Messages of one entry. */
 export const MOST_MESSAGES = 1_000
 /** A message as a whole, in characters: what is larger goes by file. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { bounded, boundedInt } from './bounded.ts'
 import { type Finding, findingSchema } from './doctor/finding.ts'
+import { MOST_JSON_DEPTH, measureJson } from './json-depth.ts'
 import { modelSchema } from './models.ts'
 
 /** Far more than any machine has: what is above is no measurement. */
@@ -108,5 +109,18 @@ export type Presence = z.infer<typeof presenceSchema>
 
 /** In bytes of UTF-8. */
 export const LARGEST_PRESENCE = 64 * 1024
+/** That many names of queues, tasks and slots are in no 64 KB of ours; each that is none is an issue of its own to zod. */
+const MOST_VALUES = 10_000
+
+/** Null: it is no presence, or what no machine is. */
+export function parsePresence(text: string): Presence | null {
+  const { isDeeper, values } = measureJson(text, MOST_JSON_DEPTH)
+  if (text.length > LARGEST_PRESENCE || isDeeper || values > MOST_VALUES) return null
+  try {
+    return presenceSchema.safeParse(JSON.parse(text)).data ?? null
+  } catch {
+    return null
+  }
+}
 export const PRESENCE_EVERY_MS = 2_500
 export const PRESENCE_TTL_MS = 10_000

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { boundedTexts } from './bounded.ts'
 
 /**
  * The line protocol between a slot and its task processes, the Python one and the Node one: UTF-8 JSON, one object a line,
@@ -33,7 +34,7 @@ export const taskDescriptionSchema = z.object({
   gpu: z.boolean(),
   vramGb: z.number(),
   /** What the worker must have beside, by name: programs, or `llm`. */
-  features: z.array(z.string()).default([]),
+  features: boundedTexts(1_000, 1_000).default([]),
   /** True: every worker has it; false: a task of the user's own, which has a queue of its own. */
   builtIn: z.boolean().default(true),
   inputSchema: z.record(z.string(), z.unknown()),

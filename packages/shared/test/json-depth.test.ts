@@ -19,9 +19,33 @@ test('the depth of JSON text is that of its value, whatever its strings hold', (
   expect(isDeeperThan('['.repeat(150_000), 100)).toBe(true)
 })
 
-test('objects and lists are counted, and those in strings are not', () => {
-  expect(measureJson('[{"a":[]},"[{",{}]', 10)).toEqual({ isDeeper: false, lists: 4 })
-  expect(measureJson('[[[]]]', 2)).toEqual({ isDeeper: true, lists: 3 })
+test('objects, lists, values and different names are counted, and those in strings are not', () => {
+  const values = 1 + 2 + 4
+  expect(measureJson('[{"a":[]},"[{,\\":",{}]', 10)).toEqual({ isDeeper: false, lists: 4, values, names: 1 })
+  expect(measureJson('[[[]]]', 2)).toMatchObject({ isDeeper: true, lists: 3 })
+  expect(measureJson('[0, 0,0]', 2)).toMatchObject({ lists: 1, values: 4, names: 0 })
+  expect(measureJson('[{"a":0,"b\\"" : 1},{"a":"c","b\\"":2}]', 2)).toMatchObject({ names: 2 })
+})
+
+test('all values of JSON text are counted, and all its different names', () => {
+  const count = (value: unknown): number =>
+    1 +
+    (typeof value === 'object' && value !== null
+      ? Object.values(value).reduce<number>((sum, one) => sum + count(one), 0)
+      : 0)
+  fc.assert(
+    fc.property(fc.jsonValue({ maxDepth: 6 }), value => {
+      const names = new Set<string>()
+      const text = JSON.stringify(value, (_, one) => {
+        if (typeof one === 'object' && one !== null && !Array.isArray(one))
+          for (const key of Object.keys(one)) names.add(key)
+        return one
+      })
+      const measure = measureJson(text, 10)
+      expect(measure.values).toBeGreaterThanOrEqual(count(value))
+      expect(measure.names).toBe(names.size)
+    })
+  )
 })
 
 test('written without exponents JSON is longer by their powers of ten, and what is in strings is not', () => {

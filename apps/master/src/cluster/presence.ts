@@ -4,7 +4,7 @@ import {
   LARGEST_PRESENCE,
   PRESENCE_EVERY_MS,
   type Presence,
-  presenceSchema
+  parsePresence
 } from '@sc/shared/presence.ts'
 import { PROTOCOL_VERSION, presenceKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
@@ -75,7 +75,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
     const now = new Date()
     const deaf: string[] = []
     rows = known.flatMap(({ id, name, presence, last_seen, draining, queues }): WorkerRow[] => {
-      const live = parse(texts.get(id))
+      const live = parsePresence(texts.get(id) ?? '')
       // Those that it asks for and is not given would count as slots for what waits there.
       if (live && queues) live.queues = live.queues.filter(queue => queues.includes(queue))
       if (live && missed(live, draining)) deaf.push(id)
@@ -177,14 +177,4 @@ async function readPresence({ redis, onRefused }: PresenceDeps, ids: string[]): 
 /** Whether a worker was away when it was told to drain, or to take units again. */
 function missed({ status, reason }: Presence, draining: boolean): boolean {
   return draining ? status === 'online' : reason === DRAINED_REASON
-}
-
-/** Null: it says nothing, or what no machine is. */
-function parse(text: string | null | undefined): Presence | null {
-  if (!text || text.length > LARGEST_PRESENCE) return null
-  try {
-    return presenceSchema.parse(JSON.parse(text))
-  } catch {
-    return null
-  }
 }

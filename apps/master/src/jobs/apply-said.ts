@@ -21,6 +21,8 @@ export interface ApplyDeps extends SettleDeps {
   onSettled(jobIds: string[]): Promise<void>
   /** The rights of these workers may have grown. */
   onRegistered?(workerIds: string[]): void
+  /** PostgreSQL does not take what this worker wrote. */
+  onRefused?(workerId: string, reason: string): void
   holds: Holds
 }
 
@@ -46,12 +48,19 @@ export async function applySaid(deps: ApplyDeps, said: Said[]): Promise<void> {
 
 /** Of an outcome its attempt must hear all the same: a result that cannot be written is an error. */
 async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unknown): Promise<void> {
-  deps.log.error({ err: error, workerId, type: message.type }, 'a message of a worker cannot be applied; dropped')
+  // Each of these costs a transaction, and those that try the parts of its batch: their author has to end, not the log to grow.
+  if (isOfData(error)) deps.onRefused?.(workerId, `it wrote a "${message.type}" that PostgreSQL does not take`)
+  else deps.log.error({ err: error, workerId, type: message.type }, 'a message of a worker cannot be applied; dropped')
   if (message.type !== 'result') return
   const { output: _, ...about } = message
   const detail = `The result could not be stored: ${error instanceof Error ? error.message : String(error)}`
   const report = new ScError('SC_INTERNAL', detail).toReport()
   await applySaid(deps, [{ workerId, message: { ...about, type: 'error', error: report, retryable: false } }])
+}
+
+/** A value that is none of its column, or too large for PostgreSQL: it is in the message. Other errors may be of our own. */
+function isOfData(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^(22|54)/.test(String(error.code))
 }
 
 async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Holds): Promise<Verdict> {

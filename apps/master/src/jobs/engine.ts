@@ -130,7 +130,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const queuePlan: QueuePlan = async () => planner.wake()
   const onRegistered = (workerIds: string[]): void => transport?.registered(workerIds)
   const holds: Holds = (workerId, unitId) => transport?.holds(workerId, unitId) ?? false
-  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered, holds }
+  const onRefused = (workerId: string, reason: string): void => deps.offences.record(workerId, reason, GRAVE)
+  const applying = { ...settle, log, metrics, pace, onSettled, onRegistered, onRefused, holds }
   transport = await startTransport({
     ...deps,
     queues,

@@ -6,8 +6,10 @@ import type { Holds } from './accept-batch.ts'
 
 /** Of one line. */
 const MOST_MESSAGE_BYTES = 8 * 1024
-/** Of one job, fields included. */
+/** Of one job, fields and LINE_BYTES of each line included. */
 export const MOST_LOG_BYTES = 1024 ** 2
+/** What a row takes beside its text: lines of nothing fill a disk, too. */
+export const LINE_BYTES = 128
 const LAST_LINE = `The log of this job ends here: it has reached ${MOST_LOG_BYTES / 1024 ** 2} MB.`
 
 type Log = Extract<OutboxMessage, { type: 'log' }>
@@ -64,7 +66,7 @@ function isOfAttemptAt(unit: Unit, { workerId, message }: LogSaid, holds: Holds)
 function toRow({ id, job_id }: Unit, { level, message, fields }: Log, before: number) {
   const text = cut(storableText(message))
   const kept = fields ? keptFields(fields) : null
-  const total_bytes = before + Buffer.byteLength(text) + Buffer.byteLength(kept ?? '')
+  const total_bytes = before + LINE_BYTES + Buffer.byteLength(text) + Buffer.byteLength(kept ?? '')
   const about = { job_id, unit_id: id }
   if (total_bytes < MOST_LOG_BYTES) return { ...about, level, message: text, fields: kept, total_bytes }
   return { ...about, level: 'warn', message: LAST_LINE, fields: null, total_bytes: MOST_LOG_BYTES }

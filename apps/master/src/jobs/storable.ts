@@ -31,6 +31,10 @@ export function storable(message: OutboxMessage): OutboxMessage | null {
   )
 }
 
-function failed({ output: _, ...about }: Extract<OutboxMessage, { type: 'result' }>, detail: string): OutboxMessage {
+type Result = Extract<OutboxMessage, { type: 'result' }>
+
+function failed({ output: _, ...rest }: Result, detail: string): OutboxMessage {
+  // Such text may be anywhere in the message, and what is wrong with the output may be another thing.
+  const about = JSON.parse(storableJson(JSON.stringify(rest))) as Omit<Result, 'output'>
   return { ...about, type: 'error', error: reportOf('SC_TASK_FAILED', detail), retryable: false }
 }

@@ -1,9 +1,9 @@
 import { measureJson } from '@sc/shared/json-depth.ts'
 import {
+  excessOfJson,
   LARGEST_ENTRY,
   LARGEST_MESSAGE,
   MOST_MESSAGE_DEPTH,
-  MOST_MESSAGE_LISTS,
   MOST_MESSAGES,
   type OutboxMessage,
   outboxMessageSchema
@@ -32,7 +32,7 @@ export type Gravity = 'wrong' | 'grave' | 'flood'
 export interface OutboxParser {
   /** Undefined: it is a part, and the others are still to come. */
   parse(entry: OutboxEntry): Parsed | undefined
-  /** What was parsed since this was last asked, in characters; fields, objects and lists cost something however short they are. */
+  /** What was parsed since this was last asked, in characters; fields, values and their names cost something however short they are. */
   takeCost(): number
 }
 
@@ -41,7 +41,10 @@ const LARGEST_READ = 2 * LARGEST_ENTRY
 /** Names and values: `m`, and `p` of a part. */
 const MOST_FIELDS = 4
 const FIELD_COST = 64
-const LIST_COST = 32
+/** What JSON has many of costs by these, where that is more than its characters; objects and lists cost LIST_COST more. */
+const VALUE_COST = 16
+const NAME_COST = 48
+const LIST_COST = 16
 
 export function createOutboxParser(onRefused: (reason: string, gravity: Gravity) => void): OutboxParser {
   let cost = 0
@@ -53,11 +56,14 @@ export function createOutboxParser(onRefused: (reason: string, gravity: Gravity)
   }
 
   function toMessages(text: string): OutboxMessage[] {
-    const { isDeeper, lists } = measureJson(text, MOST_MESSAGE_DEPTH)
-    cost += lists * LIST_COST
+    const measure = measureJson(text, MOST_MESSAGE_DEPTH)
+    const { isDeeper, lists, values, names } = measure
+    // The characters were counted when they came.
+    cost += lists * LIST_COST + Math.max(0, Math.max(values * VALUE_COST, names * NAME_COST) - text.length)
     // What walks it later does so by recursion.
     if (isDeeper) return refuse(`it is nested in more than ${MOST_MESSAGE_DEPTH} levels`, 'grave')
-    if (lists > MOST_MESSAGE_LISTS) return refuse(`it has ${lists} objects and lists`, 'grave')
+    const excess = excessOfJson(measure, { isMessage: true })
+    if (excess !== null) return refuse(`it ${excess}`, 'grave')
     let list: unknown
     try {
       list = JSON.parse(text)

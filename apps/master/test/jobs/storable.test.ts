@@ -1,5 +1,7 @@
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { storableJson } from '../../src/database/jsonb.ts'
 import { storable } from '../../src/jobs/storable.ts'
 
 const about = { unitId: 'u', attemptId: 'a', ticket: 't', slot: 's' }
@@ -10,8 +12,24 @@ it.each(['a\0b', { key: ['\ud83d'] }, { '\0': 1 }])('a result with %j is an erro
   expect(storable(result(output))).toMatchObject({ type: 'error', error: { code: 'SC_TASK_FAILED' }, retryable: false })
 })
 
+it.each(['attemptId', 'slot'] as const)('an error made of such a result has nothing of it in its %s either', name => {
+  const told = storable({ ...result('a\0'), [name]: 'b\0\ud83d' } as OutboxMessage)
+  expect(told).toMatchObject({ type: 'error', [name]: 'b\ufffd\ufffd' })
+  expect(told).not.toHaveProperty('output')
+})
+
 it.each(['😀', '\\u0000', '\\\\u0000', 'C:\\users\\d800'])('a result with %j stays as it is', output => {
   expect(storable(result(output))).toEqual(result(output))
+})
+
+it('JSON becomes that of the same text with U+FFFD for what cannot be kept, however many backslashes are before it', () => {
+  const piece = fc.constantFrom('\\', '\0', '\ud83d', '😀', 'u0000', '\n', 'x')
+  fc.assert(
+    fc.property(fc.string({ unit: piece }), text => {
+      const kept = JSON.stringify(text.replaceAll('\0', '\ufffd').toWellFormed())
+      expect(storableJson(JSON.stringify(text))).toBe(kept)
+    })
+  )
 })
 
 it('what is only told is mended', () => {

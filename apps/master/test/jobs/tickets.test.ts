@@ -5,7 +5,7 @@ import type { KyselyPlugin } from 'kysely'
 import { describe, expect, it, vi } from 'vitest'
 import type { DatabaseTransaction } from '../../src/database/schema.ts'
 import { type Said as AcceptedSaid, acceptBatch, type Holds } from '../../src/jobs/accept-batch.ts'
-import { MOST_LOG_BYTES } from '../../src/jobs/keep-logs.ts'
+import { LINE_BYTES, MOST_LOG_BYTES } from '../../src/jobs/keep-logs.ts'
 import { emptyVerdict } from '../../src/jobs/verdict.ts'
 import type { Said, Taken } from './test-worker.ts'
 import { useEngine } from './use-engine.ts'
@@ -262,12 +262,24 @@ describe('what a worker reports of units', () => {
     const large = Array.from({ length: 200 }, () => line('x'.repeat(8_000)))
     expect((await accept(large)).statements.length).toBe(2)
     const kept = await linesOf(jobId)
-    expect(kept.length).toBe(100 + Math.floor((MOST_LOG_BYTES - few.join('').length) / 8_000) + 1)
+    const left = MOST_LOG_BYTES - few.join('').length - 100 * LINE_BYTES
+    expect(kept.length).toBe(100 + Math.floor(left / (8_000 + LINE_BYTES)) + 1)
     expect(kept.filter(message => message.includes('ends here'))).toEqual([kept.at(-1)])
     const over = await accept(large)
     expect(over.statements.length).toBe(1)
     expect(over.statements[0]).toBeLessThan(5_000)
     expect(await linesOf(jobId)).toEqual(kept)
+  })
+
+  it('ends the log of a job whose lines are empty as that of any other', async () => {
+    const jobId = await start({ units: 1 })
+    const { unitId } = (await take('w-1')).units[0]
+    const about = { type: 'log' as const, unitId, attemptId: 'a-1', ticket: '', level: 'info' as const, message: '' }
+    const empty = Array.from({ length: 10_000 }, () => ({ workerId: 'w-1', message: about }))
+    await accept(empty, () => true)
+    const kept = await linesOf(jobId)
+    expect(kept.length).toBe(MOST_LOG_BYTES / LINE_BYTES)
+    expect(kept.at(-1)).toMatch(/ends here/)
   })
 
   it('counts nothing once its worker is revoked', async () => {

@@ -1,4 +1,4 @@
-import { LARGEST_ENTRY, MOST_MESSAGE_LISTS } from '@sc/shared/outbox-message.ts'
+import { LARGEST_ENTRY, MOST_OUTPUT_LISTS, MOST_OUTPUT_NAMES, MOST_OUTPUT_VALUES } from '@sc/shared/outbox-message.ts'
 import { expect, test } from 'vitest'
 import { createOutboxParser, type Gravity } from '../../src/transport/parse-outbox.ts'
 
@@ -50,9 +50,57 @@ test('objects and lists cost more than characters, and have a limit', () => {
   )
   expect(parser.takeCost()).toBeGreaterThan(10 * lists.length)
   expect(refused).toEqual([])
-  const text = `[${Array(MOST_MESSAGE_LISTS).fill('[]').join()}]`
-  const half = LARGEST_ENTRY
-  const count = Math.ceil(text.length / half)
-  for (let at = 0; at < count; at++) read('m', text.slice(at * half, (at + 1) * half), 'p', `${at}/${count}`)
-  expect(refused.map(([gravity]) => gravity)).toEqual(['grave'])
+})
+
+/** In as many entries as it takes. */
+function readInParts({ read }: ReturnType<typeof createReader>, text: string) {
+  const count = Math.ceil(text.length / LARGEST_ENTRY)
+  const parts = Array.from({ length: count }, (_, at) => text.slice(at * LARGEST_ENTRY, (at + 1) * LARGEST_ENTRY))
+  return parts.map((part, at) => read('m', part, 'p', `${at}/${count}`)).at(-1)
+}
+
+const repeated = (text: string, count: number): string => `${`${text},`.repeat(count)}${text}`
+const different = (count: number): string => Array.from({ length: count }, (_, at) => `{"name ${at}":0}`).join()
+
+test.each([
+  ['objects and lists', repeated('[]', MOST_OUTPUT_LISTS + 20_000)],
+  ['values', repeated('0', MOST_OUTPUT_VALUES + 20_000)],
+  ['different names of fields', different(MOST_OUTPUT_NAMES + 20_000)]
+])('a message with too many %s is refused before it is parsed, whatever it is', (what, list) => {
+  const reader = createReader()
+  // Not even JSON.
+  expect(readInParts(reader, `[{"type":"result","output":[${list}]`)?.messages).toEqual([])
+  expect(reader.refused).toEqual([['grave', expect.stringContaining(what)]])
+})
+
+test('a refused message of a hundred thousand parts is one refusal, and costs by its parts', () => {
+  const { read, refused, parser } = createReader()
+  const text = `[{"type":"registered","tasks":[${repeated('0', 100_000)}]}]`
+  read('m', text)
+  expect(refused.map(([gravity]) => gravity)).toEqual(['wrong'])
+  expect(parser.takeCost()).toBeGreaterThan(7 * text.length)
+})
+
+test('names of fields cost more than characters where they are new, and less where they are the same', () => {
+  const { read, refused, parser } = createReader()
+  const costOf = (fields: string): number => {
+    const about = '"type":"log","unitId":"u","attemptId":"a","ticket":"t","level":"info","message":""'
+    const text = `[{${about},"fields":{"a":[${fields}]}}]`
+    read('m', text)
+    return parser.takeCost() / text.length
+  }
+  expect(costOf(different(10_000))).toBeGreaterThan(1.2 * costOf(repeated('{"name 1000":0}', 10_000)))
+  expect(refused).toEqual([])
+})
+
+test('a result of 12 MB of numbers is taken as it is', () => {
+  const reader = createReader()
+  const result = {
+    ...{ type: 'result', unitId: 'u', attemptId: 'a', ticket: 't', slot: 's' },
+    ...{ output: Array(4_000_000).fill(12), timings: { waited: 0, fetched: 0, ran: 1, reported: 0 } }
+  }
+  const messages = readInParts(reader, JSON.stringify([result]))?.messages
+  expect(reader.refused).toEqual([])
+  // Not compared one by one: that takes seconds.
+  expect(messages).toEqual([{ ...result, output: expect.toSatisfy((list: unknown[]) => list.length === 4_000_000) }])
 })

@@ -11,10 +11,10 @@ import { ScError } from '@sc/shared/errors.ts'
 import { measureJson, writtenLength } from '@sc/shared/json-depth.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import {
+  excessOfJson,
   LARGEST_ENTRY,
   LARGEST_MESSAGE,
   MOST_OUTPUT_DEPTH,
-  MOST_OUTPUT_LISTS,
   type OutboxMessage
 } from '@sc/shared/outbox-message.ts'
 import type { Redis } from '@sc/shared/redis.ts'
@@ -174,9 +174,9 @@ function tryJson(message: OutboxMessage): { json: string; excess: string | null 
     const size = `${(length / 1024 ** 2).toFixed(1)} MB; ${LARGEST_MESSAGE / 1024 ** 2} MB are the most`
     return { json, excess: `has ${size}` }
   }
-  const { isDeeper, lists } = measureJson(json, MOST_OUTPUT_DEPTH)
-  if (isDeeper) return { json, excess: `is nested in more than ${MOST_OUTPUT_DEPTH} levels` }
-  return { json, excess: lists > MOST_OUTPUT_LISTS ? `has more than ${MOST_OUTPUT_LISTS} objects and lists` : null }
+  const measure = measureJson(json, MOST_OUTPUT_DEPTH)
+  if (measure.isDeeper) return { json, excess: `is nested in more than ${MOST_OUTPUT_DEPTH} levels` }
+  return { json, excess: excessOfJson(measure, { isMessage: false }) }
 }
 
 /** Pieces of at most LARGEST_ENTRY characters, none of which ends within a pair of surrogates. */

@@ -2,6 +2,8 @@ import {
   LARGEST_ENTRY,
   LARGEST_MESSAGE,
   MOST_OUTPUT_LISTS,
+  MOST_OUTPUT_NAMES,
+  MOST_OUTPUT_VALUES,
   type OutboxMessage,
   outboxMessageSchema
 } from '@sc/shared/outbox-message.ts'
@@ -108,6 +110,12 @@ test('a message too long for one entry goes in parts, in its place, and none of 
 test.each([
   ['long', 'x'.repeat(LARGEST_MESSAGE), /16\.0 MB; 16 MB are the most/],
   ['of small parts', Array(MOST_OUTPUT_LISTS + 1).fill([]), /more than 500000 objects and lists/],
+  ['of many values', Array(MOST_OUTPUT_VALUES + 1).fill(0), /more than 5000000 values/],
+  [
+    'of many names',
+    Object.fromEntries(Array.from({ length: MOST_OUTPUT_NAMES + 10 }, (_, at) => [`name ${at}`, 0])),
+    /more than 100000 different names/
+  ],
   ['deep', JSON.parse(`${'['.repeat(1_500)}${']'.repeat(1_500)}`), /more than 1000 levels/]
 ])('an output that is too %s is an error of its task', async (what, output, detail) => {
   const workerId = `w-${what.replaceAll(' ', '-')}`
