@@ -20,7 +20,7 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
     schema: {
       summary: 'Run a task again and again',
       description:
-        'Task and input are checked now as `POST /api/tasks/{name}` does, and again each time. A time that is skipped when clocks go forward comes an hour later, one that is there twice when they go back comes once. Times that were missed while no master ran are made up for by one job. A job does not wait for the one before.',
+        'Task and input are checked now as `POST /api/tasks/{name}` does, and again each time. A time that is skipped when clocks go forward comes as much later as they go, mostly an hour, one that is there twice when they go back comes once. Times that were missed while no master ran are made up for by one job. A job does not wait for the one before.',
       tags,
       body: scheduleRequestSchema,
       response: {
