@@ -42,6 +42,7 @@ import { addUnits } from './routes/units.ts'
 import { addWorkerJobs } from './routes/worker-jobs.ts'
 import { addWorkers } from './routes/workers.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { addStrictQuery } from './strict-query.ts'
 import { addVisibility } from './visible.ts'
 
 /** The whole API, ready to listen or to be asked by `inject`. Opens no port and knows no signals. */
@@ -54,6 +55,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   await app.register(multipart, { throwFileSizeLimit: false })
   await addAuth(app, deps)
   addVisibility(app, deps)
+  addStrictQuery(app)
   addOpenStreams(app, deps)
   addFull(app, deps)
   await addOpenapi(app, deps)

@@ -16,6 +16,22 @@ afterAll(() => one.release())
 const get = (url: string, scope: Scope = 'read', headers: Record<string, string> = {}) =>
   one.app.inject({ url, headers: { ...one.bearer(scope), ...headers } })
 
+describe('a query', () => {
+  it.each([
+    ['/api/jobs?before=yesterday', /^The query of \/api\/jobs has no before: there are .*status/],
+    ['/api/stats?nope=1', /^The query of \/api\/stats has no nope: it has none/],
+    ['/transcribe/x/result?formt=srt', /no formt: there are format/]
+  ])('with a name that its route has not is refused: %s', async (url, detail) => {
+    const answer = await get(url)
+    expect([answer.statusCode, answer.json().code]).toEqual([400, 'SC_BAD_REQUEST'])
+    expect(answer.json().detail).toMatch(detail)
+  })
+
+  it('of a page may be anything', async () => {
+    expect((await one.app.inject({ url: '/login?utm_source=x' })).statusCode).not.toBe(400)
+  })
+})
+
 describe('lists of jobs', () => {
   it('come in pages, newest first, whatever the kind', async () => {
     const ids: string[] = []

@@ -106,6 +106,21 @@ describe('a recording that is submitted', () => {
     expect((await jobs())[0]?.source_file).toBe(shown)
   })
 
+  it('may have its fields in the query; those of the form count before them', async () => {
+    const send = async (query: string, ...parts: Parts) => {
+      const { body, headers } = form(['file', asFile(RECORDING)], ...parts)
+      const how = { method: 'POST', headers: { ...one.bearer('submit'), ...headers }, payload: body } as const
+      const answer = await one.app.inject({ url: `/transcribe?${query}`, ...how })
+      return [answer.statusCode, (await jobs()).map(({ input }) => (input as { language?: string }).language).at(-1)]
+    }
+    expect(await send('language=de')).toEqual([202, 'de'])
+    await one.deps.db.deleteFrom('jobs').execute()
+    expect(await send('language=de', ['language', 'en'])).toEqual([202, 'en'])
+    await one.deps.db.deleteFrom('jobs').execute()
+    expect(await send('langage=de')).toEqual([400, undefined])
+    expect(await send('language=de&language=en')).toEqual([400, undefined])
+  })
+
   it('is one job for one idempotency key', async () => {
     const parts: Parts = [['file', asFile(RECORDING)]]
     const first = await submit(parts, { 'idempotency-key': 'one' })

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { dataDir } from '@sc/shared/data-dir.ts'
+import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { probeRecording } from '../../transcription/ffmpeg.ts'
@@ -32,6 +33,7 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
       description: `A multipart form: \`file\` (up to ${maxUploadBytes} bytes) and optional fields, in any order. With a header \`Idempotency-Key\`, the same request sent again answers with the same job.`,
       tags: ['transcription'],
       consumes: ['multipart/form-data'],
+      querystring: paramsSchema.partial().describe('Fields of the form may stand here, too'),
       body: paramsSchema.extend({ file: z.file().describe('The recording') }),
       response: {
         202: submittedSchema,
@@ -57,7 +59,10 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
       try {
         // Storing a large file may take longer than a connection may be silent.
         request.socket.setTimeout?.(0)
-        const params = await parseTranscribeParams(upload.fields, { chunkSeconds, modelsDir })
+        const params = await parseTranscribeParams(
+          { ...inQuery(request.query), ...upload.fields },
+          { chunkSeconds, modelsDir }
+        )
         const { jobId, status, blobKey } = await submit(deps, request, upload, params, idempotencyKey, signal)
         const url = `${request.protocol}://${request.host}/transcribe/${jobId}`
         reply.status(202).header('location', `/transcribe/${jobId}`)
@@ -76,6 +81,13 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
       }
     }
   })
+}
+
+/** As the form has them. */
+function inQuery(query: object): Record<string, string> {
+  for (const [name, value] of Object.entries(query))
+    if (typeof value !== 'string') throw new ScError('SC_BAD_REQUEST', `${name} stands in the query more than once.`)
+  return query as Record<string, string>
 }
 
 async function submit(
