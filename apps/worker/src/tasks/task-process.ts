@@ -8,7 +8,8 @@
  * - starting: `hello` is sent; no `ready` within START_TIMEOUT_MS ends the process.
  * - running: one run at a time; others may lie in the process, for their turn. An abort sends `cancel`. A run that waits
  *   for its turn rejects at once, and what the process says of it later is dropped; of the run that goes on the process
- *   has CANCEL_ANSWER_MS to answer, then gets SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline gets SIGKILL and rejects with SC_TASK_TIMEOUT. A Python
+ *   has CANCEL_ANSWER_MS to answer, then gets SIGTERM and TERMINATE_MS later SIGKILL. A run past its deadline is sent
+ *   `cancel`, and LATE_MS later its process SIGKILL; it rejects with SC_TASK_TIMEOUT, whatever it answers by then. A Python
  *   process tells its memory from a thread of its own: one that says nothing for SILENT_MS is frozen, and gets SIGKILL. A
  *   Node process has one thread, which may compute.
  * - dead: nothing leaves it. The pending `ready` and every run reject with SC_CHILD_DIED and the tail of stderr.
@@ -29,6 +30,8 @@ const START_TIMEOUT_MS = 60_000
 const CANCEL_ANSWER_MS = 200
 const TERMINATE_MS = 100
 const STOP_ANSWER_MS = 2_000
+/** For what a task does at its end, `finally` and the like. */
+const LATE_MS = 5_000
 /** Twelve times the pause between two words of the Python process. */
 const SILENT_MS = 60_000
 const STDERR_TAIL_BYTES = 4_096
@@ -49,6 +52,7 @@ export interface ProcessOptions {
   startTimeoutMs?: number
   /** A Python process that says nothing for so long while it runs a task is frozen. */
   silentMs?: number
+  lateMs?: number
 }
 
 export class TaskProcess {
@@ -118,12 +122,16 @@ export class TaskProcess {
   }
 
   #beginTurn(run: PendingRun): void {
-    const { language, silentMs = SILENT_MS } = this.#options
+    const { language, silentMs = SILENT_MS, lateMs = LATE_MS } = this.#options
     this.state = 'running'
     this.#turn = beginTurn({
       deadlineMs: run.deadlineMs,
       onLate: () => {
         run.late = true
+        this.#send({ type: 'cancel', id: run.id })
+      },
+      graceMs: lateMs,
+      onTooLate: () => {
         this.kill('a task ran too long')
       },
       silentMs: language === 'Python' ? silentMs : null,
@@ -221,7 +229,8 @@ export class TaskProcess {
       const [next] = this.#runs
       if (next) this.#beginTurn(next)
       else this.state = 'ready'
-      if (message.type === 'result') run.resolve({ output: message.output, metrics: message.metrics })
+      if (run.late) run.reject(timedOut(run, ''))
+      else if (message.type === 'result') run.resolve({ output: message.output, metrics: message.metrics })
       else run.reject(run.signal.aborted ? cancelled(run) : errorOf(message))
     }
   }

@@ -10,6 +10,9 @@ export interface Turn {
 export interface TurnLimits {
   deadlineMs: number
   onLate(): void
+  /** After the deadline. */
+  graceMs: number
+  onTooLate(): void
   /** Null: it may say nothing for as long as it likes. */
   silentMs: number | null
   onSilent(): void
@@ -19,9 +22,12 @@ export interface TurnLimits {
  * Watches over a run while it goes on. Silence is counted in looks instead of asking the clock: while this process stands
  * still itself, what the other says lies unread.
  */
-export function beginTurn({ deadlineMs, onLate, silentMs, onSilent }: TurnLimits): Turn {
+export function beginTurn({ deadlineMs, onLate, graceMs, onTooLate, silentMs, onSilent }: TurnLimits): Turn {
   let silentLooks = 0
-  const deadline = setTimeout(onLate, deadlineMs)
+  let deadline = setTimeout(() => {
+    onLate()
+    deadline = setTimeout(onTooLate, graceMs)
+  }, deadlineMs)
   const look = (): void => {
     silentLooks++
     if (silentLooks > LOOKS) onSilent()

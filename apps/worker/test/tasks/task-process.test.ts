@@ -92,8 +92,15 @@ test('a child that hears no cancel and no SIGTERM is killed', async () => {
   expect(isAlive(child.pid)).toBe(false)
 })
 
-test('a run past its deadline ends with the child', async () => {
-  const child = await ready('deaf')
+test('a run past its deadline is cancelled, and its child stays when it listens', async () => {
+  const child = await ready('well_behaved')
+  const late = child.run(runOf('wait', { deadlineMs: 100 }))
+  await expect(late).rejects.toMatchObject({ code: 'SC_TASK_TIMEOUT', retryable: true })
+  expect((await child.run(runOf('echo', { id: 'r2' }))).output).toEqual({ a: 1 })
+})
+
+test('a run past its deadline ends with the child that does not listen', async () => {
+  const child = await ready('deaf', { lateMs: 300 })
   const late = child.run(runOf('wait', { deadlineMs: 100 }))
   await expect(late).rejects.toMatchObject({
     code: 'SC_TASK_TIMEOUT',
