@@ -422,6 +422,23 @@ export const ATTACKS: Attack[] = [
     outcome: 'borne'
   },
   {
+    name: 'answers each unit that it takes by an error of an attempt that never began',
+    run: async (thief, signal) => {
+      const instance = randomUUID()
+      const error = { code: 'SC_TASK_FAILED', title: '', detail: '' }
+      await step(signal, 20, async round => {
+        if (round % 10 === 1) await ask(thief, instance, round, 64)
+        const said = (await given(thief)).map(({ first, tickets, slot }) => ({
+          ...{ type: 'error', unitId: first.unitId, attemptId: randomUUID(), ticket: tickets[0] },
+          ...{ slot, error, retryable: true, timings: TIMINGS }
+        }))
+        if (said.length > 0) await add(thief.redis, thief.id, JSON.stringify(said))
+      })
+    },
+    outcome: 'borne',
+    doctor: /by an attempt that is not the unit's/
+  },
+  {
     name: 'is another process twice a second, and so loses what it has',
     run: async (thief, signal) => {
       await step(signal, 500, round => ask(thief, randomUUID(), round, 64))

@@ -143,6 +143,7 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
     returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings,
       case when units.task = any(${TRANSCRIPTION_TASKS}::text[]) then units.params end as params`.execute(trx)
   for (const { timings, rank, params, ...unit } of rows) {
+    verdict.settled.add(unit.id)
     verdict.changed.add(unit.job_id)
     verdict.startedRank = Math.max(verdict.startedRank, rank)
     const refusal = params && refusalOf(unit.task, params, results.find(({ unitId }) => unitId === unit.id)?.output)
@@ -194,6 +195,7 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
         else status = 'RUNNING' and units.attempt_id = given.attempt_id and units.worker_id = given.worker_id end
     returning units.*`.execute(trx)
   for (const unit of rows) {
+    if (unit.entry === null) verdict.settled.add(unit.id)
     verdict.noticed.add(unit.job_id)
     verdict.waiting.add(unit.queue)
     if (unit.crashes >= MAX_CRASHES) await failUnit(trx, unit, poison(unit), verdict)

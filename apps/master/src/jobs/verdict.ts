@@ -18,6 +18,8 @@ export interface Verdict {
   stop: Array<{ id: string; worker_id: string }>
   done: Array<{ unit: SettledUnit; timings: Timings }>
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
+  /** Units of which an outcome counted: their entry is over. */
+  settled: Set<string>
   /** Workers that may use other queues than before. */
   registered: Set<string>
   /** Jobs that ended with their only unit. */
@@ -41,6 +43,7 @@ export function emptyVerdict(): Verdict {
     stop: [],
     done: [],
     failed: [],
+    settled: new Set(),
     registered: new Set(),
     ended: [],
     startedRank: 0

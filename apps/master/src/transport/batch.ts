@@ -12,6 +12,7 @@
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Said } from '../jobs/accept-batch.ts'
 import { sizeOf } from '../jobs/size-of.ts'
+import { isOutcome } from '../jobs/unsettled.ts'
 import type { Parsed } from './parse-outbox.ts'
 
 /** Some of what was read of one worker's outbox. Its `ids` are deleted with it: they are those of its last piece. */
@@ -101,7 +102,7 @@ function isRegistration({ message }: Said): boolean {
 
 /** The unit that the message ends an attempt at, if any. */
 export function settledBy(message: OutboxMessage): string[] {
-  return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
+  return isOutcome(message) ? [message.unitId] : []
 }
 
 /** Of several states of one worker the last one says all; of the progress of a unit the last one counts. */

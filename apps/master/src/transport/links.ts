@@ -17,6 +17,8 @@ export interface ServedLink extends Link<TakenEntry> {
   /** Its wants that may be met now, the oldest first: as many as it has credit for. */
   asking(nowMs: number): StandingWant[]
   take(want: SlotWant, taken: TakenEntry): void
+  /** An outcome that counts for nothing came of this entry: the worker holds it no more. */
+  takeBack(entry: string): HeldEntry | undefined
 }
 
 /** A want, with those of its queues that its worker is allowed, each with its place: the most demanding is first. */
@@ -137,6 +139,11 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
     take: ({ slot, want }, taken) => {
       core.give(slot, want, newHeld(taken), performance.now())
       onGiven(link)
+    },
+    takeBack: entry => {
+      const held = core.drop(entry)
+      if (held) credit.spent(performance.now())
+      return held
     }
   }
   return link

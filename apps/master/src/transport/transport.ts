@@ -11,9 +11,9 @@ import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
-import type { Said } from '../jobs/accept-batch.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
+import type { ApplierDeps } from './apply-pending.ts'
 import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
 import { createLinks, type HeldEntry, isBusy, newHeld, type ServedLink } from './links.ts'
@@ -61,7 +61,7 @@ export interface TransportDeps {
   address(): { httpUrl: string; localUrl: string; version: string } | undefined
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
   graceMs?: number
-  apply(said: Said[]): Promise<void>
+  apply: ApplierDeps['apply']
   onRefused(workerId: string, reason: string, gravity: Gravity, cost?: number): void
 }
 
@@ -99,6 +99,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
       void backToQueues(lost)
     },
     onOver: over => void releaseAll(over),
+    onBack: back => void backToQueues(back),
     onRefused: deps.onRefused
   })
 
@@ -216,9 +217,9 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
           'units are past their deadline and still with their worker: ended here'
         )
         await sendInbox(redis, workerId, { type: 'cancel', unitIds: [...held.unread] })
-        await deps.apply(await overdueMessages(db, workerId, held))
+        const unsettled = await deps.apply(await overdueMessages(db, workerId, held))
         link.drop(held.entry)
-        await releaseAll([held])
+        await (unsettled.length > 0 ? backToQueues([held]) : releaseAll([held]))
       }
   }
 
