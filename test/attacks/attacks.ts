@@ -388,6 +388,25 @@ export const ATTACKS: Attack[] = [
     outcome: 'borne'
   },
   {
+    name: 'says ever something else of a unit that has ended, each to be applied after the other',
+    run: async (thief, signal) => {
+      const { redis, id } = thief
+      const { first, tickets, slot, entry } = await ownUnit(thief)
+      const about = { unitId: first.unitId, ticket: tickets[0], slot }
+      const log = { type: 'log', ...about, attemptId: 'a', level: 'info', message: 'x' }
+      const attempts = ['a', 'b', 'c'].flatMap(attemptId => [
+        log,
+        { type: 'started', ...about, attemptId, waitedMs: 0 },
+        log,
+        { type: 'returned', ...about, attemptId, entry, hasBegun: false },
+        { type: 'result', ...about, attemptId, output: {}, timings: TIMINGS }
+      ])
+      const text = JSON.stringify(attempts)
+      await step(signal, 10, () => add(redis, id, text))
+    },
+    outcome: 'borne'
+  },
+  {
     name: 'answers numbers that PostgreSQL writes with 301 digits, 600 MB of them',
     run: async thief => {
       const { first, tickets, slot } = await ownUnit(thief)

@@ -10,6 +10,8 @@ export interface ServedLink extends Link<TakenEntry> {
   isSlowed: boolean
   /** When its last message was read. */
   readMs: number
+  /** From then on it holds no units but those of which this master knows. */
+  sureFromMs: number
   /** See `credit.ts`. */
   readonly isProven: boolean
   /** Which queues one may give it entries of; undefined: not known yet. */
@@ -108,6 +110,7 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
     workerId,
     isSlowed: false,
     readMs: performance.now(),
+    sureFromMs: Number.POSITIVE_INFINITY,
     get isProven() {
       return credit.isProven
     },

@@ -63,6 +63,8 @@ const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
 /** An entry that costs more is followed by whatever else is to be done. */
 const LARGE_COST = 64 * 1024
+/** Two states of a worker, of what was given by another master, and the time to take that over. */
+const SURE_AFTER_MS = 5_000
 /** Beside LOST_MS. */
 const MORE_SILENCE_MS = 15_000
 
@@ -164,6 +166,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const nowMs = performance.now()
     for (const [workerId, one] of followed) {
       const link = links.of(workerId)
+      if (link && one.isRead) link.sureFromMs = Math.min(link.sureFromMs, nowMs + SURE_AFTER_MS)
       if (link && (one.isRead || !isHeldUp())) lose(link, link.lost(one.isRead ? nowMs : nowMs - MORE_SILENCE_MS))
     }
   }
