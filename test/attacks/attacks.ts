@@ -441,6 +441,24 @@ export const ATTACKS: Attack[] = [
     outcome: 'borne'
   },
   {
+    name: 'begins each unit that it takes, and gives it back at once',
+    run: async (thief, signal) => {
+      const instance = randomUUID()
+      await step(signal, 20, async round => {
+        if (round % 10 === 1) await ask(thief, instance, round, 64)
+        const said = (await given(thief)).flatMap(({ first, tickets, slot, entry }) => {
+          const about = { unitId: first.unitId, attemptId: randomUUID(), ticket: tickets[0], slot }
+          return [
+            { type: 'started', ...about, waitedMs: 0 },
+            { type: 'returned', ...about, entry, hasBegun: true }
+          ]
+        })
+        if (said.length > 0) await add(thief.redis, thief.id, JSON.stringify(said))
+      })
+    },
+    outcome: 'borne'
+  },
+  {
     name: 'answers each unit that it takes by an error of an attempt that never began',
     run: async (thief, signal) => {
       const instance = randomUUID()

@@ -52,8 +52,12 @@ export function createApplier(deps: ApplierDeps): Applier {
     await forget(batch)
     const kept = keep(unsettled)
     const over = [...Map.groupBy(reported, one => one.workerId)].flatMap(([workerId, own]) => {
-      const ended = own.flatMap(({ message }) => settledBy(message)).filter(id => !kept.has(nameOf(workerId, id)))
-      return links.of(workerId)?.settled(ended) ?? []
+      const isReturn = ({ message }: Said): boolean => message.type === 'returned'
+      const unitIds = (some: Said[]): string[] =>
+        some.flatMap(({ message }) => settledBy(message)).filter(id => !kept.has(nameOf(workerId, id)))
+      const link = links.of(workerId)
+      const ended = link?.settled(unitIds(own.filter(one => !isReturn(one)))) ?? []
+      return [...ended, ...(link?.settled(unitIds(own.filter(isReturn)), true) ?? [])]
     })
     if (over.length > 0) deps.onOver(over)
   }

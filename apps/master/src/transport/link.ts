@@ -47,6 +47,8 @@ export interface Held<T> {
   beginByMs: number
   /** Some attempt at one of its units is known. */
   isBegun: boolean
+  /** An outcome of a unit other than that it came back is in PostgreSQL. */
+  hasEnded: boolean
 }
 
 export interface Link<T> {
@@ -78,7 +80,7 @@ export interface Link<T> {
   /** What was read of the unit's outcome says nothing of this entry. */
   unreported(unitId: string): void
   /** Outcomes of these units are in PostgreSQL: answers the entries that are over. */
-  settled(unitIds: Iterable<string>): Held<T>[]
+  settled(unitIds: Iterable<string>, isReturn?: boolean): Held<T>[]
   /** Entries of which no sign came for LOST_MS, or that did not begin in time; the worker holds them no more. */
   lost(nowMs: number): Held<T>[]
   /** Forgets an entry, and answers it. */
@@ -175,7 +177,7 @@ export function createLink<T>(): Link<T> {
       const isAdopted = want === null
       const isBegun = isAdopted
       const times = { sinceMs: nowMs, signMs: nowMs, beginByMs: nowMs + BEGIN_MS, deadlineMs }
-      entries.set(entry, { entry, slot, taken, unread, open, ...times, isAdopted, isBegun })
+      entries.set(entry, { entry, slot, taken, unread, open, ...times, isAdopted, isBegun, hasEnded: false })
       for (const unitId of unitIds) entryOfUnit.set(unitId, entry)
     },
     has: entry => entries.has(entry),
@@ -198,11 +200,12 @@ export function createLink<T>(): Link<T> {
     unreported: unitId => {
       entries.get(entryOfUnit.get(unitId) ?? '')?.unread.add(unitId)
     },
-    settled: unitIds => {
+    settled: (unitIds, isReturn = false) => {
       const over: Held<T>[] = []
       for (const unitId of unitIds) {
         const held = entries.get(entryOfUnit.get(unitId) ?? '')
         held?.unread.delete(unitId)
+        if (held && !isReturn) held.hasEnded = true
         if (held?.open.delete(unitId) && held.open.size === 0) over.push(held)
         entryOfUnit.delete(unitId)
       }

@@ -124,7 +124,14 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
       return { unknown, lost: spend(lost) }
     },
     lost: nowMs => spend(core.lost(nowMs)),
-    settled: unitIds => spend(core.settled(unitIds)),
+    settled: (unitIds, isReturn) => {
+      const over = core.settled(unitIds, isReturn)
+      for (const { hasEnded } of over) {
+        if (hasEnded) credit.ended()
+        else credit.spent(performance.now())
+      }
+      return over
+    },
     began: unitId => {
       const isFirst = core.began(unitId)
       if (isFirst) credit.begun()
