@@ -5,7 +5,7 @@
  *                                          \-> apply, in PostgreSQL -> release
  *   locks of what is held are renewed here; what is lost goes back into its queue; what is overdue is ended.
  */
-import type { Holding, OutboxMessage } from '@sc/shared/outbox-message.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
@@ -13,10 +13,11 @@ import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
+import { createAdopt } from './adopt.ts'
 import type { ApplierDeps } from './apply-pending.ts'
 import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
-import { createLinks, type HeldEntry, isBusy, newHeld, type ServedLink } from './links.ts'
+import { createLinks, type HeldEntry, isBusy } from './links.ts'
 import { type Matcher, startMatching } from './match.ts'
 import { watchSizes } from './outbox-sizes.ts'
 import { type Outboxes, startOutboxes } from './outboxes.ts'
@@ -76,10 +77,17 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   const { db, redis, queues, tickets, log, graceMs = GRACE_MS } = deps
   const links = createLinks()
   const stopping = new AbortController()
-  const adopting = new Set<string>()
   /** Workers that this master serves since a moment ago. */
   const gained = new Set<string>()
   const matcher: Matcher = await startMatching({ ...deps, links })
+  const adopt = createAdopt({
+    ...deps,
+    links,
+    find: async ({ queue, entry }, workerId) => {
+      const taken = await findTaken(queues.get(queue), entry, workerId)
+      return taken && (await extendLocks([taken])).length === 0 ? taken : undefined
+    }
+  })
 
   const outboxes: Outboxes = startOutboxes({
     redis,
@@ -90,7 +98,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     apply: deps.apply,
     onHello: (workerId, hello) => void onHello(workerId, hello).catch(logged('welcoming a worker failed')),
     onWants: matcher.wake,
-    onUnknown: (link, holding) => void adopt(link, holding).catch(logged('taking over units failed')),
+    onUnknown: adopt,
     onLost: (link, lost) => {
       log.warn(
         { workerId: link.workerId, entries: lost.map(({ entry }) => entry) },
@@ -156,26 +164,6 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     const rows = await db.selectFrom('workers').select(['id', 'draining']).where('id', 'in', workerIds).execute()
     const message = { type: 'welcome', instance, protocol: PROTOCOL_VERSION, ...address } as const
     await Promise.all(rows.map(({ id, draining }) => sendInbox(redis, id, { ...message, draining })))
-  }
-
-  /** Entries that another master gave, or this one before its restart: as the worker proves. */
-  async function adopt(link: ServedLink, holding: Holding[]): Promise<void> {
-    for (const { entry, queue, slot, ticket } of holding) {
-      const id = `${link.workerId} ${entry}`
-      if (adopting.has(id)) continue
-      if (!tickets.isEntry(ticket, link.workerId, queue, entry)) {
-        deps.onRefused(link.workerId, `it holds the entry ${entry}, which it was not given`, 'wrong')
-        continue
-      }
-      adopting.add(id)
-      try {
-        const taken = await findTaken(queues.get(queue), entry, link.workerId)
-        if (!taken || (await extendLocks([taken])).length > 0 || link.has(entry)) continue
-        link.give(slot, null, newHeld(taken), performance.now())
-      } finally {
-        adopting.delete(id)
-      }
-    }
   }
 
   async function backToQueues(lost: HeldEntry[]): Promise<void> {
