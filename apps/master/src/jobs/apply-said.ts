@@ -114,7 +114,7 @@ async function markStarted(trx: DatabaseTransaction, jobs: LockedJob[]): Promise
 
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
-  for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
+  for (const { unit, timings, heldBy } of verdict.done) if (heldBy) deps.pace.finished(unit, heldBy, timings.ran)
   if (verdict.registered.size > 0) deps.onRegistered?.([...verdict.registered])
   deps.dispatch.wake(verdict.waiting)
   for (const { unit } of verdict.done) deps.dispatch.refill(unit.queue)

@@ -16,7 +16,8 @@ export interface Verdict {
   waiting: Set<string>
   /** Attempts to stop on a worker. */
   stop: Array<{ id: string; worker_id: string }>
-  done: Array<{ unit: SettledUnit; timings: Timings }>
+  /** `heldBy`: the worker that had it just then; null: the result came late, or of whom another master served. */
+  done: Array<{ unit: SettledUnit; timings: Timings; heldBy: string | null }>
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
   /** Units of which an outcome counted: their entry is over. */
   settled: Set<string>
