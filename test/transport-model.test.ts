@@ -9,7 +9,7 @@ import { createWants, type Wants } from '../apps/worker/src/messaging/wants.ts'
  * (`link.ts` of a master, `wants.ts` of a worker); the rest (queue, streams, PostgreSQL) is as simple as it can be. In each
  * state any of these may happen: the slot asks, also for its next entry while one runs, withdraws, or gives back what came too
  * early; the worker reads one message, ends a unit, says its state, is killed and starts anew; a master reads one message, gives a unit, judges silence, dies, and the other takes over; a message
- * is read twice; Redis is emptied.
+ * is read twice; Redis is emptied; the worker ends a unit by an attempt that is not the unit's.
  *
  * In every state:
  *   A  a slot runs one entry at a time and has one more at most, each given for a want of this process
@@ -36,7 +36,7 @@ type Out =
   | { type: 'hello'; instance: number }
   | { type: 'want'; want: SlotWant; instance: number }
   | { type: 'state'; instance: number; holding: Holding[]; wants: SlotWant[] }
-  | { type: 'result' | 'returned'; unit: string; entry: string }
+  | { type: 'result' | 'returned' | 'of no attempt'; unit: string; entry: string }
 
 const SLOT = 's'
 const MOST_FAULTS = 3
@@ -127,6 +127,12 @@ function apply(world: World, message: Out): void {
       if (state.units[unitOf(world, entry)] !== 'given') continue
       link.give(slot, null, { entry, taken: entry, deadlineMs: 1e9, unitIds: [unitOf(world, entry)] }, world.nowMs)
     }
+  } else if (message.type === 'of no attempt') {
+    link.reported(message.unit)
+    // As `apply-pending.ts` does: of a unit that is open it settles nothing, and its entry is taken back.
+    if (state.units[message.unit] === 'done') forget(world, link.settled([message.unit]))
+    const held = link.drop(link.entryOf(message.unit) ?? '')
+    if (held) backToQueue(world, [held])
   } else {
     link.reported(message.unit)
     if (message.type === 'returned') requeue(world, message.unit)
@@ -253,6 +259,15 @@ const FAULTS: Record<string, (world: World) => boolean> = {
       asked: false
     }
     world.state.outbox.push({ type: 'hello', instance: instance + 1 })
+    return true
+  },
+  'the worker ends its unit by no attempt of it': world => {
+    const { worker, state } = world
+    if (worker.running === null) return false
+    state.outbox.push({ type: 'of no attempt', unit: unitOf(world, worker.running), entry: worker.running })
+    worker.wants.release(worker.running)
+    worker.running = worker.next
+    worker.next = null
     return true
   },
   'another master takes over': world => {

@@ -446,6 +446,25 @@ export const ATTACKS: Attack[] = [
     outcome: 'borne'
   },
   {
+    name: 'says ever something else of a unit that has ended, each to be applied after the other',
+    run: async (thief, signal) => {
+      const { redis, id } = thief
+      const { first, tickets, slot, entry } = await ownUnit(thief)
+      const about = { unitId: first.unitId, ticket: tickets[0], slot }
+      const log = { type: 'log', ...about, attemptId: 'a', level: 'info', message: 'x' }
+      const attempts = ['a', 'b', 'c'].flatMap(attemptId => [
+        log,
+        { type: 'started', ...about, attemptId, waitedMs: 0 },
+        log,
+        { type: 'returned', ...about, attemptId, entry, hasBegun: false },
+        { type: 'result', ...about, attemptId, output: {}, timings: TIMINGS }
+      ])
+      const text = JSON.stringify(attempts)
+      await step(signal, 10, () => add(redis, id, text))
+    },
+    outcome: 'borne'
+  },
+  {
     name: 'answers numbers that PostgreSQL writes with 301 digits, 600 MB of them',
     run: async thief => {
       const { first, tickets, slot } = await ownUnit(thief)
@@ -489,6 +508,41 @@ export const ATTACKS: Attack[] = [
       })
     },
     outcome: 'borne'
+  },
+  {
+    name: 'begins each unit that it takes, and gives it back at once',
+    run: async (thief, signal) => {
+      const instance = randomUUID()
+      await step(signal, 20, async round => {
+        if (round % 10 === 1) await ask(thief, instance, round, 64)
+        const said = (await given(thief)).flatMap(({ first, tickets, slot, entry }) => {
+          const about = { unitId: first.unitId, attemptId: randomUUID(), ticket: tickets[0], slot }
+          return [
+            { type: 'started', ...about, waitedMs: 0 },
+            { type: 'returned', ...about, entry, hasBegun: true }
+          ]
+        })
+        if (said.length > 0) await add(thief.redis, thief.id, JSON.stringify(said))
+      })
+    },
+    outcome: 'borne'
+  },
+  {
+    name: 'answers each unit that it takes by an error of an attempt that never began',
+    run: async (thief, signal) => {
+      const instance = randomUUID()
+      const error = { code: 'SC_TASK_FAILED', title: '', detail: '' }
+      await step(signal, 20, async round => {
+        if (round % 10 === 1) await ask(thief, instance, round, 64)
+        const said = (await given(thief)).map(({ first, tickets, slot }) => ({
+          ...{ type: 'error', unitId: first.unitId, attemptId: randomUUID(), ticket: tickets[0] },
+          ...{ slot, error, retryable: true, timings: TIMINGS }
+        }))
+        if (said.length > 0) await add(thief.redis, thief.id, JSON.stringify(said))
+      })
+    },
+    outcome: 'borne',
+    doctor: /by an attempt that is not the unit's/
   },
   {
     name: 'is another process twice a second, and so loses what it has',

@@ -67,7 +67,7 @@ async function acceptOfEach(
     const ageMs = one.readMs === undefined ? 0 : performance.now() - one.readMs
     const isHeld = holds(workerId, message.unitId)
     if (message.type === 'started') starts.push({ workerId, ...message, isHeld, ageMs })
-    else if (message.type === 'result') results.push({ workerId, ...message, ageMs })
+    else if (message.type === 'result') results.push({ workerId, ...message, isHeld, ageMs })
     else if (message.type === 'returned') returns.push({ workerId, ...message, isHeld })
     else if (message.type === 'log') logs.push({ workerId, message })
     else others.push({ workerId, message })

@@ -34,6 +34,8 @@ export interface Start extends OfAttempt {
 export interface Result extends OfAttempt {
   output: unknown
   timings: Timings
+  /** As of a start. */
+  isHeld: boolean
 }
 
 export interface Return {
@@ -142,12 +144,15 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
     where units.id = outcome.unit_id and ${isOpenById}
     returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings,
       case when units.task = any(${TRANSCRIPTION_TASKS}::text[]) then units.params end as params`.execute(trx)
+  const resultOf = new Map(results.map(result => [result.unitId, result]))
   for (const { timings, rank, params, ...unit } of rows) {
+    const result = resultOf.get(unit.id)
+    verdict.settled.add(unit.id)
     verdict.changed.add(unit.job_id)
     verdict.startedRank = Math.max(verdict.startedRank, rank)
-    const refusal = params && refusalOf(unit.task, params, results.find(({ unitId }) => unitId === unit.id)?.output)
+    const refusal = params && refusalOf(unit.task, params, result?.output)
     if (refusal) await takeBack(trx, unit.id, refusal, verdict)
-    else verdict.done.push({ unit, timings })
+    else verdict.done.push({ unit, timings, heldBy: result?.isHeld ? result.workerId : null })
   }
 }
 
@@ -194,6 +199,7 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
         else status = 'RUNNING' and units.attempt_id = given.attempt_id and units.worker_id = given.worker_id end
     returning units.*`.execute(trx)
   for (const unit of rows) {
+    if (unit.entry === null) verdict.settled.add(unit.id)
     verdict.noticed.add(unit.job_id)
     verdict.waiting.add(unit.queue)
     if (unit.crashes >= MAX_CRASHES) await failUnit(trx, unit, poison(unit), verdict)

@@ -84,6 +84,7 @@ async function acceptError(
 ): Promise<void> {
   const unit = await openAttempt(trx, workerId, message)
   if (!unit) return
+  verdict.settled.add(unit.id)
   const { retryable } = message
   const error = reportOf(message.error.code, message.error.detail)
   if (error.code === 'SC_OUT_OF_MEMORY' && isGpuClass(unit.queue)) return await moveUp(trx, unit, error, verdict)

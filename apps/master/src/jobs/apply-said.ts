@@ -11,6 +11,7 @@ import { advanceClock } from './fair-share.ts'
 import type { Pace } from './pace.ts'
 import { endJob, notify, type SettleDeps, stopUnits } from './settle.ts'
 import { endSingles } from './single-task.ts'
+import { findUnsettled, type Unsettled } from './unsettled.ts'
 import { emptyVerdict, type Verdict } from './verdict.ts'
 
 export interface ApplyDeps extends SettleDeps {
@@ -27,23 +28,26 @@ export interface ApplyDeps extends SettleDeps {
 }
 
 /**
- * Applies what was said, in one transaction. What PostgreSQL refuses is looked for in ever smaller parts: one message
+ * Applies what was said, in one transaction; answers which outcomes settled nothing. What PostgreSQL refuses is looked for in ever smaller parts: one message
  * that cannot be applied must not hold up all others for ever.
  */
-export async function applySaid(deps: ApplyDeps, said: Said[]): Promise<void> {
-  let verdict: Verdict
+export async function applySaid(deps: ApplyDeps, said: Said[]): Promise<Unsettled[]> {
+  let decided: { verdict: Verdict; unsettled: Unsettled[] }
   try {
-    verdict = await transact(deps.db, trx => decideTogether(trx, said, deps.holds))
+    decided = await transact(deps.db, trx => decideTogether(trx, said, deps.holds))
   } catch (error) {
     if (isDatabaseAway(error)) throw error
     const [only] = said
-    if (only && said.length === 1) return await refuse(deps, only, error)
+    if (only && said.length === 1) {
+      await refuse(deps, only, error)
+      return await findUnsettled(deps.db, said, new Set())
+    }
     const middle = Math.ceil(said.length / 2)
-    await applySaid(deps, said.slice(0, middle))
-    await applySaid(deps, said.slice(middle))
-    return
+    const first = await applySaid(deps, said.slice(0, middle))
+    return [...first, ...(await applySaid(deps, said.slice(middle)))]
   }
-  await act(deps, verdict)
+  await act(deps, decided.verdict)
+  return decided.unsettled
 }
 
 /** Of an outcome its attempt must hear all the same: a result that cannot be written is an error. */
@@ -55,7 +59,11 @@ async function refuse(deps: ApplyDeps, { workerId, message }: Said, error: unkno
   const { output: _, ...about } = message
   const detail = `The result could not be stored: ${error instanceof Error ? error.message : String(error)}`
   const report = new ScError('SC_INTERNAL', detail).toReport()
-  await applySaid(deps, [{ workerId, message: { ...about, type: 'error', error: report, retryable: false } }])
+  // A short unit's result comes without a start before it, and an error counts for an attempt that began.
+  await applySaid(deps, [
+    { workerId, message: { ...about, type: 'started', waitedMs: 0 } },
+    { workerId, message: { ...about, type: 'error', error: report, retryable: false } }
+  ])
 }
 
 /** A value that is none of its column, or too large for PostgreSQL: it is in the message. Other errors may be of our own. */
@@ -63,7 +71,7 @@ function isOfData(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^(22|54)/.test(String(error.code))
 }
 
-async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Holds): Promise<Verdict> {
+async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Holds) {
   const verdict = emptyVerdict()
   const said = await withoutRevoked(trx, all)
   const locked = await lockJobs(trx, said)
@@ -75,7 +83,7 @@ async function decideTogether(trx: DatabaseTransaction, all: Said[], holds: Hold
   if (locked.some(({ single }) => single)) verdict.ended = await endSingles(trx, settled)
   const different = [...new Set([...verdict.changed, ...verdict.noticed])]
   await sql`with clock as (${advanceClock(verdict.startedRank)}) ${notify(different)}`.execute(trx)
-  return verdict
+  return { verdict, unsettled: await findUnsettled(trx, all, verdict.settled) }
 }
 
 /**
@@ -119,7 +127,7 @@ async function markStarted(trx: DatabaseTransaction, jobs: LockedJob[]): Promise
 
 /** What follows outside PostgreSQL. Each step may be repeated, and the reconciler repeats those a crash cut off. */
 async function act(deps: ApplyDeps, verdict: Verdict): Promise<void> {
-  for (const { unit, timings } of verdict.done) deps.pace.finished(unit, timings.ran)
+  for (const { unit, timings, heldBy } of verdict.done) if (heldBy) deps.pace.finished(unit, heldBy, timings.ran)
   if (verdict.registered.size > 0) deps.onRegistered?.([...verdict.registered])
   deps.dispatch.wake(verdict.waiting)
   for (const { unit } of verdict.done) deps.dispatch.refill(unit.queue)

@@ -16,8 +16,11 @@ export interface Verdict {
   waiting: Set<string>
   /** Attempts to stop on a worker. */
   stop: Array<{ id: string; worker_id: string }>
-  done: Array<{ unit: SettledUnit; timings: Timings }>
+  /** `heldBy`: the worker that had it just then; null: the result came late, or of whom another master served. */
+  done: Array<{ unit: SettledUnit; timings: Timings; heldBy: string | null }>
   failed: Array<{ unit: SettledUnit; error: ErrorReport }>
+  /** Units of which an outcome counted: their entry is over. */
+  settled: Set<string>
   /** Workers that may use other queues than before. */
   registered: Set<string>
   /** Jobs that ended with their only unit. */
@@ -41,6 +44,7 @@ export function emptyVerdict(): Verdict {
     stop: [],
     done: [],
     failed: [],
+    settled: new Set(),
     registered: new Set(),
     ended: [],
     startedRank: 0

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { isDatabaseAway } from '../database/connect.ts'
 import type { Said } from '../jobs/accept-batch.ts'
+import type { Unsettled } from '../jobs/unsettled.ts'
 import { nextBatch, type Piece, type Share, settledBy, toApply } from './batch.ts'
 import type { HeldEntry, Links } from './links.ts'
 import type { Gravity } from './parse-outbox.ts'
@@ -23,12 +24,14 @@ export interface ApplierDeps {
   log: Logger
   /** What was read of each worker, in the order of their turns. */
   queues(): Array<[workerId: string, pieces: Piece[]]>
-  /** Applies what workers reported, in PostgreSQL. */
-  apply(said: Said[]): Promise<void>
+  /** Applies what workers reported, in PostgreSQL; answers which outcomes settled nothing. */
+  apply(said: Said[]): Promise<Unsettled[]>
   /** These are done with, and out of the streams. */
   onApplied(batch: Share[]): void
   /** Entries of which every outcome is in PostgreSQL. */
   onOver(over: HeldEntry[]): void
+  /** Entries that are taken from their worker: what it said of a unit counts for nothing, and nobody else has it. */
+  onBack(back: HeldEntry[]): void
   onRefused(workerId: string, reason: string, gravity: Gravity): void
 }
 
@@ -45,12 +48,44 @@ export function createApplier(deps: ApplierDeps): Applier {
 
   async function apply(batch: Share[]): Promise<void> {
     const reported = toApply(batch)
-    if (reported.length > 0) await deps.apply(reported)
+    const unsettled = reported.length > 0 ? await deps.apply(reported) : []
     await forget(batch)
-    const over = [...Map.groupBy(reported, one => one.workerId)].flatMap(
-      ([workerId, own]) => links.of(workerId)?.settled(own.flatMap(({ message }) => settledBy(message))) ?? []
-    )
+    const kept = keep(unsettled)
+    const over = [...Map.groupBy(reported, one => one.workerId)].flatMap(([workerId, own]) => {
+      const isReturn = ({ message }: Said): boolean => message.type === 'returned'
+      const unitIds = (some: Said[]): string[] =>
+        some.flatMap(({ message }) => settledBy(message)).filter(id => !kept.has(nameOf(workerId, id)))
+      const link = links.of(workerId)
+      const ended = link?.settled(unitIds(own.filter(one => !isReturn(one)))) ?? []
+      return [...ended, ...(link?.settled(unitIds(own.filter(isReturn)), true) ?? [])]
+    })
     if (over.length > 0) deps.onOver(over)
+  }
+
+  /**
+   * What settled nothing releases no entry: it would be in no queue, and its unit with nobody. An entry that is another than
+   * that of its unit is of no more use.
+   */
+  function keep(unsettled: Unsettled[]): Set<string> {
+    const kept = new Set<string>()
+    const back: HeldEntry[] = []
+    for (const { workerId, unitId, entry, isRepeated } of unsettled) {
+      const link = links.of(workerId)
+      if (link?.entryOf(unitId) !== entry) continue
+      kept.add(nameOf(workerId, unitId))
+      if (isRepeated) link.unreported(unitId)
+      else {
+        back.push(...takeBack(workerId, entry))
+        deps.onRefused(workerId, `it ended unit ${unitId} by an attempt that is not the unit's`, 'wrong')
+      }
+    }
+    if (back.length > 0) deps.onBack(back)
+    return kept
+  }
+
+  function takeBack(workerId: string, entry: string | undefined): HeldEntry[] {
+    const held = entry === undefined ? undefined : links.of(workerId)?.takeBack(entry)
+    return held ? [held] : []
   }
 
   async function forget(batch: Share[]): Promise<void> {
@@ -67,6 +102,9 @@ export function createApplier(deps: ApplierDeps): Applier {
     log.error({ err: error, workerId }, 'what a worker reported cannot be applied; dropped')
     deps.onRefused(workerId, 'what it reported could not be applied', 'grave')
     await forget(batch)
+    const unitIds = batch.flatMap(({ pieces }) => pieces.flatMap(({ messages }) => messages.flatMap(settledBy)))
+    const back = unitIds.flatMap(unitId => takeBack(workerId, links.of(workerId)?.entryOf(unitId)))
+    if (back.length > 0) deps.onBack(back)
   }
 
   return {
@@ -92,4 +130,8 @@ export function createApplier(deps: ApplierDeps): Applier {
     },
     isHeldUp: () => sinceMs !== null && performance.now() - sinceMs > HELD_UP_MS
   }
+}
+
+function nameOf(workerId: string, unitId: string): string {
+  return `${workerId} ${unitId}`
 }

@@ -6,17 +6,21 @@
  *   queue of another:   piece, …         --the same-----------------+--> one batch of at most MOST_WEIGHT
  *
  * A start, a result, a return and a log line are applied many at a time; each other message is a statement of its own, and
- * weighs more.
+ * weighs more. Of one unit everything goes step by step, each a round of statements that all wait for: of a unit a batch has
+ * few, whoever said them, and the rest goes with the next.
  * A large message weighs more by its size, so that no share has much JSON for PostgreSQL to read.
  */
 import { isOfAttempt, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Said } from '../jobs/accept-batch.ts'
 import { sizeOf } from '../jobs/size-of.ts'
+import { isOutcome } from '../jobs/unsettled.ts'
 import type { Parsed } from './parse-outbox.ts'
 
 /** Some of what was read of one worker's outbox. Its `ids` are deleted with it: they are those of its last piece. */
 export interface Piece extends Parsed {
   weight: number
+  /** Of each unit, how many messages follow each other; log lines that do count as one. */
+  steps: Map<string, number>
   /** When it was read, by `performance.now()`. */
   readMs: number
 }
@@ -32,23 +36,41 @@ const SIZE_OF_WEIGHT = 1_000
 const MOST_SIZE = SHARE * SIZE_OF_WEIGHT
 /** Messages of one unit that are taken together with those of others: its start, its progress, its end. */
 const TOGETHER = 3
+/** Of one unit in a batch: more than an attempt has that logs, tells of its progress and fails. */
+const MOST_STEPS = 6
 
 /** Cuts what was read into pieces. */
 export function toPieces({ ids, messages }: Parsed, readMs: number): Piece[] {
   const pieces: Piece[] = []
-  let piece: Piece = { ids: [], messages: [], weight: 0, readMs }
+  const begin = (): Piece => ({ ids: [], messages: [], weight: 0, steps: new Map(), readMs })
+  let piece = begin()
   let counts = new Map<string, number>()
+  let logging = new Set<string>()
   for (const message of messages) {
     const weight = Math.min(SHARE, weightOf(message, counts) + Math.floor(sizeOf(message, MOST_SIZE) / SIZE_OF_WEIGHT))
-    if (piece.messages.length > 0 && piece.weight + weight > PIECE_WEIGHT) {
+    const isFull = piece.weight + weight > PIECE_WEIGHT || stepsWith(message, piece, logging) > MOST_STEPS
+    if (piece.messages.length > 0 && isFull) {
       pieces.push(piece)
-      piece = { ids: [], messages: [], weight: 0, readMs }
+      piece = begin()
       counts = new Map()
+      logging = new Set()
+    }
+    if (isOfAttempt(message)) {
+      piece.steps.set(message.unitId, stepsWith(message, piece, logging))
+      if (message.type === 'log') logging.add(message.unitId)
+      else logging.delete(message.unitId)
     }
     piece.messages.push(message)
     piece.weight += weight
   }
   return [...pieces, { ...piece, ids }]
+}
+
+/** Of the message's unit, with the message. */
+function stepsWith(message: OutboxMessage, { steps }: Piece, logging: ReadonlySet<string>): number {
+  if (!isOfAttempt(message)) return 0
+  const before = steps.get(message.unitId) ?? 0
+  return message.type === 'log' && logging.has(message.unitId) ? before : before + 1
 }
 
 function weightOf(message: OutboxMessage, counts: Map<string, number>): number {
@@ -69,20 +91,30 @@ export interface Share {
 /** The shares of one batch: of each worker the first pieces of its queue, in order; in the order of `queues`. */
 export function nextBatch(queues: Iterable<[workerId: string, pieces: Piece[]]>): Share[] {
   const batch: Share[] = []
+  const steps = new Map<string, number>()
   let left = MOST_WEIGHT
   for (const [workerId, queue] of queues) {
     if (left <= 0) break
     let share = Math.min(SHARE, left)
-    const end = queue.findIndex(({ weight }, at) => {
-      share -= weight
-      return share < 0 && at > 0
-    })
-    const pieces = queue.slice(0, end === -1 ? queue.length : end)
+    const pieces: Piece[] = []
+    for (const piece of queue) {
+      share -= piece.weight
+      if ((share < 0 && pieces.length > 0) || !addSteps(steps, piece)) break
+      pieces.push(piece)
+    }
     if (pieces.length === 0) continue
     batch.push({ workerId, pieces })
     left -= pieces.reduce((sum, { weight }) => sum + weight, 0)
   }
   return batch
+}
+
+/** False: it would be too many of some unit. */
+function addSteps(all: Map<string, number>, { steps }: Piece): boolean {
+  const sums = [...steps].map(([unitId, count]) => [unitId, (all.get(unitId) ?? 0) + count] as const)
+  if (sums.some(([, sum]) => sum > MOST_STEPS)) return false
+  for (const [unitId, sum] of sums) all.set(unitId, sum)
+  return true
 }
 
 /** The messages of a batch, in order; of a worker's registrations the last one, and of what it says of a unit's progress. */
@@ -101,7 +133,7 @@ function isRegistration({ message }: Said): boolean {
 
 /** The unit that the message ends an attempt at, if any. */
 export function settledBy(message: OutboxMessage): string[] {
-  return message.type === 'result' || message.type === 'error' || message.type === 'returned' ? [message.unitId] : []
+  return isOutcome(message) ? [message.unitId] : []
 }
 
 /** Of several states of one worker the last one says all; of the progress of a unit the last one counts. */

@@ -4,6 +4,7 @@
  *
  *   want:   standing --give--> given --entry released or lost--> (the slot's next want; the same one again if it was lost)
  *   entry:  given --state names it--> alive --every outcome read--> reported --outcomes in PostgreSQL--> released
+ *              |                            \--the outcome counts for nothing--> dropped: back into its queue
  *              \________no sign for LOST_MS, or not begun BEGIN_MS after it was given________/--> lost: back into its queue
  *
  * Invariants, explored state by state in `test/transport-model.test.ts`:
@@ -46,6 +47,8 @@ export interface Held<T> {
   beginByMs: number
   /** Some attempt at one of its units is known. */
   isBegun: boolean
+  /** An outcome of a unit other than that it came back is in PostgreSQL. */
+  hasEnded: boolean
 }
 
 export interface Link<T> {
@@ -63,6 +66,8 @@ export interface Link<T> {
   /** An entry goes to this want, or is known to be with this slot (`want` null). */
   give(slot: string, want: number | null, held: NewHeld<T>, nowMs: number): void
   has(entry: string): boolean
+  /** The entry in which the worker holds the unit. */
+  entryOf(unitId: string): string | undefined
   /** Whether the unit is in an entry that the worker holds. */
   knows(unitId: string): boolean
   held(): Held<T>[]
@@ -72,12 +77,14 @@ export interface Link<T> {
   began(unitId: string): boolean
   /** The outcome of a unit was read. */
   reported(unitId: string): void
+  /** What was read of the unit's outcome says nothing of this entry. */
+  unreported(unitId: string): void
   /** Outcomes of these units are in PostgreSQL: answers the entries that are over. */
-  settled(unitIds: Iterable<string>): Held<T>[]
+  settled(unitIds: Iterable<string>, isReturn?: boolean): Held<T>[]
   /** Entries of which no sign came for LOST_MS, or that did not begin in time; the worker holds them no more. */
   lost(nowMs: number): Held<T>[]
-  /** Forgets an entry. */
-  drop(entry: string): void
+  /** Forgets an entry, and answers it. */
+  drop(entry: string): Held<T> | undefined
   /** Nothing could be read for a while: no silence counts from before `nowMs`. */
   forgive(nowMs: number): void
 }
@@ -94,13 +101,14 @@ export function createLink<T>(): Link<T> {
   const entries = new Map<string, Held<T>>()
   const entryOfUnit = new Map<string, string>()
 
-  function drop(entry: string): void {
+  function drop(entry: string): Held<T> | undefined {
     const held = entries.get(entry)
-    if (!held) return
+    if (!held) return undefined
     entries.delete(entry)
     for (const unitId of held.open) if (entryOfUnit.get(unitId) === entry) entryOfUnit.delete(unitId)
     for (const unitId of held.unread) if (entryOfUnit.get(unitId) === entry) entryOfUnit.delete(unitId)
     if (given.get(held.slot)?.entry === entry) given.delete(held.slot)
+    return held
   }
 
   function take(isLost: (held: Held<T>) => boolean): Held<T>[] {
@@ -169,10 +177,11 @@ export function createLink<T>(): Link<T> {
       const isAdopted = want === null
       const isBegun = isAdopted
       const times = { sinceMs: nowMs, signMs: nowMs, beginByMs: nowMs + BEGIN_MS, deadlineMs }
-      entries.set(entry, { entry, slot, taken, unread, open, ...times, isAdopted, isBegun })
+      entries.set(entry, { entry, slot, taken, unread, open, ...times, isAdopted, isBegun, hasEnded: false })
       for (const unitId of unitIds) entryOfUnit.set(unitId, entry)
     },
     has: entry => entries.has(entry),
+    entryOf: unitId => entryOfUnit.get(unitId),
     knows: unitId => entryOfUnit.has(unitId),
     held: () => [...entries.values()],
     hadSinceMs: unitId => {
@@ -188,11 +197,15 @@ export function createLink<T>(): Link<T> {
     reported: unitId => {
       entries.get(entryOfUnit.get(unitId) ?? '')?.unread.delete(unitId)
     },
-    settled: unitIds => {
+    unreported: unitId => {
+      entries.get(entryOfUnit.get(unitId) ?? '')?.unread.add(unitId)
+    },
+    settled: (unitIds, isReturn = false) => {
       const over: Held<T>[] = []
       for (const unitId of unitIds) {
         const held = entries.get(entryOfUnit.get(unitId) ?? '')
         held?.unread.delete(unitId)
+        if (held && !isReturn) held.hasEnded = true
         if (held?.open.delete(unitId) && held.open.size === 0) over.push(held)
         entryOfUnit.delete(unitId)
       }

@@ -10,6 +10,8 @@ export interface ServedLink extends Link<TakenEntry> {
   isSlowed: boolean
   /** When its last message was read. */
   readMs: number
+  /** From then on it holds no units but those of which this master knows. */
+  sureFromMs: number
   /** See `credit.ts`. */
   readonly isProven: boolean
   /** Which queues one may give it entries of; undefined: not known yet. */
@@ -17,6 +19,8 @@ export interface ServedLink extends Link<TakenEntry> {
   /** Its wants that may be met now, the oldest first: as many as it has credit for. */
   asking(nowMs: number): StandingWant[]
   take(want: SlotWant, taken: TakenEntry): void
+  /** An outcome that counts for nothing came of this entry: the worker holds it no more. */
+  takeBack(entry: string): HeldEntry | undefined
 }
 
 /** A want, with those of its queues that its worker is allowed, each with its place: the most demanding is first. */
@@ -106,6 +110,7 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
     workerId,
     isSlowed: false,
     readMs: performance.now(),
+    sureFromMs: Number.POSITIVE_INFINITY,
     get isProven() {
       return credit.isProven
     },
@@ -119,7 +124,14 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
       return { unknown, lost: spend(lost) }
     },
     lost: nowMs => spend(core.lost(nowMs)),
-    settled: unitIds => spend(core.settled(unitIds)),
+    settled: (unitIds, isReturn) => {
+      const over = core.settled(unitIds, isReturn)
+      for (const { hasEnded } of over) {
+        if (hasEnded) credit.ended()
+        else credit.spent(performance.now())
+      }
+      return over
+    },
     began: unitId => {
       const isFirst = core.began(unitId)
       if (isFirst) credit.begun()
@@ -137,6 +149,11 @@ function createServedLink(workerId: string, onGiven: (link: ServedLink) => void)
     take: ({ slot, want }, taken) => {
       core.give(slot, want, newHeld(taken), performance.now())
       onGiven(link)
+    },
+    takeBack: entry => {
+      const held = core.drop(entry)
+      if (held) credit.spent(performance.now())
+      return held
     }
   }
   return link

@@ -21,21 +21,35 @@ export interface NotesDeps {
 /** Of one worker in a second; far more than one of ours writes. */
 const MOST_STATES = 20
 const MOST_HELLOS = 2
+/** Of units that it does not hold; results beside. One of ours has such for a moment, after an outage. */
+const MOST_OF_OTHERS = 20
 const SECOND_MS = 1_000
 
 /** Takes note of each message as it is read, in memory; answers whether it is to be applied in PostgreSQL, too. */
 export function createNotes(deps: NotesDeps): (link: ServedLink, message: OutboxMessage) => boolean {
-  const counts = new WeakMap<ServedLink, { sinceMs: number; states: number; hellos: number }>()
+  const counts = new WeakMap<ServedLink, { sinceMs: number; states: number; hellos: number; others: number }>()
 
-  function isTooOften(link: ServedLink, { type }: OutboxMessage): boolean {
-    if (type !== 'state' && type !== 'hello') return false
+  function countOf(link: ServedLink) {
     const nowMs = performance.now()
     let count = counts.get(link)
     if (!count || nowMs - count.sinceMs > SECOND_MS) {
-      count = { sinceMs: nowMs, states: 0, hellos: 0 }
+      count = { sinceMs: nowMs, states: 0, hellos: 0, others: 0 }
       counts.set(link, count)
     }
-    return type === 'state' ? ++count.states > MOST_STATES : ++count.hellos > MOST_HELLOS
+    return count
+  }
+
+  function isTooOften(link: ServedLink, { type }: OutboxMessage): boolean {
+    if (type === 'state') return ++countOf(link).states > MOST_STATES
+    return type === 'hello' && ++countOf(link).hellos > MOST_HELLOS
+  }
+
+  /** Whether it changes nothing, said of a unit that the worker does not hold: PostgreSQL is not asked. */
+  function isIdle(link: ServedLink, { type }: OutboxMessage): boolean {
+    // The next one says more, should this master have just taken the worker over.
+    if (type === 'progress') return true
+    if (type === 'result' || performance.now() < link.sureFromMs) return false
+    return type === 'log' || ++countOf(link).others > MOST_OF_OTHERS
   }
 
   return (link, message) => {
@@ -66,8 +80,7 @@ export function createNotes(deps: NotesDeps): (link: ServedLink, message: Outbox
       deps.onRefused(workerId, `it wrote "${message.type}" of unit ${message.unitId}, which it was not given`, 'wrong')
       return false
     }
-    // The next one says more, should this master have just taken the worker over.
-    if (!isHeld && message.type === 'progress') return false
+    if (!isHeld && isIdle(link, message)) return false
     if (message.type !== 'returned') link.began(message.unitId)
     if (message.type === 'result') boundTimings(message.timings, link.hadSinceMs(message.unitId))
     for (const unitId of settledBy(message)) link.reported(unitId)

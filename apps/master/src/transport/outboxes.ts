@@ -17,8 +17,7 @@ import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import type { Said } from '../jobs/accept-batch.ts'
-import { createApplier } from './apply-pending.ts'
+import { type ApplierDeps, createApplier } from './apply-pending.ts'
 import { type Piece, type Share, toPieces, withoutStale } from './batch.ts'
 import { type Behind, createBehind } from './behind.ts'
 import type { HeldEntry, Links, ServedLink } from './links.ts'
@@ -42,18 +41,16 @@ export interface Outboxes {
   stop(): Promise<void>
 }
 
-export interface OutboxesDeps extends Omit<NotesDeps, 'onLost' | 'onRefused'> {
+export interface OutboxesDeps
+  extends Omit<NotesDeps, 'onLost' | 'onRefused'>,
+    Pick<ApplierDeps, 'apply' | 'onOver' | 'onBack'> {
   redis: Redis
   /** A connection of its own: reads block. */
   blocking: Redis
   links: Links
   log: Logger
-  /** Applies what workers reported, in PostgreSQL. */
-  apply(said: Said[]): Promise<void>
   /** Entries that nobody holds any more. */
   onLost(link: ServedLink, lost: HeldEntry[]): void
-  /** Entries of which every outcome is in PostgreSQL. */
-  onOver(over: HeldEntry[]): void
   /** `cost`: of reading it, in characters. */
   onRefused(workerId: string, reason: string, gravity: Gravity, cost: number): void
 }
@@ -66,6 +63,8 @@ const MOST_PENDING = 50
 const PAUSE_AFTER_ERROR_MS = 500
 /** An entry that costs more is followed by whatever else is to be done. */
 const LARGE_COST = 64 * 1024
+/** Two states of a worker, of what was given by another master, and the time to take that over. */
+const SURE_AFTER_MS = 5_000
 /** Beside LOST_MS. */
 const MORE_SILENCE_MS = 15_000
 
@@ -167,6 +166,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     const nowMs = performance.now()
     for (const [workerId, one] of followed) {
       const link = links.of(workerId)
+      if (link && one.isRead) link.sureFromMs = Math.min(link.sureFromMs, nowMs + SURE_AFTER_MS)
       if (link && (one.isRead || !isHeldUp())) lose(link, link.lost(one.isRead ? nowMs : nowMs - MORE_SILENCE_MS))
     }
   }

@@ -5,18 +5,19 @@
  *                                          \-> apply, in PostgreSQL -> release
  *   locks of what is held are renewed here; what is lost goes back into its queue; what is overdue is ended.
  */
-import type { Holding, OutboxMessage } from '@sc/shared/outbox-message.ts'
+import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
-import type { Said } from '../jobs/accept-batch.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
+import { createAdopt } from './adopt.ts'
+import type { ApplierDeps } from './apply-pending.ts'
 import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
-import { createLinks, type HeldEntry, newHeld, type ServedLink } from './links.ts'
+import { createLinks, type HeldEntry } from './links.ts'
 import { type Matcher, startMatching } from './match.ts'
 import { watchSizes } from './outbox-sizes.ts'
 import { type Outboxes, startOutboxes } from './outboxes.ts'
@@ -63,7 +64,7 @@ export interface TransportDeps {
   address(): { httpUrl: string; localUrl: string; version: string } | undefined
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
   graceMs?: number
-  apply(said: Said[]): Promise<void>
+  apply: ApplierDeps['apply']
   onRefused(workerId: string, reason: string, gravity: Gravity, cost?: number): void
 }
 
@@ -78,10 +79,17 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   const { db, redis, queues, tickets, log, graceMs = GRACE_MS } = deps
   const links = createLinks()
   const stopping = new AbortController()
-  const adopting = new Set<string>()
   /** Workers that this master serves since a moment ago. */
   const gained = new Set<string>()
   const matcher: Matcher = await startMatching({ ...deps, links })
+  const adopt = createAdopt({
+    ...deps,
+    links,
+    find: async ({ queue, entry }, workerId) => {
+      const taken = await findTaken(queues.get(queue), entry, workerId)
+      return taken && (await extendLocks([taken])).length === 0 ? taken : undefined
+    }
+  })
 
   const outboxes: Outboxes = startOutboxes({
     redis,
@@ -92,7 +100,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     apply: deps.apply,
     onHello: (workerId, hello) => void onHello(workerId, hello).catch(logged('welcoming a worker failed')),
     onWants: matcher.wake,
-    onUnknown: (link, holding) => void adopt(link, holding).catch(logged('taking over units failed')),
+    onUnknown: adopt,
     onLost: (link, lost) => {
       log.warn(
         { workerId: link.workerId, entries: lost.map(({ entry }) => entry) },
@@ -101,6 +109,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
       void backToQueues(lost)
     },
     onOver: over => void releaseAll(over),
+    onBack: back => void backToQueues(back),
     onRefused: deps.onRefused
   })
 
@@ -159,26 +168,6 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     await Promise.all(rows.map(({ id, draining }) => sendInbox(redis, id, { ...message, draining })))
   }
 
-  /** Entries that another master gave, or this one before its restart: as the worker proves. */
-  async function adopt(link: ServedLink, holding: Holding[]): Promise<void> {
-    for (const { entry, queue, slot, ticket } of holding) {
-      const id = `${link.workerId} ${entry}`
-      if (adopting.has(id)) continue
-      if (!tickets.isEntry(ticket, link.workerId, queue, entry)) {
-        deps.onRefused(link.workerId, `it holds the entry ${entry}, which it was not given`, 'wrong')
-        continue
-      }
-      adopting.add(id)
-      try {
-        const taken = await findTaken(queues.get(queue), entry, link.workerId)
-        if (!taken || (await extendLocks([taken])).length > 0 || link.has(entry)) continue
-        link.give(slot, null, newHeld(taken), performance.now())
-      } finally {
-        adopting.delete(id)
-      }
-    }
-  }
-
   async function backToQueues(lost: HeldEntry[]): Promise<void> {
     for (const { taken } of lost) {
       // Its lock is another's by now, or Redis is away: the stalled check puts it back.
@@ -218,9 +207,9 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
           'units are past their deadline and still with their worker: ended here'
         )
         await sendInbox(redis, workerId, { type: 'cancel', unitIds: [...held.unread] })
-        await deps.apply(await overdueMessages(db, workerId, held))
+        const unsettled = await deps.apply(await overdueMessages(db, workerId, held))
         link.drop(held.entry)
-        await releaseAll([held])
+        await (unsettled.length > 0 ? backToQueues([held]) : releaseAll([held]))
       }
   }
 

@@ -161,6 +161,19 @@ describe('what a worker reports of units', () => {
     expect(await unitOf(jobId, 0)).toMatchObject({ status: 'DONE', output })
   })
 
+  it('is known to come of a unit that its worker held, or not', async () => {
+    const jobId = await start({ units: 2 })
+    for (const workerId of ['w-1', 'w-2']) await take(workerId)
+    const units = await at.world.units(jobId)
+    const said = units.map(({ id }) => {
+      const one = { unitId: id, attemptId: randomUUID(), slot: 's', ticket: '', output: 1, timings: TIMINGS }
+      return { workerId: 'w-1', message: { type: 'result' as const, ...one } }
+    })
+    const { verdict } = await accept(said, (_, unitId) => unitId === units[0]?.id)
+    const heldBy = Object.fromEntries(verdict.done.map(one => [one.unit.id, one.heldBy]))
+    expect(units.map(({ id }) => heldBy[id])).toEqual(['w-1', null])
+  })
+
   it('counts with the ticket of a unit that it was given, and with no other', async () => {
     const jobId = await start({ units: 2 })
     const [mine, other] = [await take('w-1'), await take('w-2')]

@@ -49,6 +49,23 @@ test('the same few units again and again are no results that go together', () =>
   expect(shares({ again }).again).toBeLessThan(20)
 })
 
+test('a batch has few steps of one unit, whatever they came in and whoever wrote them; the rest goes with the next', () => {
+  const alternating = [log(1), started(1), log(1), result(1)]
+  const inEntries = Array.from({ length: 50 }, (_, at) => read(alternating, `${at}-1`)).flat()
+  const inOne = read(Array.from({ length: 100 }, () => alternating).flat())
+  expect(shares({ inEntries })).toEqual({ inEntries: 4 })
+  expect(shares({ inOne })).toEqual({ inOne: 6 })
+  expect(shares({ inEntries, inOne, results: read(many(500, at => result(at + 2))) })).toEqual({
+    inEntries: 4,
+    results: 500
+  })
+  expect(
+    shares({ lines: read([...many(300, () => log(1)), started(1), ...many(300, () => log(1)), result(1)]) })
+  ).toEqual({
+    lines: 602
+  })
+})
+
 test('large results of one worker leave the others their share', () => {
   const output = Array.from({ length: 330_000 }, () => 1)
   const large = read(many(50, at => ({ ...result(at), output }) as OutboxMessage))
@@ -82,7 +99,8 @@ test('an entry is deleted with its last piece', () => {
   const pieces = read(many(100, failed), '7-1')
   expect(pieces.length).toBeGreaterThan(10)
   expect(pieces.map(({ ids }) => ids.length)).toEqual([...Array(pieces.length - 1).fill(0), 1])
-  expect(toPieces({ ids: ['8-0'], messages: [] }, 5)).toEqual([{ ids: ['8-0'], messages: [], weight: 0, readMs: 5 }])
+  const empty = { ids: ['8-0'], messages: [], weight: 0, steps: new Map(), readMs: 5 }
+  expect(toPieces({ ids: ['8-0'], messages: [] }, 5)).toEqual([empty])
 })
 
 test('of several states, and of the progress of one unit, the last one counts', () => {

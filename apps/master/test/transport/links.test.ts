@@ -61,6 +61,20 @@ test('who has begun what it was given goes before who has not, and who let somet
   expect(order(links)).toEqual(['w-1 a', 'w-2 b'])
 })
 
+test('what a worker began and gave back counts against it, unless another unit of the entry came to its end', () => {
+  const link = serve(createLinks(), 'w-1', [want('a'), want('b')])
+  const several = { entry: 'e', taken: {} as TakenEntry, deadlineMs: 1, unitIds: ['e1', 'e2'] }
+  link.give('a', 1, several, 0)
+  link.began('e1')
+  expect(link.settled(['e1'])).toEqual([])
+  expect(link.settled(['e2'], true)).toHaveLength(1)
+  expect(link.isProven).toBe(true)
+  give(link, 'b')
+  link.began('unit of b')
+  expect(link.settled(['unit of b'], true)).toHaveLength(1)
+  expect(link.isProven).toBe(false)
+})
+
 test('a worker may have few units that it has not begun, and the workers take turns', () => {
   const links = createLinks()
   const many = Array.from({ length: 20 }, (_, at) => want(`m${at}`))

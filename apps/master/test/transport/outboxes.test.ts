@@ -34,12 +34,16 @@ function read(apply: (reported: Said[]) => Promise<void>) {
     links,
     log: createLog('test', 'silent'),
     tickets: createTickets(Buffer.from('secret')),
-    apply,
+    apply: async reported => {
+      await apply(reported)
+      return []
+    },
     onHello: () => {},
     onWants: () => {},
     onUnknown: () => {},
     onLost: () => {},
     onOver: () => {},
+    onBack: () => {},
     onRefused: (workerId, reason, gravity, cost) => {
       refused.push(`${workerId} ${gravity}: ${reason}`)
       costs.push(cost)

@@ -141,6 +141,59 @@ describe('the way of a unit between its queue and a slot', () => {
     }
   })
 
+  /** As the worker wrote it: it goes on holding what it has. */
+  const write = ({ units: [{ unitId }], tickets: [ticket] }: Taken, ...messages: object[]) =>
+    at.world.redis.xadd(
+      outboxKey('w-1'),
+      '*',
+      'm',
+      JSON.stringify(messages.map(message => ({ unitId, ticket, slot: 's', ...message })))
+    )
+  const error = { code: 'SC_TASK_FAILED', title: '', detail: '' }
+  const failed = (attemptId: string) => ({ type: 'error', attemptId, error, retryable: true, timings: TIMINGS })
+  const started = (attemptId: string) => ({ type: 'started', attemptId, waitedMs: 0 })
+  const back = (entry: string, attemptId: string) => ({ type: 'returned', attemptId, entry, hasBegun: true })
+
+  it.each([
+    ['an error of an attempt that never began', () => [failed('b')]],
+    ['an error of another attempt than it began', () => [started('a'), failed('b')]],
+    ['the return of another attempt than it began', ({ entry }: Taken) => [started('a'), back(entry, 'b')]]
+  ])('goes to another worker at once, and is no success of the first, after %s', async (_what, made) => {
+    const before = at.world.refused.length
+    const jobId = await submit({ units: 1 })
+    const taken = await at.world.takeOne()
+    const sinceMs = performance.now()
+    await write(taken, ...made(taken))
+    const again = await at.world.takeOne('cpu', 'w-2')
+    // Before the reconciler would have found it.
+    expect(performance.now() - sinceMs).toBeLessThan(6_000)
+    expect(again.entry).toBe(taken.entry)
+    expect(at.world.refused.slice(before)).toEqual([
+      { workerId: 'w-1', reason: expect.stringMatching(/not the unit's/) }
+    ])
+    await finish(again, 'w-2')
+    await ended(jobId)
+  })
+
+  it('stays with its worker when what that said of an earlier attempt is read once more', async () => {
+    const before = at.world.refused.length
+    const jobId = await submit({ units: 1 })
+    const first = await at.world.takeOne()
+    const said = [started('a'), failed('a')]
+    await start(first, 'w-1')
+    await write(first, ...said)
+    await vi.waitFor(async () => expect((await at.world.units(jobId))[0]?.attempts).toBe(1), WAIT)
+    const second = await at.world.takeOne()
+    expect(second.entry).not.toBe(first.entry)
+    await write(first, ...said, back(first.entry, 'c'))
+    expect(await at.world.worker('w-2').take('cpu', 1_500)).toBeNull()
+    expect(await counts()).toEqual({ waiting: 0, active: 1 })
+    await finish(second, 'w-1', 'right')
+    await ended(jobId)
+    expect(at.world.refused.slice(before)).toEqual([])
+    await vi.waitFor(async () => expect(await counts()).toEqual({ waiting: 0, active: 0 }), WAIT)
+  })
+
   it('leads only into queues that the worker may serve', async () => {
     await at.world.db
       .updateTable('workers')
