@@ -153,7 +153,7 @@ export async function startMaster(
   const tasks = createTaskRegistry({ db, presence, jobs: ownJobs.list })
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
-  const checkInput = createCheckInput(checkPool)
+  const checkInput = createCheckInput(checkPool, tasks)
   // The same name after a restart: what this master had read and not applied is read again first.
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
   let httpUrl: string | undefined

@@ -7,6 +7,7 @@ import type { App, AppDeps } from './app-deps.ts'
 import { limitConnections } from './limit-connections.ts'
 import { pathOf, sendProblem, toProblem } from './problem.ts'
 import { contentPolicy } from './security-headers.ts'
+import { endIfUnread, paceChunks } from './unread-bodies.ts'
 
 /** A connection on which nothing moves is closed; event streams say something every 15 s. */
 const SILENT_CONNECTION_MS = 120_000
@@ -25,9 +26,14 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
     http: { headersTimeout: HEADERS_MS, connectionsCheckingInterval: LOOK_MS },
     // Idle keep-alive connections must not hold up the end.
     forceCloseConnections: 'idle',
-    frameworkErrors: (error, request, reply) => void sendProblem(reply, toProblem(error, request))
+    frameworkErrors: (error, request, reply) => {
+      // No hook is called then.
+      endIfUnread(request, reply, () => void sendProblem(reply, toProblem(error, request)))
+    }
   }).withTypeProvider<ZodTypeProvider>()
-  app.decorate('connectionLimits', limitConnections(app.server))
+  const limits = limitConnections(app.server)
+  app.decorate('connectionLimits', limits)
+  paceChunks(app.server, limits)
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 
@@ -36,6 +42,7 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('content-security-policy', CONTENT_POLICY)
   })
+  app.addHook('onSend', (request, reply, _payload, done) => endIfUnread(request, reply, done))
   app.addHook('onResponse', async (request, reply) => {
     const { method } = request
     const fields = { method, path: pathOf(request), status: reply.statusCode, ms: Math.round(reply.elapsedTime) }

@@ -36,8 +36,6 @@ const MAX_FIELD_BYTES = 16 * 1024
 const WRITE_BUFFER_BYTES = 1024 ** 2
 /** Writing back begins while the rest still comes in, so that the flush at the end has little left to wait for. */
 const SYNC_EVERY_BYTES = 32 * 1024 ** 2
-/** How long the rest of a refused upload is read and thrown away, so that the client comes to read the refusal. */
-const DISCARD_MS = 30_000
 
 /** Fields may come before or after the file. Whatever goes wrong leaves nothing behind. */
 export async function receiveUpload(request: FastifyRequest, limits: UploadLimits): Promise<Upload> {
@@ -146,13 +144,11 @@ function tooLarge(maxBytes: number): ScError {
   return new ScError('SC_FILE_TOO_LARGE', `The master takes files of up to ${maxBytes} bytes (SC_MAX_UPLOAD_BYTES).`)
 }
 
-/** The connection stays open meanwhile: closing it under a client that still sends would cost it the answer. */
+/** Until the answer: then `unread-bodies.ts` has it. */
 function discardRest({ raw }: FastifyRequest): void {
   if (raw.readableEnded || raw.destroyed) return
   raw.unpipe()
   raw.resume()
-  const timer = setTimeout(() => raw.destroy(), DISCARD_MS).unref()
-  raw.once('close', () => clearTimeout(timer))
   raw.once('error', () => {})
 }
 

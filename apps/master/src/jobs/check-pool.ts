@@ -1,20 +1,35 @@
 import { Worker } from 'node:worker_threads'
 import { ScError } from '@sc/shared/errors.ts'
+import { createCheckLines, type Waiting } from './check-lines.ts'
 import type { CheckAnswer, CheckRequest } from './check-thread.ts'
 
 /**
  * DESIGN. Schemas come from workers and inputs from users: together they can ask for any amount of work. So they meet in
  * threads, each check with a deadline; a thread that is over it is ended, and another is started when there is need.
  *
- *   waiting (by task)  ->  running, on a thread of its own  ->  answered
- *                                                           ->  over the deadline or the memory: the thread is ended
+ *   waiting (by key) -> running, on a thread of its own  ->  answered
+ *          |                                             ->  over the deadline or the memory: the thread is ended
+ *          \--nobody waits for the answer any more, or the task is gone--> dropped
  *
- * Tasks take turns, and one check of a task runs at a time: who asks for costly checks waits for them alone.
+ * Keys take turns, and one check of a key runs at a time: who asks for costly checks waits for them alone.
  */
 export interface CheckPool {
-  /** `task`: whose turn it takes. SC_OVERLOADED: too much waits for this task already. */
-  check(task: string, request: CheckRequest): Promise<CheckOutcome>
+  /** SC_OVERLOADED: too much waits already; SC_CANCELLED: `asker.signal` fired; SC_TASK_UNKNOWN: the task is gone. */
+  check(asker: Asker, task: CheckedTask, request: CheckRequest): Promise<CheckOutcome>
   close(): Promise<void>
+}
+
+/** Who wants to know. */
+export interface Asker {
+  /** Whose turn it takes. */
+  readonly keyId: string
+  /** Fires when nobody waits for the answer any more. Asked for only where a check may have to wait. */
+  signal(): AbortSignal
+}
+
+export interface CheckedTask {
+  readonly name: string
+  isThere(): Promise<boolean>
 }
 
 export type CheckOutcome =
@@ -22,15 +37,11 @@ export type CheckOutcome =
   /** `of`: what the time or the memory went into. */
   | { type: 'exceeded'; of: 'schema' | 'input' }
 
-interface Waiting {
-  request: CheckRequest
-  outcome: PromiseWithResolvers<CheckOutcome>
-}
-
-/** The checks of a task that wait, and how much their inputs have in all. */
-interface Line {
-  checks: Waiting[]
-  chars: number
+interface WaitingCheck extends Waiting {
+  readonly sinceMs: number
+  readonly isThere: CheckedTask['isThere']
+  readonly request: CheckRequest
+  readonly outcome: PromiseWithResolvers<CheckOutcome>
 }
 
 const THREADS = 2
@@ -40,14 +51,13 @@ const DEADLINE_MS = 2_000
 const COMPILE_DEADLINE_MS = 10_000
 /** Loading ajv takes 0.2 s on a quiet machine. */
 const START_TIMEOUT_MS = 30_000
-/** Of one task. */
-const MOST_WAITING = 5_000
-const MOST_WAITING_CHARS = 16 * 1024 ** 2
+/** Then its task may be gone. */
+const LONG_MS = 1_000
 const LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 }
 
 export function createCheckPool({ threads = THREADS, deadlineMs = DEADLINE_MS } = {}): CheckPool {
-  /** The task whose turn is next comes first. */
-  const waiting = new Map<string, Line>()
+  const lines = createCheckLines<WaitingCheck>()
+  /** Keys. */
   const running = new Set<string>()
   const idle: CheckThread[] = []
   const all = new Set<CheckThread>()
@@ -55,25 +65,16 @@ export function createCheckPool({ threads = THREADS, deadlineMs = DEADLINE_MS } 
 
   function startNext(): void {
     while (running.size < threads && !isClosed) {
-      const task = [...waiting.keys()].find(name => !running.has(name))
-      if (task === undefined) return
-      const next = takeFrom(task)
-      running.add(task)
-      void run(next).finally(() => {
-        running.delete(task)
-        startNext()
-      })
+      const next = lines.take(running)
+      if (!next) return
+      running.add(next.keyId)
+      void run(next)
+        .catch(next.outcome.reject)
+        .finally(() => {
+          running.delete(next.keyId)
+          startNext()
+        })
     }
-  }
-
-  /** Its next check; the task goes to the end of those that wait. */
-  function takeFrom(task: string): Waiting {
-    const line = waiting.get(task) as Line
-    const next = line.checks.shift() as Waiting
-    line.chars -= next.request.input.length
-    waiting.delete(task)
-    if (line.checks.length > 0) waiting.set(task, line)
-    return next
   }
 
   function takeIdle(): CheckThread {
@@ -86,34 +87,39 @@ export function createCheckPool({ threads = THREADS, deadlineMs = DEADLINE_MS } 
     return thread
   }
 
-  async function run({ request, outcome }: Waiting): Promise<void> {
+  async function run({ sinceMs, isThere, task, request, outcome }: WaitingCheck): Promise<void> {
+    if (performance.now() - sinceMs > LONG_MS && !(await isThere()))
+      throw new ScError('SC_TASK_UNKNOWN', `The task "${task}" is gone.`)
     const thread = takeIdle()
     try {
       outcome.resolve(await thread.check(request))
-    } catch (error) {
-      outcome.reject(error)
+    } finally {
+      if (thread.hasEnded()) all.delete(thread)
+      else idle.push(thread)
     }
-    if (thread.hasEnded()) all.delete(thread)
-    else idle.push(thread)
   }
 
   return {
-    check: async (task, request) => {
+    check: async ({ keyId, signal: signalOf }, { name: task, isThere }, request) => {
       if (isClosed) throw closing()
-      const line = waiting.get(task) ?? { checks: [], chars: 0 }
-      if (line.checks.length >= MOST_WAITING || line.chars + request.input.length > MOST_WAITING_CHARS)
-        throw new ScError('SC_OVERLOADED', `Too many inputs of ${task} wait to be checked. Send fewer at once.`)
+      const signal = signalOf()
+      if (signal.aborted) throw dropped()
       const outcome = Promise.withResolvers<CheckOutcome>()
-      line.checks.push({ request, outcome })
-      line.chars += request.input.length
-      waiting.set(task, line)
+      const chars = request.input.length
+      const sinceMs = performance.now()
+      const waiting = { keyId, task, chars, refuse: outcome.reject, sinceMs, isThere, request, outcome }
+      const drop = (): void => {
+        lines.remove(waiting)
+        outcome.reject(dropped())
+      }
+      lines.add(waiting)
+      signal.addEventListener('abort', drop, { once: true })
       startNext()
-      return await outcome.promise
+      return await outcome.promise.finally(() => signal.removeEventListener('abort', drop))
     },
     close: async () => {
       isClosed = true
-      for (const { checks } of waiting.values()) for (const { outcome } of checks) outcome.reject(closing())
-      waiting.clear()
+      for (const { refuse } of lines.all()) refuse(closing())
       await Promise.all([...all].map(thread => thread.end()))
     }
   }
@@ -189,6 +195,10 @@ function startThread(deadlineMs: number): CheckThread {
     })
   }
   return { check, hasEnded: () => hasEnded, end }
+}
+
+function dropped(): ScError {
+  return new ScError('SC_CANCELLED', 'Stopped while the input waited to be checked.')
 }
 
 function closing(): ScError {

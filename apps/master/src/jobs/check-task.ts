@@ -1,5 +1,6 @@
 import { findTask } from '../cluster/find-task.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
+import type { Asker } from './check-pool.ts'
 import type { TaskRequest } from './submit-task.ts'
 import { type CheckInput, queueOfTask } from './task-input.ts'
 
@@ -7,9 +8,11 @@ import { type CheckInput, queueOfTask } from './task-input.ts'
 export async function checkTask(
   { tasks, checkInput }: { tasks: TaskRegistry; checkInput: CheckInput },
   name: string,
-  input: unknown = {}
+  /** As JSON text. */
+  text: string,
+  asker: Asker
 ): Promise<Pick<TaskRequest, 'task' | 'queue' | 'input'>> {
   const task = await findTask(tasks, name)
   const queue = task.isJob ? null : queueOfTask(task)
-  return { task: task.name, queue, input: await checkInput(task, input) }
+  return { task: task.name, queue, input: await checkInput(task, text, asker) }
 }

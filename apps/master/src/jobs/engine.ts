@@ -93,7 +93,8 @@ const WEIGHTS = { wrong: 1, grave: GRAVE, flood: FLOOD } as const
 const MERGES_AT_ONCE = 2
 /** They run in a process of their own. */
 const OWN_MERGES_AT_ONCE = 8
-const WEBHOOKS_AT_ONCE = 4
+/** They cost little; of one key there is one. */
+const WEBHOOKS_AT_ONCE = 32
 
 /**
  * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. What is to be planned,

@@ -13,7 +13,8 @@ import type { CheckInput } from './task-input.ts'
 /**
  * Submits what is due, then moves its time on to the next one after now: what was missed while no master was there, or no
  * room, runs once. The key of a job has the time in it: submitting again after a crash in between finds the same job. The
- * lock on the row keeps other masters away, and a schedule that was deleted from running afterwards.
+ * lock on the row keeps other masters away, and a schedule that was deleted from running afterwards. Keys go side by side,
+ * each one schedule after the other: an input may wait long to be checked, and holds up those of its own key alone.
  */
 export interface SchedulesDeps {
   db: Database
@@ -26,53 +27,82 @@ export interface SchedulesDeps {
 
 const EVERY_MS = 1_000
 
+/** Each with one input in memory, and for a moment a connection. */
+const KEYS_AT_ONCE = 16
+
 export function startSchedules(deps: SchedulesDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
+  const { signal } = stopping
+  const underWay = new Map<string, Promise<void>>()
+
+  async function beginDue(): Promise<void> {
+    for (const { key_id, ids } of await dueByKey(deps.db)) {
+      if (underWay.has(key_id)) continue
+      if (underWay.size >= KEYS_AT_ONCE) await Promise.race(underWay.values())
+      if (signal.aborted) return
+      const submitting = submitEach(deps, ids, signal).finally(() => underWay.delete(key_id))
+      underWay.set(key_id, submitting)
+    }
+  }
+
   const running = (async () => {
-    while (!stopping.signal.aborted) {
-      await submitDue(deps, stopping.signal).catch(error =>
-        deps.log.warn({ err: error }, 'looking for due schedules failed; trying again')
-      )
-      await pause(EVERY_MS, stopping.signal)
+    while (!signal.aborted) {
+      await beginDue().catch(error => deps.log.warn({ err: error }, 'looking for due schedules failed; trying again'))
+      await pause(EVERY_MS, signal)
     }
   })()
   return {
     stop: async () => {
       stopping.abort()
       await running
+      await Promise.all(underWay.values())
     }
   }
 }
 
-/** Keys take turns: one whose schedules are costly to check holds up each of the others by one check at a time. */
-async function submitDue(deps: SchedulesDeps, signal: AbortSignal): Promise<void> {
-  const due = await deps.db
+/** The key that waits longest first, and so its schedules. */
+async function dueByKey(db: Database): Promise<Array<{ key_id: string; ids: string[] }>> {
+  return await db
     .selectFrom('schedules')
-    .select('id')
+    .select('key_id')
+    .select(sql<string[]>`array_agg(id order by next_at)`.as('ids'))
     .where('next_at', '<=', sql<Date>`now()`)
-    .orderBy(sql`row_number() over (partition by key_id order by next_at)`)
-    .orderBy('next_at')
+    .groupBy('key_id')
+    .orderBy(sql`min(next_at)`)
     .execute()
-  for (const { id } of due) {
+}
+
+async function submitEach(deps: SchedulesDeps, ids: string[], signal: AbortSignal): Promise<void> {
+  for (const id of ids) {
     if (signal.aborted || !hasRoom(deps)) return
     // One that fails must not keep the others from their turn.
-    await submitOne(deps, id).catch(error => deps.log.warn({ err: error, scheduleId: id }, 'a schedule failed'))
+    await submitOne(deps, id, signal).catch(error => deps.log.warn({ err: error, scheduleId: id }, 'a schedule failed'))
   }
 }
 
-async function submitOne(deps: SchedulesDeps, id: string): Promise<void> {
+async function submitOne(deps: SchedulesDeps, id: string, signal: AbortSignal): Promise<void> {
+  const due = await deps.db
+    .selectFrom('schedules')
+    .selectAll()
+    .where('id', '=', id)
+    .where('next_at', '<=', sql<Date>`now()`)
+    .executeTakeFirst()
+  if (!due) return
+  // Before the lock: it may wait long.
+  const checked = await orRefusal(check(deps, due, signal), signal)
   await deps.db.transaction().execute(async trx => {
     const schedule = await trx
       .selectFrom('schedules')
       .selectAll()
       .select(sql<Date>`now()`.as('now'))
       .where('id', '=', id)
-      .where('next_at', '<=', sql<Date>`now()`)
       .forUpdate()
       .skipLocked()
       .executeTakeFirst()
-    if (!schedule) return
-    const came = await submit(deps, schedule)
+    // Another master was there meanwhile, or it was deleted.
+    if (schedule?.next_at.getTime() !== due.next_at.getTime()) return
+    const submitted = 'last_error' in checked ? checked : await orRefusal(submit(deps, schedule, checked), signal)
+    const came = 'last_error' in submitted ? submitted : { last_job_id: submitted.jobId, last_error: null }
     const next_at = nextTime(schedule, schedule.now)
     await trx
       .updateTable('schedules')
@@ -82,27 +112,33 @@ async function submitOne(deps: SchedulesDeps, id: string): Promise<void> {
   })
 }
 
-/** What a request of the same would be refused for is written down, and the schedule goes on. */
-async function submit(
-  { tasks, checkInput, submitTask }: SchedulesDeps,
-  schedule: ScheduleRow
-): Promise<{ last_job_id?: string; last_error: string | null }> {
+type Checked = Awaited<ReturnType<typeof checkTask>>
+
+async function check(deps: SchedulesDeps, { task, input, key_id }: ScheduleRow, signal: AbortSignal): Promise<Checked> {
+  return await checkTask(deps, task, JSON.stringify(input), { keyId: key_id, signal: () => signal })
+}
+
+async function submit(deps: SchedulesDeps, schedule: ScheduleRow, checked: Checked): Promise<{ jobId: string }> {
   const key = `schedule:${schedule.id}:${schedule.next_at.toISOString()}`
+  return await deps.submitTask({
+    ...checked,
+    priority: schedule.priority,
+    attempts: schedule.max_attempts ?? undefined,
+    timeoutMs: schedule.timeout_ms,
+    waitTimeoutMs: schedule.wait_timeout_ms,
+    runAt: null,
+    keyId: schedule.key_id,
+    idempotencyKey: key,
+    requestHash: key
+  })
+}
+
+/** What a request of the same would be refused for is written down, and the schedule goes on. */
+async function orRefusal<T extends object>(step: Promise<T>, signal: AbortSignal): Promise<T | { last_error: string }> {
   try {
-    const { jobId } = await submitTask({
-      ...(await checkTask({ tasks, checkInput }, schedule.task, schedule.input)),
-      priority: schedule.priority,
-      attempts: schedule.max_attempts ?? undefined,
-      timeoutMs: schedule.timeout_ms,
-      waitTimeoutMs: schedule.wait_timeout_ms,
-      runAt: null,
-      keyId: schedule.key_id,
-      idempotencyKey: key,
-      requestHash: key
-    })
-    return { last_job_id: jobId, last_error: null }
+    return await step
   } catch (error) {
-    if (!(error instanceof ScError) || error.retryable) throw error
+    if (!(error instanceof ScError) || error.retryable || signal.aborted) throw error
     return { last_error: JSON.stringify(error.toReport()) }
   }
 }

@@ -3,9 +3,9 @@ import { FILES } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { writtenLength } from '@sc/shared/json-depth.ts'
 import { excessOfSchema } from '@sc/shared/schema-limits.ts'
-import type { RegisteredTask } from '../cluster/task-registry.ts'
+import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import { storableJson } from '../database/jsonb.ts'
-import type { CheckOutcome, CheckPool } from './check-pool.ts'
+import type { Asker, CheckOutcome, CheckPool } from './check-pool.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
 import { isCheap, isPlainSchema } from './plain-schema.ts'
 
@@ -14,13 +14,20 @@ type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
 /**
  * The input of a task against the schema that its worker registered. SC_TASK_INPUT, which names each bad field;
  * SC_TASK_UNFIT: the schema itself is none; SC_TASK_INPUT_COSTLY: checking it takes too long.
+ *
+ * It comes as JSON text, and is an object again only once it is checked: while many wait, text takes the least memory.
  */
-export type CheckInput = (task: Task, input: unknown) => Promise<Record<string, unknown>>
+export type CheckInput = (task: Task, text: string, asker: Asker) => Promise<Record<string, unknown>>
 
 interface Prepared {
   /** As JSON text. */
   schema: string
   isPlain: boolean
+}
+
+interface Checked {
+  input: unknown
+  faults: Faults
 }
 
 /** A schema that could not be compiled in time is not tried again at once: each try takes a thread. */
@@ -29,7 +36,7 @@ const MOST_UNFIT = 1_000
 /** What numbers with an exponent may add: PostgreSQL keeps, and answers, all their digits. */
 const MOST_ADDED = 1024 ** 2
 
-export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
+export function createCheckInput(pool: Pick<CheckPool, 'check'>, tasks: Pick<TaskRegistry, 'find'>): CheckInput {
   const prepared = new WeakMap<object, Prepared>()
   const unfitUntil = new Map<string, number>()
 
@@ -44,26 +51,27 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
     return made
   }
 
-  async function faultsIn(task: Task, text: string): Promise<Faults> {
+  async function faultsIn(task: Task, text: string, asker: Asker): Promise<Checked> {
     const { schema, isPlain } = prepare(task)
     if (isCheap(schema, isPlain, text)) return checkHere(task.name, schema, text)
     if ((unfitUntil.get(schema) ?? 0) > performance.now()) throw tooLongToCompile(task.name)
-    const outcome = await pool.check(task.name, { schema, input: text })
+    const isThere = async (): Promise<boolean> => (await tasks.find(task.name)) !== undefined
+    const outcome = await pool.check(asker, { name: task.name, isThere }, { schema, input: text })
     if (outcome.type === 'exceeded' && outcome.of === 'schema') {
       if (unfitUntil.size >= MOST_UNFIT) unfitUntil.clear()
       unfitUntil.set(schema, performance.now() + UNFIT_FOR_MS)
     }
-    return faultsOf(task.name, outcome)
+    return { input: JSON.parse(text), faults: faultsOf(task.name, outcome) }
   }
 
-  return async (task, input) => {
-    const text = JSON.stringify(input) ?? 'null'
+  return async (task, text, asker) => {
     if (writtenLength(text) - text.length > MOST_ADDED)
       throw new ScError(
         'SC_TASK_INPUT',
         `The input of ${task.name} has numbers with too many digits, written without exponents.`
       )
-    const { named, more } = await faultsIn(task, text)
+    const { input, faults: found } = await faultsIn(task, text, asker)
+    const { named, more } = found
     const faults = [...named]
     if (!isObject(input)) faults.unshift('input: must be an object')
     // The local files of a unit reach its task under this name.
@@ -75,14 +83,15 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>): CheckInput {
   }
 }
 
-function checkHere(name: string, schema: string, text: string): Faults {
+function checkHere(name: string, schema: string, text: string): Checked {
   let check: ReturnType<typeof compileSchema>
   try {
     check = compileSchema(schema, true)
   } catch (error) {
     throw unfit(name, error instanceof Error ? error.message : String(error), error)
   }
-  return check(JSON.parse(text))
+  const input: unknown = JSON.parse(text)
+  return { input, faults: check(input) }
 }
 
 function faultsOf(name: string, outcome: CheckOutcome): Faults {

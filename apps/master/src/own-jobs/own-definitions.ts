@@ -43,6 +43,7 @@ async function* plan(
   { signal, run }: PlanContext
 ): AsyncGenerator<UnitDraft, Record<string, unknown>> {
   let count = 0
+  const asker = { keyId: row.key_id, signal: () => signal }
   const toDraft = async ({ task, input }: JobUnit): Promise<UnitDraft> => {
     const index = count++
     const known = await knownTask(tasks, name, task)
@@ -51,7 +52,7 @@ async function* plan(
       index,
       queue: queueOfTask(known),
       input: null,
-      params: await checkInput(known, input),
+      params: await checkInput(known, JSON.stringify(input) ?? 'null', asker),
       blobs: {},
       span: {},
       seconds: 0,

@@ -11,6 +11,15 @@ export interface BackgroundQueue {
   close(): Promise<void>
 }
 
+/** Thrown by `run`: the entry is not to run now, and comes back in so many ms. It has lost no try. */
+export class Later extends Error {
+  readonly ms: number
+  constructor(ms: number) {
+    super(`not before ${Math.round(ms)} ms`)
+    this.ms = ms
+  }
+}
+
 export interface BackgroundOptions {
   redis: Redis
   name: string
@@ -39,8 +48,8 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
         await run(entry.data.jobId, TRIES - 1 - entry.attemptsMade, stopping.signal)
       } catch (error) {
         // A master that stops gives the entry back; the next one runs it without having lost a try.
-        if (!stopping.signal.aborted) throw error
-        await entry.moveToDelayed(Date.now(), token)
+        if (!stopping.signal.aborted && !(error instanceof Later)) throw error
+        await entry.moveToDelayed(Date.now() + (error instanceof Later ? error.ms : 0), token)
         throw new DelayedError()
       }
     },

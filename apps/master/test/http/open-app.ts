@@ -77,6 +77,7 @@ export async function openApp(
   releasers.add('dispatch', () => dispatch.close())
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
+  const tasks = createTaskRegistry({ db, presence, jobs: () => [] })
   const planned: string[] = []
   const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)
   const metrics = createMetrics()
@@ -98,8 +99,8 @@ export async function openApp(
     room,
     redisWatch: { trouble: () => null, findings: () => [] },
     queueFindings: () => [],
-    tasks: createTaskRegistry({ db, presence, jobs: () => [] }),
-    checkInput: createCheckInput(checkPool),
+    tasks,
+    checkInput: createCheckInput(checkPool, tasks),
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),
     metrics,
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),

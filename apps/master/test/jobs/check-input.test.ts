@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
+import { createCheckLines } from '../../src/jobs/check-lines.ts'
 import { type CheckPool, createCheckPool } from '../../src/jobs/check-pool.ts'
 import { compileSchema } from '../../src/jobs/json-schema.ts'
 import { isCheap, isPlainSchema } from '../../src/jobs/plain-schema.ts'
@@ -8,7 +9,17 @@ import { createCheckInput } from '../../src/jobs/task-input.ts'
 const pool = createCheckPool()
 afterAll(() => pool.close())
 
+const asker = (keyId: string) => ({ keyId, signal: () => new AbortController().signal })
+const named = (name: string) => ({ name, isThere: async () => true })
+/** As `check` of the pool, for a task and a key of one name. */
+const checkIn = async (where: CheckPool, name: string, request: Parameters<CheckPool['check']>[2]) =>
+  await where.check(asker(name), named(name), request)
 const task = (inputSchema: Record<string, unknown>) => ({ name: 'any', isJob: false, inputSchema })
+function inputChecker(where: Pick<CheckPool, 'check'>) {
+  const check = createCheckInput(where, { find: async () => undefined })
+  return async (task: Parameters<typeof check>[0], input: unknown) =>
+    await check(task, JSON.stringify(input) ?? 'null', asker('any'))
+}
 const NO_POOL: Pick<CheckPool, 'check'> = {
   check: () => Promise.reject(new Error('it went to a thread'))
 }
@@ -57,7 +68,7 @@ describe('an input is checked', () => {
         expect(isPlainSchema(schema)).toBe(true)
         const [text, inputText] = [JSON.stringify(schema), JSON.stringify(input)]
         const faults = compileSchema(text, true)(JSON.parse(inputText))
-        const outcome = await pool.check('any', { schema: text, input: inputText })
+        const outcome = await checkIn(pool, 'any', { schema: text, input: inputText })
         expect(outcome).toEqual({ type: 'faults', faults })
       }),
       { numRuns: 100 }
@@ -65,7 +76,7 @@ describe('an input is checked', () => {
   })
 
   it('without a thread for the plain tasks that most are', async () => {
-    const check = createCheckInput(NO_POOL)
+    const check = inputChecker(NO_POOL)
     const schema = { type: 'object', properties: { text: { type: 'string' }, at: { anyOf: [{ type: 'null' }] } } }
     expect(await check(task({}), {})).toEqual({})
     expect(await check(task(schema), { text: 'one' })).toEqual({ text: 'one' })
@@ -83,12 +94,12 @@ describe('an input is checked', () => {
       const text = JSON.stringify(schema)
       expect(isCheap(text, isPlainSchema(schema), JSON.stringify(input)), text.slice(0, 100)).toBe(false)
     }
-    const check = createCheckInput(NO_POOL)
+    const check = inputChecker(NO_POOL)
     await expect(check(task({ uniqueItems: true }), {})).rejects.toThrow('it went to a thread')
   })
 
   it('against no schema that an earlier version registered and this one would not', async () => {
-    const check = createCheckInput(NO_POOL)
+    const check = inputChecker(NO_POOL)
     for (const schema of [
       { $ref: '#' },
       { allOf: [{ $ref: '#' }] },
@@ -103,8 +114,8 @@ describe('a thread of the pool', () => {
     const own = createCheckPool({ threads: 1, deadlineMs: 300 })
     try {
       const input = JSON.stringify(Array.from({ length: 100_000 }, (_, at) => [at]))
-      const late = own.check('late', { schema: '{"uniqueItems":true}', input })
-      const next = own.check('next', { schema: '{"type":"string"}', input: '1' })
+      const late = checkIn(own, 'late', { schema: '{"uniqueItems":true}', input })
+      const next = checkIn(own, 'next', { schema: '{"type":"string"}', input: '1' })
       expect(await late).toEqual({ type: 'exceeded', of: 'input' })
       expect(await next).toMatchObject({ type: 'faults', faults: { named: ['input: must be string'] } })
     } finally {
@@ -115,29 +126,98 @@ describe('a thread of the pool', () => {
   it('answers where a schema goes deeper than the stack, and is none', async () => {
     const chain = Array.from({ length: 30_000 }, (_, at) => [`d${at}`, { $ref: `#/$defs/d${at + 1}` }])
     const schema = JSON.stringify({ $ref: '#/$defs/d0', $defs: Object.fromEntries([...chain, ['d30000', {}]]) })
-    expect(await pool.check('chain', { schema, input: '{}' })).toMatchObject({
+    expect(await checkIn(pool, 'chain', { schema, input: '{}' })).toMatchObject({
       type: expect.stringMatching(/unfit|failed/)
     })
-    expect(await pool.check('none', { schema: '{"$ref":"#/none"}', input: '{}' })).toMatchObject({ type: 'unfit' })
-    const loop = await pool.check('loop', { schema: '{"$ref":"#"}', input: '{}' })
+    expect(await checkIn(pool, 'none', { schema: '{"$ref":"#/none"}', input: '{}' })).toMatchObject({ type: 'unfit' })
+    const loop = await checkIn(pool, 'loop', { schema: '{"$ref":"#"}', input: '{}' })
     expect(loop).toMatchObject({ type: 'failed' })
+  })
+
+  it('goes to the keys in turn, and in a key to its tasks', async () => {
+    const own = createCheckPool({ threads: 1 })
+    try {
+      const order: string[] = []
+      const check = async (keyId: string, name: string) => {
+        await own.check(asker(keyId), named(name), { schema: '{}', input: '1' })
+        order.push(`${keyId} ${name}`)
+      }
+      const [many, few] = [
+        ['x', 'x', 'x', 'y', 'y'],
+        ['x', 'x']
+      ]
+      await Promise.all([...many.map(name => check('many', name)), ...few.map(name => check('few', name))])
+      expect(order).toEqual(['many x', 'many x', 'few x', 'many y', 'few x', 'many x', 'many y'])
+    } finally {
+      await own.close()
+    }
+  })
+
+  it('has one check of a key at a time, and the other thread those of others', async () => {
+    const own = createCheckPool({ threads: 2, deadlineMs: 2_000 })
+    try {
+      const input = JSON.stringify(Array.from({ length: 100_000 }, (_, at) => [at]))
+      const costly = ['a', 'b', 'c'].map(async name => {
+        await own.check(asker('many'), named(name), { schema: '{"uniqueItems":true}', input })
+      })
+      const done = Promise.race(costly)
+      // Of the same task.
+      const other = own.check(asker('few'), named('b'), { schema: '{}', input: '1' }).then(() => 'other')
+      expect(await Promise.race([done, other])).toBe('other')
+      await Promise.all(costly)
+    } finally {
+      await own.close()
+    }
+  })
+
+  it('drops what waits when nobody waits for the answer any more, or when its task is gone', async () => {
+    const own = createCheckPool({ threads: 1, deadlineMs: 1_500 })
+    try {
+      const input = JSON.stringify(Array.from({ length: 100_000 }, (_, at) => [at]))
+      const busy = own.check(asker('any'), named('busy'), { schema: '{"uniqueItems":true}', input })
+      const left = new AbortController()
+      const request = { schema: '{}', input: '1' }
+      const dropped = own.check({ keyId: 'any', signal: () => left.signal }, named('busy'), request)
+      const gone = own.check(asker('any'), { name: 'gone', isThere: async () => false }, request)
+      const stays = own.check(asker('any'), named('stays'), request)
+      left.abort()
+      await expect(dropped).rejects.toMatchObject({ code: 'SC_CANCELLED' })
+      await Promise.all([busy, expect(gone).rejects.toMatchObject({ code: 'SC_TASK_UNKNOWN' })])
+      expect(await stays).toMatchObject({ type: 'faults' })
+    } finally {
+      await own.close()
+    }
+  })
+
+  it('refuses for the key that has most when too much waits in all', () => {
+    const lines = createCheckLines({ mostChars: 100 })
+    const refused: string[] = []
+    const add = (keyId: string, chars: number) =>
+      lines.add({ keyId, task: 'any', chars, refuse: ({ code }) => refused.push(`${keyId} ${chars} ${code}`) })
+    add('many', 40)
+    add('many', 50)
+    add('few', 30)
+    expect(refused).toEqual(['many 50 SC_OVERLOADED'])
+    expect(() => add('many', 40)).toThrow(/Send fewer/)
+    add('few', 5)
+    expect(lines.all().map(({ chars }) => chars)).toEqual([40, 30, 5])
   })
 
   it('refuses what waits too long in line, and all that waits when it closes', async () => {
     const own = createCheckPool({ threads: 1 })
-    const busy = own.check('task', { schema: '{"uniqueItems":true}', input: JSON.stringify(Array(40_000).fill([])) })
+    const busy = checkIn(own, 'task', { schema: '{"uniqueItems":true}', input: JSON.stringify(Array(40_000).fill([])) })
     const large = JSON.stringify('x'.repeat(9 * 1024 ** 2))
-    const waits = own.check('task', { schema: '{}', input: large })
-    await expect(own.check('task', { schema: '{}', input: large })).rejects.toMatchObject({ code: 'SC_OVERLOADED' })
+    const waits = checkIn(own, 'task', { schema: '{}', input: large })
+    await expect(checkIn(own, 'task', { schema: '{}', input: large })).rejects.toMatchObject({ code: 'SC_OVERLOADED' })
     const ended = Promise.allSettled([busy, waits])
     await own.close()
     expect((await ended).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
-    await expect(own.check('task', { schema: '{}', input: '1' })).rejects.toMatchObject({ code: 'SC_UNAVAILABLE' })
+    await expect(checkIn(own, 'task', { schema: '{}', input: '1' })).rejects.toMatchObject({ code: 'SC_UNAVAILABLE' })
   })
 })
 
 it('an input whose numbers PostgreSQL would write with far too many digits is refused', async () => {
-  const check = createCheckInput(pool)
+  const check = inputChecker(pool)
   const numbers = (count: number) => ({ list: Array.from({ length: count }, () => 1e300) })
   await expect(check(task({}), numbers(4_000))).rejects.toMatchObject({ code: 'SC_TASK_INPUT' })
   expect(await check(task({}), numbers(100))).toEqual(numbers(100))

@@ -81,7 +81,7 @@ export async function startClusterOfOne({
 
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
-  const checkInput = createCheckInput(checkPool)
+  const checkInput = createCheckInput(checkPool, tasks)
 
   const openRoom = async (leastFreeBytes = 0) => {
     const room = await startRoom({ redis, folder, log, leastFreeBytes })

@@ -7,6 +7,8 @@ import { isSameOrigin } from '../auth.ts'
 import { problems } from '../problem.ts'
 import { PAGE_TOKEN_IN_ADDRESS } from '../session.ts'
 
+const MOST_BODY_BYTES = 1024
+
 /**
  * `GET /login`: with `code`, the link that the master printed becomes a session of this browser, once; without, a user of
  * this tailnet whom SC_TAILNET_LOGIN names gets one. `POST /login` is the latter for the page's script.
@@ -41,6 +43,8 @@ export function addLogin(app: App, { keys, tailnet, config, log }: AppDeps): voi
 
   app.post('/login', {
     config: { public: true },
+    // It needs none, and anybody may send one.
+    bodyLimit: MOST_BODY_BYTES,
     schema: {
       summary: 'Log in from the own tailnet, for a script of the page',
       description: 'For users of the tailnet whom SC_TAILNET_LOGIN names.',

@@ -39,10 +39,15 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
     },
     handler: async (request, reply) => {
       const { name = null, cron, timezone, priority, attempts, ...called } = request.body
-      const { task, input } = await checkTask({ tasks, checkInput }, called.task, called.input)
+      const { keyId } = callerOf(request)
+      const text = JSON.stringify(called.input) ?? '{}'
+      called.input = undefined
+      request.body.input = undefined
+      const asker = { keyId, signal: () => app.whileAllowed(request, reply) }
+      const { task, input } = await checkTask({ tasks, checkInput }, called.task, text, asker)
       const timeoutMs = timeoutMsOf(called.timeoutSeconds)
       const waitTimeoutMs = timeoutMsOf(called.waitTimeoutSeconds)
-      const how = { priority, attempts, timeoutMs, waitTimeoutMs, keyId: callerOf(request).keyId }
+      const how = { priority, attempts, timeoutMs, waitTimeoutMs, keyId }
       const schedule = await insertSchedule(db, { name, task, input, cron, timezone, ...how })
       return reply.status(201).header('location', `/api/schedules/${schedule.scheduleId}`).send(schedule)
     }

@@ -44,7 +44,13 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { body } = request
-      const checked = await checkTask(deps, request.params.name, body.input)
+      const { name } = request.params
+      const { keyId } = callerOf(request)
+      const requestHash = hashOf(name, body)
+      const text = JSON.stringify(body.input) ?? '{}'
+      // From here on only its text is kept, as long as it waits.
+      body.input = undefined
+      const checked = await checkTask(deps, name, text, { keyId, signal: () => app.whileAllowed(request, reply) })
       const { jobId, existing } = await deps.submitTask({
         ...checked,
         priority: body.priority,
@@ -52,9 +58,9 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
         timeoutMs: timeoutMsOf(body.timeoutSeconds),
         waitTimeoutMs: timeoutMsOf(body.waitTimeoutSeconds),
         runAt: runAtOf(body),
-        keyId: callerOf(request).keyId,
+        keyId,
         idempotencyKey: idempotencyKeyOf(request, body),
-        requestHash: hashOf(checked.task, body)
+        requestHash
       })
       const status = existing ? (await findJob(deps, jobId)).status : 'PENDING'
       reply.status(202).header('location', `/api/jobs/${jobId}`)
