@@ -105,7 +105,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const onQueued = (name: string): void => transport?.queued(name)
   const onQueuedOne = (name: string): void => transport?.queuedOne(name)
   const takenFrom = (queue: string): string[] => transport?.takenFrom(queue) ?? []
-  const queues = createOpenQueues({ redis: queueRedis, log, onWaiting: onQueued })
+  const queues = createOpenQueues({ ...deps, redis: queueRedis, onWaiting: onQueued, takenFrom })
   const dispatch = createDispatch({ ...deps, db: deps.dispatchDb, queues, onQueued, onQueuedOne, takenFrom, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
@@ -146,7 +146,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
-  const keeper = startQueueKeeper({ ...deps, ...settle, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
+  const keeper = startQueueKeeper({ ...deps, ...settle, queues, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ ...deps, dispatch, queuePlan, isAwaited: transport.isAwaited })
