@@ -12,15 +12,17 @@
  * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
  */
 
+import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database, UnitRow } from '../database/schema.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { entryOf } from '../queues/queue-entry.ts'
 import { queuePriority } from '../queues/queue-order.ts'
 import { addEntries, removeEntries } from '../queues/queues.ts'
+import { createHeadRoom } from './head-room.ts'
 import type { Pace } from './pace.ts'
-import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
-import { entriesOf, toPayload } from './sent-entries.ts'
+import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit, unmark } from './send-next.ts'
+import { entriesOf, type Placed, toPayload } from './sent-entries.ts'
 
 export interface Dispatch {
   /** Units of these queues wait: has a round at once. */
@@ -40,6 +42,8 @@ export interface Dispatch {
    * them, the reconciler sends them again.
    */
   takeBack<T extends SentUnit>(units: T[]): Promise<T[]>
+  /** Takes units that wait out of Redis, where nobody comes for them; a round puts them back when somebody does. */
+  unsend(units: Placed[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -48,6 +52,7 @@ type Place = Pick<UnitRow, 'queue' | 'priority' | 'rank'>
 
 export interface DispatchDeps {
   db: Database
+  redis: Redis
   queues: OpenQueues
   log: Logger
   /** Entries of this queue are in Redis. */
@@ -56,6 +61,8 @@ export interface DispatchDeps {
   onQueuedOne(name: string): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  /** Whether a slot is idle that would take an entry of this queue, as far as this master knows. */
+  isAwaited(queue: string): boolean
   /** Entries of a queue that workers hold: they are in its way no more. */
   takenFrom(queue: string): string[]
   pace: Pace
@@ -74,11 +81,13 @@ const STOP_MS = 2_000
 
 export function createDispatch({
   db,
+  redis,
   queues,
   log,
   onQueued,
   onQueuedOne,
   slotsOf,
+  isAwaited,
   takenFrom,
   pace
 }: DispatchDeps): Dispatch {
@@ -87,6 +96,7 @@ export function createDispatch({
   const untilRefill = new Map<string, number>()
   /** Of each queue with a full head the last place in it. */
   const ends = new Map<string, Omit<Place, 'queue'>>()
+  const room = createHeadRoom({ db, redis })
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
@@ -98,12 +108,14 @@ export function createDispatch({
     const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
     // What becomes known while it is read may not be in it.
     ends.delete(name)
-    const { units, before, end, isAll } = await markHead(db, name, {
+    const { units, before, bytes, end, isAll } = await markHead(db, name, {
       most,
       together: pace.together(),
       slots,
-      taken: takenFrom(name)
+      taken: takenFrom(name),
+      mostBytes: room.of(name, isAwaited)
     })
+    room.has(name, bytes)
     const size = before + units.length
     const worked = Math.floor(Math.max(REFILL_SHARE * size, size - LEFT_AT_REFILL * least))
     untilRefill.set(name, isAll ? Number.POSITIVE_INFINITY : worked)
@@ -111,8 +123,8 @@ export function createDispatch({
     if (units.length > 0) await add(name, units)
   }
 
-  /** `isAwaited`: a slot waits for the one entry that this is. */
-  async function add(name: string, units: SentUnit[], isAwaited = false): Promise<void> {
+  /** `isTakenAtOnce`: a slot waits for the one entry that this is. */
+  async function add(name: string, units: SentUnit[], isTakenAtOnce = false): Promise<void> {
     const queue = queues.get(name)
     const entries = entriesOf(units)
     const adding = addEntries(
@@ -124,9 +136,9 @@ export function createDispatch({
       }
     )
     // Behind it over the same connection: the one who takes it does not wait for it to be there.
-    if (isAwaited) onQueuedOne(name)
+    if (isTakenAtOnce) onQueuedOne(name)
     await adding
-    if (!isAwaited) onQueued(name)
+    if (!isTakenAtOnce) onQueued(name)
     // Another master may have ended them between their mark and now.
     const ended = new Set(await endedOf(db, units))
     const past = entries.filter(([, rows]) => rows.every(row => ended.has(row)))
@@ -159,7 +171,9 @@ export function createDispatch({
   async function namesToLookAt(): Promise<string[]> {
     if (performance.now() - lookedAtMs < LOOK_MS) return []
     lookedAtMs = performance.now()
-    for (const name of await queuesWithUnits(db)) queues.get(name)
+    const names = await queuesWithUnits(db)
+    await room.look(new Set(names))
+    for (const name of names) queues.get(name)
     return queues.names()
   }
 
@@ -187,6 +201,16 @@ export function createDispatch({
     const timer = setTimeout(resolve, mostMs)
     await promise
     clearTimeout(timer)
+  }
+
+  async function takeBack<T extends Placed>(units: T[]): Promise<T[]> {
+    await lastRounds
+    const held = new Set<string>()
+    for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
+      const ids = entriesOf(rows).map(([id]) => id)
+      for (const id of await removeEntries(queues.get(name), ids)) held.add(id)
+    }
+    return units.filter(({ entry }) => entry === null || !held.has(entry))
   }
 
   return {
@@ -221,14 +245,9 @@ export function createDispatch({
       // What was behind them goes next.
       wake(new Set(units.map(unit => unit.queue)))
     },
-    takeBack: async units => {
-      await lastRounds
-      const held = new Set<string>()
-      for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
-        const ids = entriesOf(rows).map(([id]) => id)
-        for (const id of await removeEntries(queues.get(name), ids)) held.add(id)
-      }
-      return units.filter(({ entry }) => entry === null || !held.has(entry))
+    takeBack,
+    unsend: async units => {
+      if (units.length > 0) await unmark(db, await takeBack(units))
     },
     close: async () => {
       stopping = true

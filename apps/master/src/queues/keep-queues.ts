@@ -13,6 +13,7 @@ import type { Logger } from 'pino'
 import { isDatabaseAway } from '../database/connect.ts'
 import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
 import type { Dispatch } from '../jobs/dispatch.ts'
+import { BYTES, readInPieces } from '../jobs/sent-entries.ts'
 import { judgeJobs, judgeUnits } from './judge-entries.ts'
 import { forgetMissing, mendQueue } from './mend-queue.ts'
 import type { OpenQueues } from './open-queues.ts'
@@ -72,7 +73,8 @@ export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
     // All of them: what was sent while it was wrong may have been refused.
     const units = await sentUnits(db, name)
     await forgetMissing(redis, name, [...new Set(units.flatMap(({ entry }) => entry ?? []))])
-    await dispatch.sendAgain(units.filter(({ status }) => status === 'QUEUED'))
+    const waiting = units.filter(({ status }) => status === 'QUEUED')
+    for await (const piece of readInPieces(db, waiting)) await dispatch.sendAgain(piece)
   }
 
   async function mendJobs(name: string): Promise<void> {
@@ -110,7 +112,7 @@ export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
 async function sentUnits(db: Database, queue: string) {
   return await db
     .selectFrom('units')
-    .selectAll()
+    .select(['id', 'queue', 'entry', 'rank', 'index', 'status', BYTES])
     .where('queue', '=', queue)
     .where('status', 'in', OPEN_UNIT)
     .where('entry', 'is not', null)

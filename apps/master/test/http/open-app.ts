@@ -66,11 +66,13 @@ export async function openApp(
   releasers.add('queues', () => queues.close())
   const dispatch = createDispatch({
     db,
+    redis,
     queues,
     log,
     onQueued: () => {},
     onQueuedOne: () => {},
     takenFrom: () => [],
+    isAwaited: () => false,
     slotsOf: () => 0,
     pace: createPace()
   })
