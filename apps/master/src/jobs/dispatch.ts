@@ -8,8 +8,8 @@
  *   units finished -------refill(queue)-/                            ^
  *   single unit that an idle slot waits for --send(unit)-------------/
  *
- * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
- * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
+ * Rounds of a queue follow each other; a wake during one brings another. A queue that no slot serves has none, and nothing in
+ * Redis. Those that `queues-to-look-at.ts` finds have one of their own, behind those that were woken.
  */
 
 import type { Redis } from 'ioredis'
@@ -21,7 +21,8 @@ import { queuePriority } from '../queues/queue-order.ts'
 import { addEntries, removeEntries } from '../queues/queues.ts'
 import { createHeadRoom } from './head-room.ts'
 import type { Pace } from './pace.ts'
-import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit, unmark } from './send-next.ts'
+import { createQueuesToLookAt, LOOK_MS } from './queues-to-look-at.ts'
+import { endedOf, entriesInUse, markHead, type SentUnit, unmark } from './send-next.ts'
 import { entriesOf, type Placed, toPayload } from './sent-entries.ts'
 
 export interface Dispatch {
@@ -70,7 +71,8 @@ export interface DispatchDeps {
 
 const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
-const LOOK_MS = 500
+/** So long what is woken waits at most for queues that are only looked at. */
+const LOOKED_AT_MS = 5
 const ENTRIES_OF_A_SLOT = 2
 /** Of a small head this part is worked off before the next round, which reads all of it; */
 const REFILL_SHARE = 1 / 3
@@ -92,15 +94,19 @@ export function createDispatch({
   pace
 }: DispatchDeps): Dispatch {
   const woken = new Set<string>()
+  const behind = new Set<string>()
   /** Of each queue, how many units may finish before its next round; where nothing else waits, all of them. */
   const untilRefill = new Map<string, number>()
   /** Of each queue with a full head the last place in it. */
   const ends = new Map<string, Omit<Place, 'queue'>>()
   const room = createHeadRoom({ db, redis })
+  const onKnown = (known: ReadonlySet<string>): void => {
+    for (const names of [ends, untilRefill]) for (const name of names.keys()) if (!known.has(name)) names.delete(name)
+  }
+  const queuesToLookAt = createQueuesToLookAt({ db, queues, room, slotsOf, isAwaited, onKnown })
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
   let stopping = false
-  let lookedAtMs = Number.NEGATIVE_INFINITY
 
   async function round(name: string): Promise<void> {
     const slots = slotsOf(name)
@@ -150,13 +156,25 @@ export function createDispatch({
   }
 
   async function rounds(): Promise<void> {
-    const names = new Set(woken)
-    woken.clear()
+    const names = new Set<string>()
     try {
-      for (const name of await namesToLookAt()) names.add(name)
+      for (const name of await queuesToLookAt()) behind.add(name)
+      for (const name of [...woken].filter(isServed)) names.add(name)
+      woken.clear()
       for (const name of names) {
+        behind.delete(name)
         await round(name)
         names.delete(name)
+      }
+      // What is looked at only to be sure goes last, some at a time: there may be thousands.
+      const endMs = performance.now() + LOOKED_AT_MS
+      for (const name of behind) {
+        behind.delete(name)
+        if (!isServed(name)) continue
+        names.add(name)
+        await round(name)
+        names.delete(name)
+        if (woken.size > 0 || performance.now() >= endMs) break
       }
     } catch (error) {
       log.debug({ err: error }, 'sending units failed; trying again')
@@ -167,21 +185,16 @@ export function createDispatch({
     }
   }
 
-  /** All of them every LOOK_MS, however busy some are. */
-  async function namesToLookAt(): Promise<string[]> {
-    if (performance.now() - lookedAtMs < LOOK_MS) return []
-    lookedAtMs = performance.now()
-    const names = await queuesWithUnits(db)
-    await room.look(new Set(names))
-    for (const name of names) queues.get(name)
-    return queues.names()
+  /** What nobody takes stays where it is. */
+  function isServed(name: string): boolean {
+    return slotsOf(name) > 0 || isAwaited(name)
   }
 
   const running = (async () => {
     while (!stopping) {
       lastRounds = rounds()
       await lastRounds
-      if (woken.size === 0 && !stopping) await untilWoken(LOOK_MS)
+      if (woken.size + behind.size === 0 && !stopping) await untilWoken(LOOK_MS)
     }
   })()
 

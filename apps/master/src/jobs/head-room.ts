@@ -12,6 +12,8 @@ export interface HeadRoom {
   of(queue: string, isAwaited: (queue: string) => boolean): number
   /** The head of a queue has so many now. */
   has(queue: string, bytes: number): void
+  /** Queues whose units take much: they are counted anew again and again, since slots empty them. */
+  large(): string[]
   /** Counts anew what is no head, and forgets the heads of all queues but these. */
   look(queues: ReadonlySet<string>): Promise<void>
 }
@@ -23,6 +25,7 @@ const OF_ALL = 256 * MB
 const PART_OF_REDIS = 1 / 4
 /** So much a slot gets that waits, however much there is: it takes it at once. */
 const AWAITED = 1 * MB
+const LARGE = 256 * 1024
 
 export function createHeadRoom({ db, redis }: { db: Database; redis: Redis }): HeadRoom {
   const heads = new Map<string, number>()
@@ -43,6 +46,7 @@ export function createHeadRoom({ db, redis }: { db: Database; redis: Redis }): H
       return left < AWAITED && isAwaited(queue) ? AWAITED : left
     },
     has,
+    large: () => [...heads].flatMap(([queue, bytes]) => (bytes > LARGE ? queue : [])),
     look: async queues => {
       for (const queue of [...heads.keys()]) if (!queues.has(queue)) has(queue, 0)
       const { mostBytes } = await readMemory(redis)

@@ -212,16 +212,3 @@ export async function entriesInUse(db: Database, units: SentUnit[]): Promise<Set
     where job_id = any(${jobIds}::text[]) and ${isOpenOfJob} and entry = any(${entries}::text[])`.execute(db)
   return new Set(rows.map(({ entry }) => entry))
 }
-
-/** Queues that have units which wait; looks from one name to the next, not at every unit. */
-export async function queuesWithUnits(db: Database): Promise<string[]> {
-  const { rows } = await sql<{ queue: string | null }>`
-    with recursive names as (
-      (select queue from units where status = 'QUEUED' order by queue limit 1)
-      union all
-      select (select queue from units where status = 'QUEUED' and queue > names.queue order by queue limit 1)
-      from names where names.queue is not null
-    )
-    select queue from names where queue is not null`.execute(db)
-  return rows.flatMap(({ queue }) => queue ?? [])
-}

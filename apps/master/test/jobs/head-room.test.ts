@@ -30,6 +30,7 @@ describe('what inputs take of Redis', { timeout: 60_000 }, () => {
     const { units, bytes } = rows[0] as { units: number; bytes: number }
     return { units, megabytes: bytes / MB }
   }
+  const inRedis = (queue: string): Promise<number> => at.world.redis.zcard(`sc:q:${queue}:prioritized`)
   const finish = ({ units: [{ unitId }] }: Taken): Promise<void> =>
     at.world.say('w-1', {
       type: 'result',
@@ -79,6 +80,27 @@ describe('what inputs take of Redis', { timeout: 60_000 }, () => {
     } finally {
       await at.world.redis.config('SET', 'maxmemory', 0)
     }
+  })
+
+  it('is nothing of a queue that nobody offers any more, until somebody does', async () => {
+    const jobId = await submit('cpu+gone', 2, 'small')
+    await at.engine.stop()
+    await at.start()
+    await vi.waitFor(async () => expect(await inRedis('cpu+gone')).toBe(2), WAIT)
+    at.world.slots.set('cpu+gone', 0)
+    try {
+      // As if they had been sent long ago.
+      const longAgo = { touched_at: new Date(0), sent_at: new Date(0) }
+      await at.world.db.updateTable('units').set(longAgo).execute()
+      await vi.waitFor(async () => expect((await sent()).units).toBe(0), WAIT)
+      expect(await inRedis('cpu+gone')).toBe(0)
+      await new Promise(resolve => setTimeout(resolve, LOOKS_MS))
+      expect(await inRedis('cpu+gone')).toBe(0)
+    } finally {
+      at.world.slots.delete('cpu+gone')
+    }
+    for (let n = 0; n < 2; n++) await finish(await at.world.takeOne('cpu+gone'))
+    await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe('COMPLETED'), WAIT)
   })
 
   it('is counted the same of units that an older master wrote', async () => {
