@@ -1,15 +1,14 @@
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from 'ioredis'
-import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import type { Database } from '../database/schema.ts'
 import { QUEUE_PREFIX } from './keys.ts'
 import { FORGET } from './mend-script.ts'
 import { closeQueue, openQueue, startStalledChecks, type UnitQueue } from './queues.ts'
 
 /**
  * The queues that this master knows: each is opened when it is first asked for, looked after from then on, and closed when
- * nothing is left of it for a while, as names come and go with the tasks of workers. It is opened again when it is needed.
+ * nothing of it is in Redis and no slot serves it for a while: names come and go with the tasks of workers. Units of it may
+ * wait in PostgreSQL; it is opened again when one is sent.
  */
 export interface OpenQueues {
   get(name: string): UnitQueue
@@ -18,7 +17,6 @@ export interface OpenQueues {
 }
 
 export interface OpenQueuesDeps {
-  db: Database
   redis: Redis
   log: Logger
   /** Entries of the queue wait again. */
@@ -42,7 +40,7 @@ interface Open {
 }
 
 export function createOpenQueues(deps: OpenQueuesDeps): OpenQueues {
-  const { db, redis, log, onWaiting, slotsOf, takenFrom, idleMs = IDLE_MS } = deps
+  const { redis, log, onWaiting, slotsOf, takenFrom, idleMs = IDLE_MS } = deps
   const open = new Map<string, Open>()
   const stopping = new AbortController()
   const stopChecks = startStalledChecks(
@@ -68,11 +66,8 @@ export function createOpenQueues(deps: OpenQueuesDeps): OpenQueues {
   }
 
   async function closeIdle(): Promise<void> {
-    const idle = [...open.keys()].filter(isIdle)
-    if (idle.length === 0) return
-    const withUnits = await queuesInUse(db, idle)
-    for (const name of idle) {
-      if (withUnits.has(name) || stopping.signal.aborted) continue
+    for (const name of [...open.keys()].filter(isIdle)) {
+      if (stopping.signal.aborted) return
       if ((await redis.eval(FORGET, 1, `${QUEUE_PREFIX}:${name}:`)) === 0 || !isIdle(name)) continue
       const queue = open.get(name)?.queue
       open.delete(name)
@@ -97,13 +92,4 @@ export function createOpenQueues(deps: OpenQueuesDeps): OpenQueues {
       for (const { queue } of open.values()) await closeQueue(queue)
     }
   }
-}
-
-/** Those of the queues that have units which are not over. */
-async function queuesInUse(db: Database, names: string[]): Promise<Set<string>> {
-  const { rows } = await sql<{ name: string }>`
-    select name from unnest(${names}::text[]) as name
-    where coalesce((select true from units where queue = name and status = 'QUEUED' limit 1), false)
-      or coalesce((select true from units where queue = name and status = 'RUNNING' limit 1), false)`.execute(db)
-  return new Set(rows.map(({ name }) => name))
 }

@@ -62,7 +62,7 @@ export async function openApp(
   releasers.add('access', () => access.stop())
   const room = await startRoom({ redis, folder: root, log, ...roomOptions })
   releasers.add('room', () => room.stop())
-  const queues = createOpenQueues({ db, redis, log, onWaiting: () => {}, slotsOf: () => 0, takenFrom: () => [] })
+  const queues = createOpenQueues({ redis, log, onWaiting: () => {}, slotsOf: () => 0, takenFrom: () => [] })
   releasers.add('queues', () => queues.close())
   const dispatch = createDispatch({
     db,

@@ -1,30 +1,29 @@
 import { createLog } from '@sc/shared/log.ts'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { createOpenQueues, type OpenQueues } from '../../src/queues/open-queues.ts'
+import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
+import { afterAll, expect, test, vi } from 'vitest'
+import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
+import { createOpenQueues } from '../../src/queues/open-queues.ts'
 import { addEntries, release, takeEntry } from '../../src/queues/queues.ts'
-import { type ClusterOfOne, startClusterOfOne } from '../jobs/cluster-of-one.ts'
 
 const IDLE_MS = 300
 const WAIT = { timeout: 8_000, interval: 20 }
 
-let world: ClusterOfOne
-let queues: OpenQueues
+const server = await startRedis()
+const redis = connectRedis(server.url, { name: 'test' })
 const slots = new Map<string, number>()
-
-beforeAll(async () => {
-  world = await startClusterOfOne()
-  queues = createOpenQueues({
-    ...world,
-    log: createLog('test', 'silent'),
-    onWaiting: () => {},
-    slotsOf: name => slots.get(name) ?? 0,
-    takenFrom: () => [],
-    idleMs: IDLE_MS
-  })
+const held = new Map<string, string[]>()
+const queues = createOpenQueues({
+  redis,
+  log: createLog('test', 'silent'),
+  onWaiting: () => {},
+  slotsOf: name => slots.get(name) ?? 0,
+  takenFrom: name => held.get(name) ?? [],
+  idleMs: IDLE_MS
 })
 afterAll(async () => {
-  await queues?.close()
-  await world?.release()
+  await queues.close()
+  await closeRedis(redis)
+  await server.stop()
 })
 
 const pause = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 4 * IDLE_MS))
@@ -46,30 +45,24 @@ test('a queue is closed once no entry of it waits or is taken, leaves nothing, a
     expect(queues.names()).toContain('cpu+x')
     if (taken) await release(taken)
     await closed('cpu+x')
-    expect(await world.redis.keys('sc:q:cpu+x:*')).toEqual([])
+    expect(await redis.keys('sc:q:cpu+x:*')).toEqual([])
   }
 })
 
-test('a queue stays open while it has a unit, or a slot serves it', async () => {
-  const jobId = await world.insertJob({})
-  const unit = { id: `${jobId}.u.0`, job_id: jobId, task: 'u', index: 0, params: '{}', deadline_ms: 1_000 }
-  await world.db
-    .insertInto('units')
-    .values({ ...unit, queue: 'cpu+unit' })
-    .execute()
+test('a queue stays open while a slot serves it, or a worker holds an entry that Redis lost', async () => {
   slots.set('cpu+slot', 1)
-  for (const name of ['cpu+unit', 'cpu+slot']) queues.get(name)
+  held.set('cpu+held', ['e1'])
+  for (const name of ['cpu+slot', 'cpu+held']) queues.get(name)
   await pause()
-  expect(queues.names()).toEqual(expect.arrayContaining(['cpu+unit', 'cpu+slot']))
-  await world.db.updateTable('units').set({ status: 'DONE' }).execute()
+  expect(queues.names()).toEqual(expect.arrayContaining(['cpu+slot', 'cpu+held']))
   slots.clear()
-  await closed('cpu+unit')
+  held.clear()
   await closed('cpu+slot')
+  await closed('cpu+held')
 })
 
 test('many names one after the other leave no listeners at the connection', async () => {
-  const count = (): number =>
-    ['close', 'error', 'ready', 'end'].reduce((sum, on) => sum + world.redis.listenerCount(on), 0)
+  const count = (): number => ['close', 'error', 'ready', 'end'].reduce((sum, on) => sum + redis.listenerCount(on), 0)
   const before = count()
   for (let n = 0; n < 50; n++) queues.get(`cpu+n${n}`)
   await vi.waitFor(() => expect(queues.names()).toEqual([]), WAIT)
