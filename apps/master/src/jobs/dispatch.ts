@@ -172,6 +172,8 @@ export function createDispatch({
         behind.delete(name)
         if (!isServed(name)) continue
         names.add(name)
+        // Who matches slots and entries looks at open ones alone.
+        queues.get(name)
         await round(name)
         names.delete(name)
         if (woken.size > 0 || performance.now() >= endMs) break

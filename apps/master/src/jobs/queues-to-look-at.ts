@@ -10,7 +10,7 @@ import type { HeadRoom } from './head-room.ts'
  */
 interface LookDeps {
   db: Database
-  queues: OpenQueues
+  queues: Pick<OpenQueues, 'names'>
   room: HeadRoom
   slotsOf(queue: string): number
   isAwaited(queue: string): boolean
@@ -38,12 +38,11 @@ export function createQueuesToLookAt(deps: LookDeps): () => Promise<string[]> {
     await room.look(names)
     const isServed = slotsOrWants(waiting.length)
     const served = waiting.filter(({ queue }) => isServed(queue))
-    // Their entries may be there from before; and who matches slots and entries looks at open ones alone.
     const open = new Set(queues.names())
-    for (const { queue } of served) if (!open.has(queue)) queues.get(queue)
     onKnown(new Set([...names, ...open]))
     const large = new Set(room.large())
-    const looked = served.filter(({ queue, isReady }) => isFirst || isReady || large.has(queue))
+    // Entries of one that is not open may be there from before.
+    const looked = served.filter(({ queue, isReady }) => isFirst || isReady || large.has(queue) || !open.has(queue))
     isFirst = false
     nextMs = Math.max(nextMs, startMs + (performance.now() - startMs) / LOOK_SHARE)
     return looked.map(({ queue }) => queue)
