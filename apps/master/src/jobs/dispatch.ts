@@ -106,6 +106,8 @@ export function createDispatch({
   const queuesToLookAt = createQueuesToLookAt({ db, queues, room, slotsOf, isAwaited, onKnown })
   let wakeUp = (): void => {}
   let lastRounds: Promise<void> = Promise.resolve()
+  let looked: Promise<void> = Promise.resolve()
+  let isLooking = false
   let stopping = false
 
   async function round(name: string): Promise<void> {
@@ -158,7 +160,6 @@ export function createDispatch({
   async function rounds(): Promise<void> {
     const names = new Set<string>()
     try {
-      for (const name of await queuesToLookAt()) behind.add(name)
       for (const name of [...woken].filter(isServed)) names.add(name)
       woken.clear()
       for (const name of names) {
@@ -187,6 +188,19 @@ export function createDispatch({
     }
   }
 
+  /** Beside the rounds: over thousands of names it takes a while. */
+  async function look(): Promise<void> {
+    isLooking = true
+    try {
+      for (const name of await queuesToLookAt()) behind.add(name)
+      if (behind.size > 0) wakeUp()
+    } catch (error) {
+      log.debug({ err: error }, 'looking for units to send failed; trying again')
+    } finally {
+      isLooking = false
+    }
+  }
+
   /** What nobody takes stays where it is. */
   function isServed(name: string): boolean {
     return slotsOf(name) > 0 || isAwaited(name)
@@ -194,10 +208,12 @@ export function createDispatch({
 
   const running = (async () => {
     while (!stopping) {
+      looked = isLooking ? looked : look()
       lastRounds = rounds()
       await lastRounds
       if (woken.size + behind.size === 0 && !stopping) await untilWoken(LOOK_MS)
     }
+    await looked
   })()
 
   function wake(queues: Iterable<string>): void {

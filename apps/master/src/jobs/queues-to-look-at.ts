@@ -19,6 +19,8 @@ interface LookDeps {
 }
 
 export const LOOK_MS = 500
+/** A timer may end so much too early. */
+const TIMER_MS = 1
 /** The more names there are, the longer a look takes: then it is held the less often. */
 const LOOK_SHARE = 1 / 20
 /** A worker that has just come asks before its slots are counted. To ask for each name takes longer than to count. */
@@ -31,7 +33,7 @@ export function createQueuesToLookAt(deps: LookDeps): () => Promise<string[]> {
 
   return async () => {
     const startMs = performance.now()
-    if (startMs < nextMs) return []
+    if (startMs + TIMER_MS < nextMs) return []
     nextMs = startMs + LOOK_MS
     const waiting = await queuesThatWait(db)
     const names = new Set(waiting.map(({ queue }) => queue))
