@@ -8,7 +8,7 @@
  *   units finished -------refill(queue)-/                            ^
  *   single unit that an idle slot waits for --send(unit)-------------/
  *
- * Rounds of a queue follow each other; a wake during one brings another. A queue that no slot serves has none, and nothing in
+ * Which queue has the next round says `rounds.ts`. A queue that no slot serves has none, and nothing in
  * Redis. Those that `queues-to-look-at.ts` finds have one of their own, behind those that were woken.
  */
 
@@ -21,7 +21,8 @@ import { queuePriority } from '../queues/queue-order.ts'
 import { addEntries, removeEntries } from '../queues/queues.ts'
 import { createHeadRoom } from './head-room.ts'
 import type { Pace } from './pace.ts'
-import { createQueuesToLookAt, LOOK_MS } from './queues-to-look-at.ts'
+import { createQueuesToLookAt } from './queues-to-look-at.ts'
+import { startRounds } from './rounds.ts'
 import { endedOf, entriesInUse, markHead, type SentUnit, unmark } from './send-next.ts'
 import { entriesOf, type Placed, toPayload } from './sent-entries.ts'
 
@@ -71,15 +72,11 @@ export interface DispatchDeps {
 
 const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
-/** So long what is woken waits at most for queues that are only looked at. */
-const LOOKED_AT_MS = 5
 const ENTRIES_OF_A_SLOT = 2
 /** Of a small head this part is worked off before the next round, which reads all of it; */
 const REFILL_SHARE = 1 / 3
 /** of a large one all but so many times the least. */
 const LEFT_AT_REFILL = 2
-const AFTER_ERROR_MS = 500
-const STOP_MS = 2_000
 
 export function createDispatch({
   db,
@@ -93,8 +90,6 @@ export function createDispatch({
   takenFrom,
   pace
 }: DispatchDeps): Dispatch {
-  const woken = new Set<string>()
-  const behind = new Set<string>()
   /** Of each queue, how many units may finish before its next round; where nothing else waits, all of them. */
   const untilRefill = new Map<string, number>()
   /** Of each queue with a full head the last place in it. */
@@ -104,11 +99,6 @@ export function createDispatch({
     for (const names of [ends, untilRefill]) for (const name of names.keys()) if (!known.has(name)) names.delete(name)
   }
   const queuesToLookAt = createQueuesToLookAt({ db, queues, room, slotsOf, isAwaited, onKnown })
-  let wakeUp = (): void => {}
-  let lastRounds: Promise<void> = Promise.resolve()
-  let looked: Promise<void> = Promise.resolve()
-  let isLooking = false
-  let stopping = false
 
   async function round(name: string): Promise<void> {
     const slots = slotsOf(name)
@@ -157,85 +147,23 @@ export function createDispatch({
       )
   }
 
-  async function rounds(): Promise<void> {
-    const names = new Set<string>()
-    try {
-      for (const name of [...woken].filter(isServed)) names.add(name)
-      woken.clear()
-      for (const name of names) {
-        behind.delete(name)
-        await round(name)
-        names.delete(name)
-      }
-      // What is looked at only to be sure goes last, some at a time: there may be thousands.
-      const endMs = performance.now() + LOOKED_AT_MS
-      for (const name of behind) {
-        behind.delete(name)
-        if (!isServed(name)) continue
-        names.add(name)
-        // Who matches slots and entries looks at open ones alone.
-        queues.get(name)
-        await round(name)
-        names.delete(name)
-        if (woken.size > 0 || performance.now() >= endMs) break
-      }
-    } catch (error) {
-      log.debug({ err: error }, 'sending units failed; trying again')
-      const [failed, ...rest] = names
-      // The one that failed goes last: it must not hold up the others.
-      for (const name of [...rest, ...(failed ? [failed] : [])]) woken.add(name)
-      await new Promise(resolve => setTimeout(resolve, AFTER_ERROR_MS))
-    }
-  }
-
-  /** Beside the rounds: over thousands of names it takes a while. */
-  async function look(): Promise<void> {
-    isLooking = true
-    try {
-      for (const name of await queuesToLookAt()) behind.add(name)
-      if (behind.size > 0) wakeUp()
-    } catch (error) {
-      log.debug({ err: error }, 'looking for units to send failed; trying again')
-    } finally {
-      isLooking = false
-    }
-  }
-
-  /** What nobody takes stays where it is. */
-  function isServed(name: string): boolean {
-    return slotsOf(name) > 0 || isAwaited(name)
-  }
-
-  const running = (async () => {
-    while (!stopping) {
-      looked = isLooking ? looked : look()
-      lastRounds = rounds()
-      await lastRounds
-      if (woken.size + behind.size === 0 && !stopping) await untilWoken(LOOK_MS)
-    }
-    await looked
-  })()
-
-  function wake(queues: Iterable<string>): void {
-    for (const name of queues) woken.add(name)
-    if (woken.size > 0) wakeUp()
-  }
+  const rounds = startRounds({
+    round,
+    // Who matches slots and entries looks at open ones alone.
+    open: name => void queues.get(name),
+    // What nobody takes stays where it is.
+    isServed: name => slotsOf(name) > 0 || isAwaited(name),
+    queuesToLookAt,
+    log
+  })
 
   function isInHead({ queue, priority, rank }: Place): boolean {
     const end = ends.get(queue)
     return end === undefined || priority > end.priority || (priority === end.priority && rank < end.rank)
   }
 
-  async function untilWoken(mostMs: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    wakeUp = resolve
-    const timer = setTimeout(resolve, mostMs)
-    await promise
-    clearTimeout(timer)
-  }
-
   async function takeBack<T extends Placed>(units: T[]): Promise<T[]> {
-    await lastRounds
+    await rounds.last()
     const held = new Set<string>()
     for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
       const ids = entriesOf(rows).map(([id]) => id)
@@ -245,16 +173,15 @@ export function createDispatch({
   }
 
   return {
-    wake,
+    wake: rounds.wake,
     added: units => {
-      wake(units.filter(isInHead).map(({ queue }) => queue))
+      rounds.wake(units.filter(isInHead).map(({ queue }) => queue))
     },
     refill: queue => {
       const left = (untilRefill.get(queue) ?? 0) - 1
       untilRefill.set(queue, left)
       if (left > 0) return
-      woken.add(queue)
-      wakeUp()
+      rounds.wake([queue])
     },
     send: unit => {
       add(unit.queue, [unit], true).catch(error => log.debug({ err: error, unitId: unit.id }, 'sending a unit failed'))
@@ -264,7 +191,7 @@ export function createDispatch({
     },
     withdraw: async units => {
       // One that was marked just before it ended is on its way.
-      await lastRounds
+      await rounds.last()
       const needed = await entriesInUse(db, units)
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
         const ids = entriesOf(rows).map(([id]) => id)
@@ -274,17 +201,12 @@ export function createDispatch({
         )
       }
       // What was behind them goes next.
-      wake(new Set(units.map(unit => unit.queue)))
+      rounds.wake(new Set(units.map(unit => unit.queue)))
     },
     takeBack,
     unsend: async units => {
       if (units.length > 0) await unmark(db, await takeBack(units))
     },
-    close: async () => {
-      stopping = true
-      wakeUp()
-      // While Redis is away a round waits for it.
-      await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
-    }
+    close: rounds.close
   }
 }
