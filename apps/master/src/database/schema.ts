@@ -180,6 +180,8 @@ export interface UnitsTable {
   status: Generated<UnitStatus>
   input_ref: string | null
   params: JSONColumnType<Record<string, unknown>>
+  /** Of `params` as text; null: an older master wrote them. */
+  params_bytes: number | null
   /** Where the unit lies in its job: for a chunk, `{startSample, endSample}`. */
   span: NullableJson<Record<string, unknown>>
   /** How much of the job's length the unit is, in seconds. */

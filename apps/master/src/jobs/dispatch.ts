@@ -8,19 +8,23 @@
  *   units finished -------refill(queue)-/                            ^
  *   single unit that an idle slot waits for --send(unit)-------------/
  *
- * Rounds of a queue follow each other; a wake during one brings another. Every LOOK_MS all known queues have a round of
- * their own: for units whose pause after a failed attempt is over, and for what other masters left behind.
+ * Which queue has the next round says `rounds.ts`. A queue that no slot serves has none, and nothing in
+ * Redis. Those that `queues-to-look-at.ts` finds have one of their own, behind those that were woken.
  */
 
+import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database, UnitRow } from '../database/schema.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { entryOf } from '../queues/queue-entry.ts'
 import { queuePriority } from '../queues/queue-order.ts'
 import { addEntries, removeEntries } from '../queues/queues.ts'
+import { createHeadRoom } from './head-room.ts'
 import type { Pace } from './pace.ts'
-import { endedOf, entriesInUse, markHead, queuesWithUnits, type SentUnit } from './send-next.ts'
-import { entriesOf, toPayload } from './sent-entries.ts'
+import { createQueuesToLookAt } from './queues-to-look-at.ts'
+import { startRounds } from './rounds.ts'
+import { endedOf, entriesInUse, markHead, type SentUnit, unmark } from './send-next.ts'
+import { entriesOf, type Placed, toPayload } from './sent-entries.ts'
 
 export interface Dispatch {
   /** Units of these queues wait: has a round at once. */
@@ -40,6 +44,8 @@ export interface Dispatch {
    * them, the reconciler sends them again.
    */
   takeBack<T extends SentUnit>(units: T[]): Promise<T[]>
+  /** Takes units that wait out of Redis, where nobody comes for them; a round puts them back when somebody does. */
+  unsend(units: Placed[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -48,6 +54,7 @@ type Place = Pick<UnitRow, 'queue' | 'priority' | 'rank'>
 
 export interface DispatchDeps {
   db: Database
+  redis: Redis
   queues: OpenQueues
   log: Logger
   /** Entries of this queue are in Redis. */
@@ -56,6 +63,8 @@ export interface DispatchDeps {
   onQueuedOne(name: string): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  /** Whether a slot is idle that would take an entry of this queue, as far as this master knows. */
+  isAwaited(queue: string): boolean
   /** Entries of a queue that workers hold: they are in its way no more. */
   takenFrom(queue: string): string[]
   pace: Pace
@@ -63,34 +72,33 @@ export interface DispatchDeps {
 
 const HEAD_LEAST = 8
 const HEAD_MOST = 2_000
-const LOOK_MS = 500
 const ENTRIES_OF_A_SLOT = 2
 /** Of a small head this part is worked off before the next round, which reads all of it; */
 const REFILL_SHARE = 1 / 3
 /** of a large one all but so many times the least. */
 const LEFT_AT_REFILL = 2
-const AFTER_ERROR_MS = 500
-const STOP_MS = 2_000
 
 export function createDispatch({
   db,
+  redis,
   queues,
   log,
   onQueued,
   onQueuedOne,
   slotsOf,
+  isAwaited,
   takenFrom,
   pace
 }: DispatchDeps): Dispatch {
-  const woken = new Set<string>()
   /** Of each queue, how many units may finish before its next round; where nothing else waits, all of them. */
   const untilRefill = new Map<string, number>()
   /** Of each queue with a full head the last place in it. */
   const ends = new Map<string, Omit<Place, 'queue'>>()
-  let wakeUp = (): void => {}
-  let lastRounds: Promise<void> = Promise.resolve()
-  let stopping = false
-  let lookedAtMs = Number.NEGATIVE_INFINITY
+  const room = createHeadRoom({ db, redis })
+  const onKnown = (known: ReadonlySet<string>): void => {
+    for (const names of [ends, untilRefill]) for (const name of names.keys()) if (!known.has(name)) names.delete(name)
+  }
+  const queuesToLookAt = createQueuesToLookAt({ db, queues, room, slotsOf, isAwaited, onKnown })
 
   async function round(name: string): Promise<void> {
     const slots = slotsOf(name)
@@ -98,12 +106,14 @@ export function createDispatch({
     const most = Math.min(HEAD_MOST, least + pace.recentOf(name))
     // What becomes known while it is read may not be in it.
     ends.delete(name)
-    const { units, before, end, isAll } = await markHead(db, name, {
+    const { units, before, bytes, end, isAll } = await markHead(db, name, {
       most,
       together: pace.together(),
       slots,
-      taken: takenFrom(name)
+      taken: takenFrom(name),
+      mostBytes: room.of(name, isAwaited)
     })
+    room.has(name, bytes)
     const size = before + units.length
     const worked = Math.floor(Math.max(REFILL_SHARE * size, size - LEFT_AT_REFILL * least))
     untilRefill.set(name, isAll ? Number.POSITIVE_INFINITY : worked)
@@ -111,8 +121,8 @@ export function createDispatch({
     if (units.length > 0) await add(name, units)
   }
 
-  /** `isAwaited`: a slot waits for the one entry that this is. */
-  async function add(name: string, units: SentUnit[], isAwaited = false): Promise<void> {
+  /** `isTakenAtOnce`: a slot waits for the one entry that this is. */
+  async function add(name: string, units: SentUnit[], isTakenAtOnce = false): Promise<void> {
     const queue = queues.get(name)
     const entries = entriesOf(units)
     const adding = addEntries(
@@ -124,9 +134,9 @@ export function createDispatch({
       }
     )
     // Behind it over the same connection: the one who takes it does not wait for it to be there.
-    if (isAwaited) onQueuedOne(name)
+    if (isTakenAtOnce) onQueuedOne(name)
     await adding
-    if (!isAwaited) onQueued(name)
+    if (!isTakenAtOnce) onQueued(name)
     // Another master may have ended them between their mark and now.
     const ended = new Set(await endedOf(db, units))
     const past = entries.filter(([, rows]) => rows.every(row => ended.has(row)))
@@ -137,69 +147,41 @@ export function createDispatch({
       )
   }
 
-  async function rounds(): Promise<void> {
-    const names = new Set(woken)
-    woken.clear()
-    try {
-      for (const name of await namesToLookAt()) names.add(name)
-      for (const name of names) {
-        await round(name)
-        names.delete(name)
-      }
-    } catch (error) {
-      log.debug({ err: error }, 'sending units failed; trying again')
-      const [failed, ...rest] = names
-      // The one that failed goes last: it must not hold up the others.
-      for (const name of [...rest, ...(failed ? [failed] : [])]) woken.add(name)
-      await new Promise(resolve => setTimeout(resolve, AFTER_ERROR_MS))
-    }
-  }
-
-  /** All of them every LOOK_MS, however busy some are. */
-  async function namesToLookAt(): Promise<string[]> {
-    if (performance.now() - lookedAtMs < LOOK_MS) return []
-    lookedAtMs = performance.now()
-    for (const name of await queuesWithUnits(db)) queues.get(name)
-    return queues.names()
-  }
-
-  const running = (async () => {
-    while (!stopping) {
-      lastRounds = rounds()
-      await lastRounds
-      if (woken.size === 0 && !stopping) await untilWoken(LOOK_MS)
-    }
-  })()
-
-  function wake(queues: Iterable<string>): void {
-    for (const name of queues) woken.add(name)
-    if (woken.size > 0) wakeUp()
-  }
+  const rounds = startRounds({
+    round,
+    // Who matches slots and entries looks at open ones alone.
+    open: name => void queues.get(name),
+    // What nobody takes stays where it is.
+    isServed: name => slotsOf(name) > 0 || isAwaited(name),
+    queuesToLookAt,
+    log
+  })
 
   function isInHead({ queue, priority, rank }: Place): boolean {
     const end = ends.get(queue)
     return end === undefined || priority > end.priority || (priority === end.priority && rank < end.rank)
   }
 
-  async function untilWoken(mostMs: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    wakeUp = resolve
-    const timer = setTimeout(resolve, mostMs)
-    await promise
-    clearTimeout(timer)
+  async function takeBack<T extends Placed>(units: T[]): Promise<T[]> {
+    await rounds.last()
+    const held = new Set<string>()
+    for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
+      const ids = entriesOf(rows).map(([id]) => id)
+      for (const id of await removeEntries(queues.get(name), ids)) held.add(id)
+    }
+    return units.filter(({ entry }) => entry === null || !held.has(entry))
   }
 
   return {
-    wake,
+    wake: rounds.wake,
     added: units => {
-      wake(units.filter(isInHead).map(({ queue }) => queue))
+      rounds.wake(units.filter(isInHead).map(({ queue }) => queue))
     },
     refill: queue => {
       const left = (untilRefill.get(queue) ?? 0) - 1
       untilRefill.set(queue, left)
       if (left > 0) return
-      woken.add(queue)
-      wakeUp()
+      rounds.wake([queue])
     },
     send: unit => {
       add(unit.queue, [unit], true).catch(error => log.debug({ err: error, unitId: unit.id }, 'sending a unit failed'))
@@ -209,7 +191,7 @@ export function createDispatch({
     },
     withdraw: async units => {
       // One that was marked just before it ended is on its way.
-      await lastRounds
+      await rounds.last()
       const needed = await entriesInUse(db, units)
       for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
         const ids = entriesOf(rows).map(([id]) => id)
@@ -219,22 +201,12 @@ export function createDispatch({
         )
       }
       // What was behind them goes next.
-      wake(new Set(units.map(unit => unit.queue)))
+      rounds.wake(new Set(units.map(unit => unit.queue)))
     },
-    takeBack: async units => {
-      await lastRounds
-      const held = new Set<string>()
-      for (const [name, rows] of Map.groupBy(units, unit => unit.queue)) {
-        const ids = entriesOf(rows).map(([id]) => id)
-        for (const id of await removeEntries(queues.get(name), ids)) held.add(id)
-      }
-      return units.filter(({ entry }) => entry === null || !held.has(entry))
+    takeBack,
+    unsend: async units => {
+      if (units.length > 0) await unmark(db, await takeBack(units))
     },
-    close: async () => {
-      stopping = true
-      wakeUp()
-      // While Redis is away a round waits for it.
-      await Promise.race([running, new Promise(resolve => setTimeout(resolve, STOP_MS).unref())])
-    }
+    close: rounds.close
   }
 }

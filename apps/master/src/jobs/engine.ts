@@ -106,9 +106,11 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   let transport: Transport | undefined
   const onQueued = (name: string): void => transport?.queued(name)
   const onQueuedOne = (name: string): void => transport?.queuedOne(name)
+  const isAwaited = (name: string): boolean => transport?.isAwaited(name) ?? false
   const takenFrom = (queue: string): string[] => transport?.takenFrom(queue) ?? []
-  const queues = createOpenQueues({ redis: queueRedis, log, onWaiting: onQueued })
-  const dispatch = createDispatch({ ...deps, db: deps.dispatchDb, queues, onQueued, onQueuedOne, takenFrom, pace })
+  const queues = createOpenQueues({ ...deps, redis: queueRedis, onWaiting: onQueued, takenFrom })
+  const asked = { onQueued, onQueuedOne, isAwaited, takenFrom }
+  const dispatch = createDispatch({ ...deps, ...asked, db: deps.dispatchDb, queues, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
     const onError = (error: Error): void => log.warn({ err: error, queue: name }, 'a background step failed')
     return createBackgroundQueue({ redis: queueRedis, name, concurrency, run, onError })
@@ -146,13 +148,14 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     log,
     isCaughtUp,
     queueMerge,
+    isOffered: queue => deps.slotsOf(queue) > 0 || deps.isKnown(queue),
     forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
-  const keeper = startQueueKeeper({ ...deps, ...settle, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
+  const keeper = startQueueKeeper({ ...deps, ...settle, queues, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
   const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
   const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
-  const submitTask = createSubmitTask({ ...deps, dispatch, queuePlan, isAwaited: transport.isAwaited })
+  const submitTask = createSubmitTask({ ...deps, dispatch, queuePlan, isAwaited })
   let schedules: ReturnType<typeof startSchedules> | undefined
 
   return {

@@ -27,9 +27,9 @@ export async function insertSingle(
       insert into jobs (${sql.join(Object.keys(job).map(name => sql.ref(name)))}) values (${sql.join(Object.values(job))})
       returning id, task, priority, max_attempts, run_at, input
     )
-    insert into units (id, job_id, task, index, queue, params, span, seconds, deadline_ms, priority, rank, not_before,
+    insert into units (id, job_id, task, index, queue, params, params_bytes, span, seconds, deadline_ms, priority, rank, not_before,
       max_attempts, entry, sent_at)
-    select ${unitId}, job.id, job.task, 0, ${queue}, job.input, '{}', 0, ${deadlineMs}::integer, job.priority, turn.rank,
+    select ${unitId}, job.id, job.task, 0, ${queue}, job.input, octet_length(job.input::text), '{}', 0, ${deadlineMs}::integer, job.priority, turn.rank,
       job.run_at, job.max_attempts, ${isSent ? `${unitId}-0` : null}, case when ${isSent}::boolean then now() end
     from job, turn
     returning ${sql.join(SENT.map(name => sql.ref(name)))}`.execute(requestDb)

@@ -19,6 +19,8 @@ export interface Pace {
 }
 
 const RECENT_MS = 1_000
+/** No head is larger. */
+const MOST_COUNTED = 2_000
 /** Short enough that nobody notices having waited behind it. */
 const TOGETHER_MS = 50
 const MOST_TOGETHER = 100
@@ -81,6 +83,7 @@ export function createPace(): Pace {
       tasksIn.set(queue, (tasksIn.get(queue) ?? new Set()).add(task))
       const times = ends.get(queue) ?? []
       times.push(performance.now())
+      if (times.length > MOST_COUNTED) times.shift()
       ends.set(queue, times)
     },
     recentOf: queue => {

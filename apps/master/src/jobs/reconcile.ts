@@ -1,13 +1,14 @@
 import { pause } from '@sc/shared/pause.ts'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import { type Database, OPEN_UNIT, type UnitRow } from '../database/schema.ts'
+import { type Database, OPEN_UNIT } from '../database/schema.ts'
 import { eachApart } from '../each-apart.ts'
 import { jobEntryId } from '../queues/background-queue.ts'
 import { MERGE_QUEUE, OWN_MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, type SettledJob, settledJobs } from './finish.ts'
+import { BYTES, readInPieces } from './sent-entries.ts'
 
 /**
  * PostgreSQL is the truth: whatever it says is not finished is queued again, in case Redis lost it or a master died
@@ -19,6 +20,8 @@ export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'red
   log: Logger
   isCaughtUp(): boolean
   queueMerge(job: SettledJob): Promise<void>
+  /** Whether a known worker serves a queue, also one that is away. */
+  isOffered(queue: string): boolean
   /** Tasks that their worker has not offered for long; see `cluster/task-claims.ts`. */
   forgetLeftTasks(): Promise<void>
   /** Makes entries that no list of their queue names be missed; see `queues/mend-queue.ts`. */
@@ -61,11 +64,14 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
     await eachApart(
       Map.groupBy(await unheardUnits(db), unit => unit.queue),
       async ([queue, units]) => {
+        const isKept = (unit: Unheard): boolean => unit.status === 'RUNNING' || deps.isOffered(queue)
+        await deps.dispatch.unsend(units.filter(unit => !isKept(unit)))
+        const kept = units.filter(isKept)
         await forgetMissing(
           queue,
-          units.flatMap(({ entry }) => entry ?? [])
+          kept.flatMap(({ entry }) => entry ?? [])
         )
-        await deps.dispatch.sendAgain(units)
+        for await (const piece of readInPieces(db, kept)) await deps.dispatch.sendAgain(piece)
         // Units that wait long give way to others that may be lost.
         await touch(db, units)
       }
@@ -76,10 +82,12 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   return isCaughtUp
 }
 
-async function unheardUnits(db: Database): Promise<UnitRow[]> {
+type Unheard = Awaited<ReturnType<typeof unheardUnits>>[number]
+
+async function unheardUnits(db: Database) {
   return await db
     .selectFrom('units')
-    .selectAll()
+    .select(['id', 'queue', 'entry', 'rank', 'index', 'status', BYTES])
     .where('status', 'in', OPEN_UNIT)
     .where('entry', 'is not', null)
     .where('sent_at', '<', sql<Date>`now() - make_interval(secs => ${UNHEARD_SECONDS})`)
@@ -89,7 +97,7 @@ async function unheardUnits(db: Database): Promise<UnitRow[]> {
     .execute()
 }
 
-async function touch(db: Database, units: UnitRow[]): Promise<void> {
+async function touch(db: Database, units: Unheard[]): Promise<void> {
   if (units.length === 0) return
   const ids = units.map(({ id }) => id)
   await db.updateTable('units').set({ touched_at: sql<Date>`now()` }).where('id', 'in', ids).execute()

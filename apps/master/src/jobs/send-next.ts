@@ -4,8 +4,6 @@ import { isOpenById, isOpenOfJob, isQueuedById } from '../database/by-id.ts'
 import type { Database, UnitRow } from '../database/schema.ts'
 import { RANKS_PER_LAP } from '../queues/queue-order.ts'
 
-/** Inputs of a queue's units that are in Redis, together. */
-const MOST_BYTES = 32 * 1024 ** 2
 /** Inputs of an entry of several units: they travel as one value of Redis, which takes 4 MB. */
 const MOST_TOGETHER_BYTES = 512 * 1024
 /** A job's units in the head are at least so many entries for each slot, */
@@ -39,6 +37,8 @@ export interface Head {
   slots: number
   /** Entries that workers have. Their units are QUEUED until they begin, which a worker may put off. */
   taken: string[]
+  /** Inputs of the queue's units that are in Redis, together; see `head-room.ts`. */
+  mostBytes: number
 }
 
 export interface Marked {
@@ -46,6 +46,8 @@ export interface Marked {
   units: SentUnit[]
   /** How many of the head were there already. */
   before: number
+  /** Inputs of the whole head. */
+  bytes: number
   /** The last place of a full head; null: there is room. */
   end: Pick<UnitRow, 'priority' | 'rank'> | null
   /** Nothing else waits that may run now. */
@@ -66,13 +68,14 @@ export async function markHead(db: Database, queue: string, head: Head): Promise
   const named = nameEntries(parts, head)
   const end = endOf(parts, head)
   const isAll = end === null && parts.every(({ id }) => id === null || named.has(id))
-  if (named.size === 0) return { units: [], before, end, isAll }
+  const bytes = sum(parts.map(part => (part.id === null || named.has(part.id) ? part.bytes : 0)))
+  if (named.size === 0) return { units: [], before, bytes, end, isAll }
   // Not a join: where few rows had no entry when PostgreSQL last counted, it would rather read the whole table.
   const { rows } = await sql<SentUnit>`
     update units set sent_at = now(), entry = ${JSON.stringify(Object.fromEntries(named))}::jsonb ->> id
     where id = any(${[...named.keys()]}::text[]) and ${isQueuedById} and entry is null
     returning ${sql.join(SENT.map(name => sql.ref(`units.${name}`)))}`.execute(db)
-  return { units: rows, before, end, isAll }
+  return { units: rows, before, bytes, end, isAll }
 }
 
 interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'priority' | 'rank'> {
@@ -100,7 +103,7 @@ async function readHead(db: Database, queue: string, { most, taken }: Head): Pro
   const { rows } = await sql<Unsent | Sent>`
     with head as materialized (
       select id, job_id, task, deadline_ms, dispatch, priority, rank, entry, input_ref is not null as has_files,
-        case when entry is null then octet_length(params::text) else pg_column_size(params) end as bytes,
+        coalesce(params_bytes, octet_length(params::text)) as bytes,
         (row_number() over (order by priority desc, rank, queued_at))::integer as place
       from units
       where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
@@ -130,13 +133,14 @@ function endOf(parts: Array<Unsent | Sent>, head: Head): Marked['end'] {
 
 /**
  * The entry of each unit that is not in Redis, by its id. Held back are units of a later lap than the first of their
- * priority, since within Redis ranks count modulo RANKS_PER_LAP; and what would be more than MOST_BYTES, but the first. An
+ * priority, since within Redis ranks count modulo RANKS_PER_LAP; and what would be more than `mostBytes`, but the first where there is
+ * any room. An
  * entry of several units has only such as are on their first way: of one job and task, without files. It has the name of
  * its first. Where the head is full and more is to come, the last units wait to fill an entry: else each unit that ends
  * would bring an entry of one.
  */
 function nameEntries(parts: Array<Unsent | Sent>, head: Head): Map<string, string> {
-  const { most, together, slots } = head
+  const { most, together, slots, mostBytes } = head
   const named = new Map<string, string>()
   const open = new Map<string, { entry: string; left: number; bytes: number; units: Unsent[] }>()
   const lapOf = (rank: number): number => Math.floor(rank / RANKS_PER_LAP)
@@ -153,7 +157,7 @@ function nameEntries(parts: Array<Unsent | Sent>, head: Head): Map<string, strin
     const isFirst = bytes === 0
     bytes += unit.bytes
     const firstRank = firstRankOf.get(unit.priority) ?? unit.rank
-    if (lapOf(unit.rank) !== lapOf(firstRank) || (bytes > MOST_BYTES && !isFirst)) continue
+    if (lapOf(unit.rank) !== lapOf(firstRank) || (bytes > mostBytes && !(isFirst && mostBytes > 0))) continue
     const isFresh = unit.dispatch === 0 && !unit.has_files
     const share = Math.floor((unitsOf.get(unit.job_id) ?? 1) / (SHARES_OF_A_SLOT * Math.max(1, slots)))
     const largest = together[unit.task] ?? 1
@@ -181,6 +185,15 @@ function sum(numbers: number[]): number {
   return numbers.reduce((total, one) => total + one, 0)
 }
 
+/** They wait in PostgreSQL alone again. */
+export async function unmark(db: Database, units: Array<Pick<UnitRow, 'id' | 'entry'>>): Promise<void> {
+  if (units.length === 0) return
+  await sql`
+    update units set entry = null, sent_at = null
+    from json_to_recordset(${JSON.stringify(units.map(({ id, entry }) => ({ id, entry })))}::json) as sent (id text, entry text)
+    where units.id = sent.id and units.entry = sent.entry and ${isQueuedById}`.execute(db)
+}
+
 /** Those of the units that are no longer open. */
 export async function endedOf(db: Database, units: SentUnit[]): Promise<SentUnit[]> {
   if (units.length === 0) return []
@@ -198,17 +211,4 @@ export async function entriesInUse(db: Database, units: SentUnit[]): Promise<Set
     select distinct entry from units
     where job_id = any(${jobIds}::text[]) and ${isOpenOfJob} and entry = any(${entries}::text[])`.execute(db)
   return new Set(rows.map(({ entry }) => entry))
-}
-
-/** Queues that have units which wait; looks from one name to the next, not at every unit. */
-export async function queuesWithUnits(db: Database): Promise<string[]> {
-  const { rows } = await sql<{ queue: string | null }>`
-    with recursive names as (
-      (select queue from units where status = 'QUEUED' order by queue limit 1)
-      union all
-      select (select queue from units where status = 'QUEUED' and queue > names.queue order by queue limit 1)
-      from names where names.queue is not null
-    )
-    select queue from names where queue is not null`.execute(db)
-  return rows.flatMap(({ queue }) => queue ?? [])
 }

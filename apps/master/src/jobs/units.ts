@@ -81,10 +81,10 @@ async function insertNew(
   const mayBeKnown = reuse && rows.some(({ cache_key }) => cache_key !== null)
   // One statement for any number of rows. Not as jsonb: with what is the same of all of them beside, it takes half as long.
   await sql`
-    insert into units (id, job_id, task, index, queue, input_ref, params, span, seconds, deadline_ms, cache_key, rank,
-      priority, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
-    select draft.id, ${job.id}, task, index, queue, input_ref, params, span, seconds, deadline_ms, cache_key, rank,
-      ${job.priority}::integer, ${job.run_at}::timestamptz, ${job.max_attempts}::integer,
+    insert into units (id, job_id, task, index, queue, input_ref, params, params_bytes, span, seconds, deadline_ms,
+      cache_key, rank, priority, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
+    select draft.id, ${job.id}, task, index, queue, input_ref, params, octet_length(params::text), span, seconds, deadline_ms,
+      cache_key, rank, ${job.priority}::integer, ${job.run_at}::timestamptz, ${job.max_attempts}::integer,
       case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref, known.made_by,
       case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
     from json_to_recordset(${text}::json) as draft (id text, task text, index integer, queue text, input_ref text,

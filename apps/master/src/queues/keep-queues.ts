@@ -13,9 +13,10 @@ import type { Logger } from 'pino'
 import { isDatabaseAway } from '../database/connect.ts'
 import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
 import type { Dispatch } from '../jobs/dispatch.ts'
-import { queuesWithUnits } from '../jobs/send-next.ts'
+import { BYTES, readInPieces } from '../jobs/sent-entries.ts'
 import { judgeJobs, judgeUnits } from './judge-entries.ts'
 import { forgetMissing, mendQueue } from './mend-queue.ts'
+import type { OpenQueues } from './open-queues.ts'
 import { createQueueFindings } from './queue-findings.ts'
 
 export interface QueueKeeper {
@@ -27,6 +28,8 @@ export interface QueueKeeperDeps {
   db: Database
   redis: Redis
   dispatch: Pick<Dispatch, 'sendAgain'>
+  /** Those that have units, or had some lately. */
+  queues: Pick<OpenQueues, 'names'>
   log: Logger
   /** The masters' own queues. */
   jobQueues: string[]
@@ -37,6 +40,8 @@ export interface QueueKeeperDeps {
 }
 
 const LOOK_EVERY_MS = 2_000
+/** Where there are many, a pause is so many times as long as the look before it. */
+const PAUSES = 4
 /** Refusals of Redis as a whole, see `cluster/redis-watch.ts`. */
 const OF_REDIS = /^(OOM|BUSY|LOADING|READONLY|MISCONF|NOAUTH|NOPERM|Connection is closed)/
 /** What may be in a queue beside what PostgreSQL counts: added or ended at this moment. */
@@ -46,9 +51,8 @@ const MOST_COUNTED = 1_000_000
 const AT_ONCE = 2_000
 
 export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
-  const { db, redis, dispatch, log, jobQueues, reconcileNow, lookEveryMs = LOOK_EVERY_MS } = deps
+  const { db, redis, dispatch, queues, log, jobQueues, reconcileNow, lookEveryMs = LOOK_EVERY_MS } = deps
   const stopping = new AbortController()
-  const unitQueues = new Set<string>()
   const noted = createQueueFindings(log)
 
   async function keep(name: string, mend: () => Promise<void>): Promise<void> {
@@ -69,7 +73,8 @@ export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
     // All of them: what was sent while it was wrong may have been refused.
     const units = await sentUnits(db, name)
     await forgetMissing(redis, name, [...new Set(units.flatMap(({ entry }) => entry ?? []))])
-    await dispatch.sendAgain(units.filter(({ status }) => status === 'QUEUED'))
+    const waiting = units.filter(({ status }) => status === 'QUEUED')
+    for await (const piece of readInPieces(db, waiting)) await dispatch.sendAgain(piece)
   }
 
   async function mendJobs(name: string): Promise<void> {
@@ -83,15 +88,15 @@ export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
   }
 
   async function look(): Promise<void> {
-    for (const name of await queuesWithUnits(db)) unitQueues.add(name)
-    for (const name of unitQueues) await keep(name, () => mendUnits(name))
+    for (const name of queues.names()) await keep(name, () => mendUnits(name))
     for (const name of jobQueues) await keep(name, () => mendJobs(name))
   }
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
+      const startMs = performance.now()
       if (redis.status === 'ready') await look().catch(error => log.debug({ err: error }, 'looking at queues failed'))
-      await pause(lookEveryMs, stopping.signal)
+      await pause(Math.max(lookEveryMs, PAUSES * (performance.now() - startMs)), stopping.signal)
     }
   })()
 
@@ -107,7 +112,7 @@ export function startQueueKeeper(deps: QueueKeeperDeps): QueueKeeper {
 async function sentUnits(db: Database, queue: string) {
   return await db
     .selectFrom('units')
-    .selectAll()
+    .select(['id', 'queue', 'entry', 'rank', 'index', 'status', BYTES])
     .where('queue', '=', queue)
     .where('status', 'in', OPEN_UNIT)
     .where('entry', 'is not', null)

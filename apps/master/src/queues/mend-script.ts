@@ -209,3 +209,10 @@ for _, id in ipairs(ARGV) do
 end
 return count
 `
+
+/** KEYS: the prefix. Removes what an empty queue leaves; 0: it is not empty. */
+export const FORGET = `${SHARED}
+if redis.call('EXISTS', prefix .. 'wait', prefix .. 'prioritized', prefix .. 'delayed', prefix .. 'active') > 0 then return 0 end
+for _, part in ipairs({'meta', 'events', 'id', 'pc', 'marker', 'stalled', 'stalled-check'}) do redis.call('UNLINK', prefix .. part) end
+return 1
+`

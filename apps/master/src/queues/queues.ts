@@ -194,11 +194,13 @@ export async function giveBack({ job, token }: TakenEntry): Promise<void> {
 
 /**
  * Moves entries whose lock ran out back to waiting, every STALLED_CHECK_MS; run by each master (Redis lets one of them
- * check at a time). `onStalled` gets the job ids. Answers how to stop it.
+ * check at a time). One question for all queues finds those of which something is taken: only they are checked.
+ * Answers how to stop it.
  */
-export function startStalledCheck(
-  { taker, redis }: UnitQueue,
-  onStalled: (jobIds: string[]) => void = () => {},
+export function startStalledChecks(
+  redis: Redis,
+  queues: () => UnitQueue[],
+  onStalled: (queue: UnitQueue, jobIds: string[]) => void = () => {},
   onError: (error: unknown) => void = () => {}
 ): () => Promise<void> {
   const stopping = new AbortController()
@@ -209,8 +211,12 @@ export function startStalledCheck(
 
   async function check(): Promise<void> {
     if (redis.status !== 'ready' || performance.now() < checkFromMs) return
-    const stalled = await taker.getBackend().moveStalledJobsToWait()
-    if (stalled.length > 0) onStalled(stalled)
+    await Promise.all((await withTaken(redis, queues())).map(one => checkQueue(one).catch(onError)))
+  }
+
+  async function checkQueue(queue: UnitQueue): Promise<void> {
+    const stalled = await queue.taker.getBackend().moveStalledJobsToWait()
+    if (stalled.length > 0) onStalled(queue, stalled)
   }
 
   async function run(): Promise<void> {
@@ -227,4 +233,12 @@ export function startStalledCheck(
     stopping.abort()
     return running
   }
+}
+
+async function withTaken(redis: Redis, queues: UnitQueue[]): Promise<UnitQueue[]> {
+  if (queues.length === 0) return []
+  const pipeline = redis.pipeline()
+  for (const { name } of queues) pipeline.exists(`${QUEUE_PREFIX}:${name}:active`)
+  const answers = (await pipeline.exec()) ?? []
+  return queues.filter((_, at) => answers[at]?.[1] === 1)
 }

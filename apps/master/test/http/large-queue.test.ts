@@ -117,7 +117,7 @@ test('what goes next is read from the beginning of the queue, not from all of it
   const db = connectDatabase(one.servers.databaseUrl, () => {}, 1, true)
   try {
     const { units, read } = await db.transaction().execute(async trx => {
-      const { units } = await markHead(trx, 'cpu', { most: 200, together: {}, slots: 1, taken: [] })
+      const { units } = await markHead(trx, 'cpu', { most: 200, together: {}, slots: 1, taken: [], mostBytes: 1e9 })
       const { rows } = await sql<{ read: string }>`
         select idx_tup_fetch + seq_tup_read as read from pg_stat_xact_user_tables where relname = 'units'`.execute(trx)
       await sql`update units set entry = null, sent_at = null where entry is not null`.execute(trx)

@@ -62,15 +62,17 @@ export async function openApp(
   releasers.add('access', () => access.stop())
   const room = await startRoom({ redis, folder: root, log, ...roomOptions })
   releasers.add('room', () => room.stop())
-  const queues = createOpenQueues({ redis, log, onWaiting: () => {} })
+  const queues = createOpenQueues({ redis, log, onWaiting: () => {}, slotsOf: () => 0, takenFrom: () => [] })
   releasers.add('queues', () => queues.close())
   const dispatch = createDispatch({
     db,
+    redis,
     queues,
     log,
     onQueued: () => {},
     onQueuedOne: () => {},
     takenFrom: () => [],
+    isAwaited: () => false,
     slotsOf: () => 0,
     pace: createPace()
   })

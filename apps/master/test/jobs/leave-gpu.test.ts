@@ -133,8 +133,9 @@ it('stay while a slot has one of their job, and leave once that is lost, as a cr
 
 it('stay where no CPU slot would take them, and where they are not of a transcription', async () => {
   const other = await submit(1, 'gpu', 'square')
-  at.world.slots.set('gpu', 0).set('cpu', 0)
+  at.world.slots.set('cpu', 0)
   const id = await submit(1)
+  at.world.slots.set('gpu', 0)
   await new Promise(resolve => setTimeout(resolve, 2_500))
   expect(await queuesOf(id)).toEqual(['gpu'])
   at.world.slots.set('cpu', 1)

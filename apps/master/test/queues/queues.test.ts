@@ -15,7 +15,7 @@ import {
   peekEntries,
   release,
   removeEntries,
-  startStalledCheck,
+  startStalledChecks,
   type TakenEntry,
   takeEntry,
   type UnitQueue
@@ -117,7 +117,7 @@ test.each([undefined, 7])('a unit of priority %s that is given back is the next'
 
 test('a unit whose master is gone waits again, however often', async () => {
   await add(gpu, ['u1'])
-  const stop = startStalledCheck(gpu)
+  const stop = startStalledChecks(redis, () => [gpu])
   for (const token of ['worker 1', 'worker 2', 'worker 3']) {
     expect((await take(token)).units[0].unitId).toBe('u1')
     await redis.del(lockOf('u1'))
