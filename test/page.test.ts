@@ -157,7 +157,7 @@ describe.skipIf(!chromium)('the cluster page', () => {
     await cluster.startWorker('z-lost', [], { SC_MASTER_URL: 'http://127.0.0.1:1' })
     const mark = card('z-lost').locator('.findings .failed').filter({ hasText: 'master: round trip' })
     await mark.getByText('Nothing answers at 127.0.0.1:1.').waitFor()
-    await page.locator('#doctor .failed').filter({ hasText: 'z-lost: master: round trip' }).first().waitFor()
+    await page.locator('#doctor .failed').filter({ hasText: 'z-lost reports: master: round trip' }).first().waitFor()
     expect(await card('worker-1').locator('.findings li').count()).toBe(0)
     await cluster.stopWorker('z-lost')
     await badge('z-lost').filter({ hasText: 'offline' }).waitFor()

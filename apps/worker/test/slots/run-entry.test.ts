@@ -1,3 +1,4 @@
+import { inboxKey } from '@sc/shared/redis-keys.ts'
 import type { UnitPayload } from '@sc/shared/unit.ts'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { until } from '../fixtures/children.ts'
@@ -182,12 +183,8 @@ test('while several short units run the slot asks for the next entry already, an
   send('wait 60000', 'a')
   // At once: a machine that is busy takes long for each step, and what was asked for goes back after a second.
   master.queue(QUEUE, 'u9-1', [unit(9, 'next')])
-  await until(async () =>
-    (await written()).some(
-      message => message.type === 'state' && message.holding.map(({ entry }) => entry).join(' ') === 'e-0 u9-1'
-    )
-  )
   await heard('started', 'u0')
+  await until(async () => master.waiting(QUEUE) === 0 && (await cluster.redis.llen(inboxKey('w'))) === 0)
   await worker.stop()
   expect((await words()).toSorted()).toEqual(['returned u0', 'returned u1', 'returned u9', 'started u0'])
   expect(await heard('returned', 'u9')).toMatchObject({ entry: 'u9-1', hasBegun: false, ticket: 'ticket of u9' })
