@@ -29,6 +29,8 @@ export interface WorkerPresence {
    * another look.
    */
   isPresent(workerId: string): boolean
+  /** Whether one of these workers serves a queue, also one that is away or draining. */
+  isKnown(queue: string): boolean
   /** Ids of every enrolled worker, seen or not. */
   workerIds(): Promise<string[]>
   stop(): Promise<void>
@@ -55,6 +57,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
   const stopping = new AbortController()
   let rows: WorkerRow[] = []
   let present = new Set<string>()
+  let queues = new Set<string>()
   let lookedMs = Number.NEGATIVE_INFINITY
   let woken = new AbortController()
   const saved = new Map<string, string>()
@@ -86,6 +89,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
       const { models = [] } = presence
       return [{ ...presence, id, name, models, findings: [], status: 'offline', lastSeen: last_seen.toISOString() }]
     })
+    queues = new Set(rows.flatMap(row => row.queues))
     present = new Set(rows.filter(({ status }) => status !== 'offline').map(({ id }) => id))
     for (const id of deaf) await repeatOrder(id)
     for (const { lastSeen: _, ...live } of rows.filter(row => row.status !== 'offline'))
@@ -133,6 +137,7 @@ export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence>
 
   return {
     workers: () => rows,
+    isKnown: queue => queues.has(queue),
     isPresent: workerId => {
       if (present.has(workerId)) return true
       if (performance.now() - lookedMs > LEAST_MS) woken.abort()

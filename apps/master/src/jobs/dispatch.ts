@@ -8,7 +8,7 @@
  *   units finished -------refill(queue)-/                            ^
  *   single unit that an idle slot waits for --send(unit)-------------/
  *
- * Which queue has the next round says `rounds.ts`. A queue that no slot serves has none, and nothing in
+ * Which queue has the next round says `rounds.ts`. A queue that no worker serves has none, and nothing in
  * Redis. Those that `queues-to-look-at.ts` finds have one of their own, behind those that were woken.
  */
 
@@ -63,6 +63,8 @@ export interface DispatchDeps {
   onQueuedOne(name: string): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
+  /** Whether a known worker serves a queue, also one that is away. */
+  isKnown(queue: string): boolean
   /** Whether a slot is idle that would take an entry of this queue, as far as this master knows. */
   isAwaited(queue: string): boolean
   /** Entries of a queue that workers hold: they are in its way no more. */
@@ -86,6 +88,7 @@ export function createDispatch({
   onQueued,
   onQueuedOne,
   slotsOf,
+  isKnown,
   isAwaited,
   takenFrom,
   pace
@@ -95,10 +98,12 @@ export function createDispatch({
   /** Of each queue with a full head the last place in it. */
   const ends = new Map<string, Omit<Place, 'queue'>>()
   const room = createHeadRoom({ db, redis })
+  /** By slots, or by workers that drain or are away: when they come, the best of all their queues is to go first. */
+  const isServed = (name: string): boolean => slotsOf(name) > 0 || isKnown(name)
   const onKnown = (known: ReadonlySet<string>): void => {
     for (const names of [ends, untilRefill]) for (const name of names.keys()) if (!known.has(name)) names.delete(name)
   }
-  const queuesToLookAt = createQueuesToLookAt({ db, queues, room, slotsOf, isAwaited, onKnown })
+  const queuesToLookAt = createQueuesToLookAt({ db, queues, room, isServed, isAwaited, onKnown })
 
   async function round(name: string): Promise<void> {
     const slots = slotsOf(name)
@@ -152,7 +157,7 @@ export function createDispatch({
     // Who matches slots and entries looks at open ones alone.
     open: name => void queues.get(name),
     // What nobody takes stays where it is.
-    isServed: name => slotsOf(name) > 0 || isAwaited(name),
+    isServed: name => isServed(name) || isAwaited(name),
     queuesToLookAt,
     log
   })

@@ -5,14 +5,14 @@ import type { HeadRoom } from './head-room.ts'
 
 /**
  * Which queues have a round without being woken, every LOOK_MS: those with units that wait outside of Redis and may run, as
- * after the pause that follows a failed attempt, or left behind by another master. Only where a slot serves the queue: what
+ * after the pause that follows a failed attempt, or left behind by another master. Only where a worker serves the queue: what
  * nobody takes is of no use in Redis, and would be there for every name that a worker ever offered.
  */
 interface LookDeps {
   db: Database
   queues: Pick<OpenQueues, 'names'>
   room: HeadRoom
-  slotsOf(queue: string): number
+  isServed(queue: string): boolean
   isAwaited(queue: string): boolean
   /** No other queue has units or entries. */
   onKnown(queues: ReadonlySet<string>): void
@@ -27,7 +27,7 @@ const LOOK_SHARE = 1 / 20
 const MOST_ASKED = 16
 
 export function createQueuesToLookAt(deps: LookDeps): () => Promise<string[]> {
-  const { db, queues, room, slotsOf, isAwaited, onKnown } = deps
+  const { db, queues, room, isAwaited, onKnown } = deps
   let isFirst = true
   let nextMs = 0
 
@@ -38,7 +38,7 @@ export function createQueuesToLookAt(deps: LookDeps): () => Promise<string[]> {
     const waiting = await queuesThatWait(db)
     const names = new Set(waiting.map(({ queue }) => queue))
     await room.look(names)
-    const isServed = slotsOrWants(waiting.length)
+    const isServed = servedOrAsked(waiting.length)
     const served = waiting.filter(({ queue }) => isServed(queue))
     const open = new Set(queues.names())
     onKnown(new Set([...names, ...open]))
@@ -50,9 +50,9 @@ export function createQueuesToLookAt(deps: LookDeps): () => Promise<string[]> {
     return looked.map(({ queue }) => queue)
   }
 
-  function slotsOrWants(count: number): (queue: string) => boolean {
+  function servedOrAsked(count: number): (queue: string) => boolean {
     let left = Math.min(count, MOST_ASKED)
-    return queue => slotsOf(queue) > 0 || (left-- > 0 && isAwaited(queue))
+    return queue => deps.isServed(queue) || (left-- > 0 && isAwaited(queue))
   }
 }
 

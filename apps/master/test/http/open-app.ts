@@ -74,6 +74,7 @@ export async function openApp(
     takenFrom: () => [],
     isAwaited: () => false,
     slotsOf: () => 0,
+    isKnown: () => false,
     pace: createPace()
   })
   releasers.add('dispatch', () => dispatch.close())
