@@ -28,7 +28,7 @@ const MEMORY_MB = 1_024
 /** For a merge, and for a plan between two units while it awaits no output. */
 const LIMIT_MS = 10 * 60_000
 const STDERR_TAIL_BYTES = 4_096
-/** Outcomes in one line, by their JSON; one may be larger by itself. */
+/** Outcomes in one line, by their JSON, inputs included; one may be larger by itself. */
 const PIECE_CHARS = 1024 ** 2
 
 export type Ready = Extract<FromProcess, { type: 'ready' }>
@@ -278,7 +278,7 @@ function* inPieces(units: UnitOutcome[]): Generator<UnitOutcome[]> {
   let chars = 0
   for (const unit of units) {
     piece.push(unit)
-    chars += JSON.stringify(unit.output)?.length ?? 0
+    chars += JSON.stringify(unit).length
     if (chars < PIECE_CHARS) continue
     yield piece
     piece = []
