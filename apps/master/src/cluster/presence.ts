@@ -50,7 +50,8 @@ export interface PresenceDeps {
 }
 
 /**
- * Looks at the presence keys every 2.5 s, and when somebody asks for a worker that was not there. What was last seen of a worker is kept in PostgreSQL, so that one that is
+ * Looks at the presence keys every 2.5 s, and when somebody asks for a worker that was not there. What was last seen of a
+ * worker is kept in PostgreSQL, so that one that is
  * switched off is still shown, and a restarted master knows the cluster it had.
  */
 export async function startPresence(deps: PresenceDeps): Promise<WorkerPresence> {

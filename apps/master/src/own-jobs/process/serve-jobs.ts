@@ -9,8 +9,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { faultsOf } from '@sc/shared/call-task.ts'
 import { failureOf } from '@sc/shared/children/failure.ts'
+import type { UserCodeServer } from '@sc/shared/children/serve-user-code.ts'
 import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
-import type { LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { changedByJson } from '@sc/shared/plain-json.ts'
 import type { z } from 'zod'
@@ -37,18 +37,11 @@ interface Run {
 /** A line of more is no result but a mistake; the master reads lines of at most 64 MB. */
 const MOST_OUTPUT_CHARS = 32 * 1024 ** 2
 
-export interface JobServer {
-  onLine(line: string): void
-  log(level: LogLevel, message: string): void
-  /** A rejection or an error that nobody caught. */
-  onStray(thrown: unknown): void
-  refuseExit(code?: number | string | null): never
-}
-
-export function serveJobs(send: (message: FromProcess) => void): JobServer {
+export function serveJobs(send: (message: FromProcess) => void): UserCodeServer {
   const runs = new Map<string, Run>()
   const current = new AsyncLocalStorage<Run>()
-  const outcomes = new Map<string, UnitOutcome[]>()
+  /** In the pieces in which they came. */
+  const outcomes = new Map<string, UnitOutcome[][]>()
   let jobs: LoadedJob[] = []
 
   function onLine(line: string): void {
@@ -64,7 +57,7 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
         begin(message, 'merge', () => merge(find(message.job), message))
         return
       case 'outcomes':
-        outcomes.set(message.id, [...(outcomes.get(message.id) ?? []), ...message.units])
+        onOutcomes(message)
         return
       case 'more':
         onMore(message)
@@ -184,6 +177,12 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
     run.onMore()
   }
 
+  function onOutcomes({ id, units }: Message<'outcomes'>): void {
+    const pieces = outcomes.get(id) ?? []
+    outcomes.set(id, pieces)
+    pieces.push(units)
+  }
+
   function onRan({ id, call, output, error }: Message<'ran'>): void {
     const run = runs.get(id)
     const answer = run?.calls.get(call)
@@ -193,7 +192,7 @@ export function serveJobs(send: (message: FromProcess) => void): JobServer {
   }
 
   async function merge(job: DefinedJob, { id, input: raw }: Message<'merge'>): Promise<FromProcess> {
-    const units = outcomes.get(id) ?? []
+    const units = (outcomes.get(id) ?? []).flat()
     outcomes.delete(id)
     const input = await parse('SC_TASK_INPUT', job.input, raw, `The input of ${job.name}`)
     const answer = await job.merge(units, input)

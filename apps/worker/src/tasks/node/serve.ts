@@ -9,6 +9,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect } from 'node:util'
 import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
 import { failureOf } from '@sc/shared/children/failure.ts'
+import type { UserCodeServer } from '@sc/shared/children/serve-user-code.ts'
 import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { type FromChildLine, PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
@@ -27,16 +28,7 @@ type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
 /** A task's own is refused. */
 const exit = process.exit.bind(process)
 
-export interface Server {
-  onLine(line: string): void
-  /** Into the log of the run that goes on. */
-  log(level: LogLevel, message: string, fields?: LogFields): void
-  /** A rejection or an error that nobody caught. */
-  onStray(thrown: unknown): void
-  refuseExit(code?: number | string | null): never
-}
-
-export function serve(send: (message: FromChildLine) => void): Server {
+export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   const stops = new Map<string, AbortController>()
   /** How the run fails whose code this is. */
   const failing = new AsyncLocalStorage<(thrown: unknown) => void>()
@@ -157,7 +149,7 @@ export function serve(send: (message: FromChildLine) => void): Server {
     throw new Error(`it called process.exit(${code ?? ''})`)
   }
 
-  return { onLine, log: (level, message, fields = {}) => say(runningId, level, message, fields), onStray, refuseExit }
+  return { onLine, log: (level, message) => say(runningId, level, message, {}), onStray, refuseExit }
 }
 
 function parse(line: string): ToChild | undefined {

@@ -1,0 +1,35 @@
+import type { LogLevel } from '../define-task.ts'
+import { takeConsole } from './console.ts'
+import { endWithParent } from './end-with-parent.ts'
+import { createLineSplitter } from './lines.ts'
+
+/** What runs a user's code in a process of its own, behind lines. */
+export interface UserCodeServer {
+  onLine(line: string): void
+  /** Into the log of the run that goes on. */
+  log(level: LogLevel, message: string): void
+  /** A rejection or an error that nobody caught. */
+  onStray(thrown: unknown): void
+  /** In place of `process.exit`. */
+  refuseExit(code?: number | string | null): never
+}
+
+/** A user's code may not end the process; this may. */
+const exit = process.exit.bind(process)
+
+/** Feeds a server with the lines of stdin, until that ends. */
+export function serveUserCode(server: UserCodeServer): void {
+  // Ctrl-C in a terminal reaches the whole group; the parent decides when its children end.
+  process.on('SIGINT', () => {})
+  endWithParent()
+  takeConsole(server.log)
+  process.on('unhandledRejection', server.onStray)
+  process.on('uncaughtException', server.onStray)
+  process.exit = server.refuseExit
+  process.stdin
+    .on(
+      'data',
+      createLineSplitter(server.onLine, () => exit(1))
+    )
+    .on('end', () => exit(0))
+}
