@@ -1,12 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, expect, it, vi } from 'vitest'
 import type { Taken } from '../jobs/test-worker.ts'
 import { useEngine } from '../jobs/use-engine.ts'
+import { createAdder } from './adder.ts'
 
-const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
 const WAIT = { timeout: 45_000, interval: 20 }
 
 const folder = mkdtempSync(join(tmpdir(), 'sc-own-jobs-'))
@@ -50,42 +49,10 @@ const at = useEngine(async () => ({
   jobLimits: { pingsUnanswered: 2, limitMs: 4_000, memoryMb: 64 }
 }))
 
-beforeAll(async () => {
-  const number = { type: 'number' }
-  const inputSchema = { type: 'object', properties: { a: number, b: number }, required: ['a', 'b'] }
-  const task = { name: 'add', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
-  const tasks = JSON.stringify([{ ...task, inputSchema, outputSchema: {} }])
-  await at.world.db.updateTable('workers').set({ name: 'desk', tasks }).where('id', '=', 'w-1').execute()
-})
-
-async function submit(task: string): Promise<string> {
-  const how = { priority: 0, attempts: 1, timeoutMs: null, runAt: null, idempotencyKey: null, requestHash: 'x' }
-  return (await at.engine.submitTask({ ...how, task, queue: null, input: {}, keyId: 'test' })).jobId
-}
-
-const takeOne = (): Promise<Taken> => at.world.takeOne('cpu+add')
-
-/** Adds, as a worker with the task would. */
-async function work(taken: Taken): Promise<void> {
-  const { a, b } = taken.units[0].params as { a: number; b: number }
-  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
-  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  await at.world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
-}
+const { register, submit, takeOne, work, fail, ended } = createAdder(at)
+beforeAll(register)
 
 const indexOf = ({ units: [unit] }: Taken): number => unit.index
-
-async function fail(taken: Taken): Promise<void> {
-  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
-  const error = { code: 'SC_TASK_FAILED', title: 'The task failed', detail: 'it fell over' } as const
-  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
-}
-
-async function ended(jobId: string, status: string): Promise<Awaited<ReturnType<typeof at.world.job>>> {
-  await vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
-  return await at.world.job(jobId)
-}
 
 /** A job that is as any other, from its plan to its merge. */
 async function runPlain(): Promise<void> {
@@ -128,7 +95,7 @@ it('process.exit in a plan fails that job alone', async () => {
 
 /** Each is tried four times, with pauses: at once, so that it takes no longer than one. */
 async function failures(names: string[]): Promise<Array<[code: string | undefined, detail: string | undefined]>> {
-  const jobIds = await Promise.all(names.map(submit))
+  const jobIds = await Promise.all(names.map(name => submit(name)))
   const jobs = await Promise.all(jobIds.map(jobId => ended(jobId, 'FAILED')))
   return jobs.map(({ error }) => [error?.code, error?.detail])
 }

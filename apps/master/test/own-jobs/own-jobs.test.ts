@@ -1,12 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createLog } from '@sc/shared/log.ts'
-import { beforeAll, expect, it, vi } from 'vitest'
-import type { Taken } from '../jobs/test-worker.ts'
+import { beforeAll, expect, it } from 'vitest'
 import { useEngine } from '../jobs/use-engine.ts'
-
-const TIMINGS = { waited: 0, fetched: 1, ran: 1_000, reported: 0 }
-const WAIT = { timeout: 8_000, interval: 20 }
+import { createAdder } from './adder.ts'
 
 const folder = join(import.meta.dirname, '../fixtures/own-jobs')
 const logged: string[] = []
@@ -16,46 +12,8 @@ const at = useEngine(async () => {
   return { tasksDir: folder, log }
 })
 
-beforeAll(async () => {
-  const inputSchema = {
-    type: 'object',
-    properties: { a: { type: 'number' }, b: { type: 'number' } },
-    required: ['a', 'b'],
-    additionalProperties: false
-  }
-  const task = { name: 'add', description: '', gpu: false, vramGb: 0, features: [], builtIn: false }
-  const tasks = JSON.stringify([{ ...task, inputSchema, outputSchema: {} }])
-  await at.world.db
-    .updateTable('workers')
-    .set({ name: 'desk', hostname: 'desk', tasks })
-    .where('id', '=', 'w-1')
-    .execute()
-})
-
-async function submit(task: string, input: Record<string, unknown>): Promise<string> {
-  const how = { priority: 0, attempts: 1, timeoutMs: null, runAt: null, idempotencyKey: null, requestHash: 'x' }
-  return (await at.engine.submitTask({ ...how, task, queue: null, input, keyId: 'test' })).jobId
-}
-
-const takeOne = (): Promise<Taken> => at.world.takeOne('cpu+add')
-
-/** Adds, as a worker with the task would. */
-async function work(taken: Taken): Promise<void> {
-  const { a, b } = taken.units[0].params as { a: number; b: number }
-  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
-  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  await at.world.say('w-1', { type: 'result', ...about, output: a + b, timings: TIMINGS })
-}
-
-async function fail(taken: Taken): Promise<void> {
-  const about = { unitId: taken.units[0].unitId, attemptId: randomUUID(), slot: 's' }
-  const error = { code: 'SC_TASK_FAILED', title: 'The task failed', detail: 'it fell over' } as const
-  await at.world.say('w-1', { type: 'started', ...about, waitedMs: 0 })
-  await at.world.say('w-1', { type: 'error', ...about, error, retryable: false, timings: TIMINGS })
-}
-
-const ended = (jobId: string, status: string) =>
-  vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
+const { register, submit, takeOne, work, fail, ended } = createAdder(at)
+beforeAll(register)
 
 it('plans with results of its own units, and merges in the order of the plan', async () => {
   const jobId = await submit('add-up', { numbers: [1, 10, 20] })
