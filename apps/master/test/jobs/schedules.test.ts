@@ -144,16 +144,6 @@ describe('schedules', () => {
     await world.db.deleteFrom('workers').where('id', '=', 'old').execute()
   })
 
-  it('take turns among keys', async () => {
-    const at = (second: number) => new Date(LONG_AGO.getTime() + second * 1_000)
-    for (const second of [1, 2, 3]) await schedule(at(second), { keyId: 'many' })
-    await schedule(at(9), { keyId: 'one' })
-    startMaster()
-    await vi.waitFor(async () => expect(await jobs()).toHaveLength(4), WAIT)
-    const made = await world.db.selectFrom('jobs').select('key_id').orderBy('created_at').execute()
-    expect(made.slice(0, 2).map(({ key_id }) => key_id)).toContain('one')
-  })
-
   it('do not wait for the inputs of another key to be checked', async () => {
     const input = { a: Array.from({ length: 33_000 }, (_, at) => [at]) }
     const costly: string[] = []
