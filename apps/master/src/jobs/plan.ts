@@ -4,7 +4,7 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import { type JobRow, OPEN_JOB } from '../database/schema.ts'
 import type { Definitions, PlanContext, StoredInput, UnitDraft } from './definition.ts'
 import type { JobFeed } from './feed.ts'
-import { inBatches } from './in-batches.ts'
+import { type BatchLimits, inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import type { Turn } from './turns.ts'
 import { insertUnits, type KnownUnit } from './units.ts'
@@ -22,8 +22,12 @@ export type QueuePlan = (job: Pick<JobRow, 'id' | 'task'>, runAt?: Date | null) 
 
 /** A notification may be lost with its connection. */
 const RELOOK_MS = 2_000
-/** Units in one statement. */
-const LARGEST_BATCH = 500
+/** Units in one statement: what a transaction costs is shared by so many. */
+const BATCH: BatchLimits<UnitDraft> = {
+  most: 1_000,
+  mostWeight: 8 * 1024 ** 2,
+  weigh: ({ params }) => JSON.stringify(params).length
+}
 
 /**
  * Runs a job's `plan` to its end, queueing each unit as soon as it is known. After a crash it runs from the start; units
@@ -56,7 +60,7 @@ async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: T
   const definition = deps.definitions.find(job.task)
   if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
   const context = createContext(deps, job, signal, turn)
-  const batches = inBatches(definition.plan(job, context), LARGEST_BATCH)
+  const batches = inBatches(definition.plan(job, context), BATCH)
   try {
     for (let step = await batches.next(); ; step = await batches.next()) {
       signal.throwIfAborted()

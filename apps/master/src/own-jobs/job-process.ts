@@ -19,7 +19,7 @@ import { childEnv } from '@sc/shared/config.ts'
 import type { JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
 import { type ErrorReport, isErrorCode, ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { AHEAD, type FromProcess, fromProcessSchema, type ToProcess } from './protocol.ts'
+import { type FromProcess, fromProcessSchema, type ToProcess } from './protocol.ts'
 
 const PING_MS = 1_000
 const PINGS_UNANSWERED = 30
@@ -106,8 +106,7 @@ export class JobProcess {
 
   /** Yields the units of a plan. Throws what it threw, SC_JOB_DIED, or the signal's reason. */
   async *plan({ job, input, signal, run: runUnit }: PlanRequest): AsyncGenerator<JobUnit, void> {
-    const units: JobUnit[] = []
-    let taken = 0
+    const lines: JobUnit[][] = []
     let isPlanned = false
     let failure: { error: unknown } | undefined
     let awaited = 0
@@ -118,7 +117,7 @@ export class JobProcess {
     }
     const run = this.#begin(signal, {
       onMessage: message => {
-        if (message.type === 'units') units.push(...message.units)
+        if (message.type === 'units') lines.push(message.units)
         else if (message.type === 'planned') isPlanned = true
         else if (message.type === 'run') {
           const { call, unit } = message
@@ -140,9 +139,9 @@ export class JobProcess {
     try {
       this.#send({ type: 'plan', id: run.id, job, input })
       for (;;) {
-        for (let unit = units.shift(); unit; unit = units.shift()) {
-          yield unit
-          if (++taken % (AHEAD / 2) === 0) this.#send({ type: 'more', id: run.id, units: AHEAD / 2 })
+        for (let units = lines.shift(); units; units = lines.shift()) {
+          yield* units
+          this.#send({ type: 'taken', id: run.id })
         }
         if (failure) throw failure.error
         if (isPlanned) return

@@ -11,8 +11,8 @@ import { z } from 'zod'
  *     hello ------------------------------------>      imports the files of the folder
  *        <-------------------------------- ready       the jobs, and what was left out
  *     plan id ---------------------------------->
- *        <----------------------------- units id       as many as AHEAD that were not taken
- *     more id ---------------------------------->      so many have been taken
+ *        <----------------------------- units id       up to AHEAD and AHEAD_CHARS that were not taken
+ *     taken id --------------------------------->      those of one such line
  *        <------------------------------- run id       `context.run`: a unit, and its output is awaited
  *     ran id ----------------------------------->      its output, or its error
  *        <--------------------------- planned id
@@ -23,12 +23,14 @@ import { z } from 'zod'
  *     ping ------------------------------------->
  *        <--------------------------------- pong       its event loop turns
  */
-export const AHEAD = 200
+export const AHEAD = 1_000
+/** Of their JSON. */
+export const AHEAD_CHARS = 16 * 1024 ** 2
 
 export type ToProcess =
   | { type: 'hello'; tasksDir: string }
   | { type: 'plan'; id: string; job: string; input: unknown }
-  | { type: 'more'; id: string; units: number }
+  | { type: 'taken'; id: string }
   | { type: 'ran'; id: string; call: number; output: unknown; error: ErrorReport | null }
   | { type: 'outcomes'; id: string; units: UnitOutcome[] }
   | { type: 'merge'; id: string; job: string; input: unknown }

@@ -136,11 +136,21 @@ describe('batches of a plan', () => {
       yield 4
       return 'the end'
     }
-    const batches = inBatches(items(), 2)
+    const batches = inBatches(items(), { most: 2, mostWeight: 9, weigh: item => item })
     expect(await batches.next()).toEqual({ done: false, value: [1, 2] })
     expect(await batches.next()).toEqual({ done: false, value: [3] })
     go()
     expect(await batches.next()).toEqual({ done: false, value: [4] })
     expect(await batches.next()).toEqual({ done: true, value: 'the end' })
+  })
+
+  it('hold no more than may be in one statement', async () => {
+    async function* items(): AsyncGenerator<number, void> {
+      yield* [1, 9, 12, 3, 3]
+    }
+    const batches = inBatches(items(), { most: 100, mostWeight: 10, weigh: item => item })
+    const all: number[][] = []
+    for await (const batch of batches) all.push(batch)
+    expect(all).toEqual([[1, 9], [12], [3, 3]])
   })
 })

@@ -14,7 +14,7 @@ export function createAdder(at: EngineInTest) {
     register: async (): Promise<void> => {
       const inputSchema = {
         type: 'object',
-        properties: { a: { type: 'number' }, b: { type: 'number' } },
+        properties: { a: { type: 'number' }, b: { type: 'number' }, text: { type: 'string' } },
         required: ['a', 'b'],
         additionalProperties: false
       }

@@ -14,7 +14,7 @@ import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { changedByJson } from '@sc/shared/plain-json.ts'
 import type { z } from 'zod'
-import { AHEAD, type FromProcess, type ToProcess } from '../protocol.ts'
+import { AHEAD, AHEAD_CHARS, type FromProcess, type ToProcess } from '../protocol.ts'
 import { type LoadedJob, loadJobs } from './load-jobs.ts'
 
 type Message<T extends ToProcess['type']> = Extract<ToProcess, { type: T }>
@@ -28,9 +28,10 @@ interface Run {
   failed: PromiseWithResolvers<never>
   /** Units that wait to be sent together: those that come in one turn of the event loop. */
   units: JobUnit[]
-  /** Units that were not taken yet. */
-  ahead: number
-  onMore: () => void
+  chars: number
+  /** What was sent and not taken, line by line. */
+  sent: Array<{ units: number; chars: number }>
+  onTaken: () => void
   calls: Map<number, Pick<PromiseWithResolvers<unknown>, 'resolve' | 'reject'>>
 }
 
@@ -59,8 +60,8 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
       case 'outcomes':
         onOutcomes(message)
         return
-      case 'more':
-        onMore(message)
+      case 'taken':
+        onTaken(message)
         return
       case 'ran':
         onRan(message)
@@ -94,7 +95,7 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
     const failed = Promise.withResolvers<never>()
     const name = `The ${what} of ${job}`
     const stop = new AbortController()
-    const run = { id, name, stop, failed, units: [], ahead: 0, onMore: () => {}, calls: new Map() }
+    const run = { id, name, stop, failed, units: [], chars: 0, sent: [], onTaken: () => {}, calls: new Map() }
     runs.set(id, run)
     void current.run(run, async () => {
       try {
@@ -116,7 +117,7 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
     run.stop.abort(over)
     for (const call of run.calls.values()) call.reject(over)
     run.calls.clear()
-    run.onMore()
+    run.onTaken()
   }
 
   function cancel(id: string): void {
@@ -149,32 +150,40 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
     }
     for await (const unit of job.plan(input, { signal: stop.signal, run: runUnit })) {
       stop.signal.throwIfAborted()
-      if (run.units.push(checked(unit)) === 1) setImmediate(sendUnits, run)
-      if (++run.ahead >= AHEAD) await room(run)
+      const known = checked(unit)
+      run.chars += JSON.stringify(known).length
+      if (run.units.push(known) === 1) setImmediate(sendUnits, run)
+      if (isFull(run.units.length, run.chars, 2)) sendUnits(run)
+      await untilTaken(run)
     }
     return { type: 'planned', id }
   }
 
   function sendUnits(run: Run): void {
-    const { id, units } = run
+    const { id, units, chars } = run
+    if (units.length === 0 || runs.get(id) !== run) return
     run.units = []
-    if (units.length > 0 && runs.get(id) === run) send({ type: 'units', id, units })
+    run.chars = 0
+    run.sent.push({ units: units.length, chars })
+    send({ type: 'units', id, units })
   }
 
-  /** Until the master has taken some of the units, or the run is over. */
-  async function room(run: Run): Promise<void> {
-    while (run.ahead >= AHEAD && !run.stop.signal.aborted) {
+  /** While the master is far behind, and the run is not over. */
+  async function untilTaken(run: Run): Promise<void> {
+    while (!run.stop.signal.aborted) {
+      const units = run.sent.reduce((sum, line) => sum + line.units, run.units.length)
+      const chars = run.sent.reduce((sum, line) => sum + line.chars, run.chars)
+      if (!isFull(units, chars)) return
       const { promise, resolve } = Promise.withResolvers<void>()
-      run.onMore = resolve
+      run.onTaken = resolve
       await promise
     }
   }
 
-  function onMore({ id, units }: Message<'more'>): void {
+  function onTaken({ id }: Message<'taken'>): void {
     const run = runs.get(id)
-    if (!run) return
-    run.ahead -= units
-    run.onMore()
+    run?.sent.shift()
+    run?.onTaken()
   }
 
   function onOutcomes({ id, units }: Message<'outcomes'>): void {
@@ -230,6 +239,11 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
       })
     }
   }
+}
+
+/** Whether it is all that may be ahead, or one of so many parts of that. */
+function isFull(units: number, chars: number, parts = 1): boolean {
+  return units >= AHEAD / parts || chars >= AHEAD_CHARS / parts
 }
 
 /** What a plan wants may be anything. */
