@@ -1,6 +1,7 @@
 """Values as JSON has them: what a task answers, and what it tells of."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
@@ -33,7 +34,7 @@ def to_plain(model: BaseModel, whole: str) -> Any:
 def to_told(value: Any) -> Any:
     """The same for what is only told: whatever it is, it becomes something."""
     try:
-        return to_jsonable_python(value, fallback=_told, inf_nan_mode="null")
+        return _exact(to_jsonable_python(value, fallback=_told, inf_nan_mode="null"))
     except Exception:
         return text_of(value)
 
@@ -56,12 +57,31 @@ def _told(value: Any) -> Any:
         return text_of(value)
 
 
+def _exact(value: Any) -> Any:
+    """With integers that JavaScript would round as text."""
+    if isinstance(value, dict):
+        return {key: _exact(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_exact(each) for each in value]
+    return str(value) if isinstance(value, int) and not _is_kept(value) else value
+
+
+def _is_kept(number: int) -> bool:
+    """Whether JavaScript, and so every master, reads this integer and writes the same."""
+    if abs(number) < 2**53:
+        return True
+    return abs(number) < 10**21 and int(Decimal(repr(float(number)))) == number
+
+
 def _fault_of(value: Any, path: str) -> str | None:
     if _is_of_numpy(value):
         return _fault_of(value.tolist(), path)
     if isinstance(value, float):
         no_number = f"{path}: NaN and Infinity are no numbers of JSON; answer null, or leave it out"
         return None if math.isfinite(value) else no_number
+    if isinstance(value, int) and not _is_kept(value):
+        shown = str(value) if abs(value) < 10**40 else f"an integer of {value.bit_length()} bits"
+        return f"{path}: {shown} is no number that is kept exactly; answer it as text"
     if isinstance(value, str):
         no_text = f"{path}: half of a surrogate pair is no text, as in the name of a file that is not UTF-8"
         return None if value.isascii() or whole_text(value) == value else no_text

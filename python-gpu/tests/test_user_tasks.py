@@ -201,7 +201,7 @@ def test_nobody_answers_on_stdin(odd: Child) -> None:
     [
         ("value = np.float32(0.5)", 0.5),
         ("value = {'a': np.arange(3), 'b': np.int64(2**40)}", {"a": [0, 1, 2], "b": 2**40}),
-        ("value = 2**63 + 1", 2**63 + 1),
+        ("value = [2**53, -(2**53), 123456789012345680000, True]", [2**53, -(2**53), 123456789012345680000, True]),
         ("value = {'zebra': 1, 'b': 2}", {"zebra": 1, "b": 2}),
     ],
 )
@@ -217,6 +217,9 @@ def test_an_output_is_what_the_task_answered(odd: Child, code: str, output: Any)
     [
         ("value = {'a': [1, float('nan')]}", "output.value.a.1: NaN and Infinity are no numbers of JSON"),
         ("value = np.array([np.inf])", "output.value.0: NaN and Infinity"),
+        ("value = {'ids': [1, 2**53 + 1]}", "output.value.ids.1: 9007199254740993 is no number that is kept exactly"),
+        ("value = 2**63 + 1", "output.value: 9223372036854775809 is no number that is kept exactly"),
+        ("value = 10**5000", "output.value: an integer of 16610 bits is no number that is kept exactly"),
         ("value = object()", "a value of type builtins.object is none of JSON's"),
         ("value = 'caf\\udce9'", "output"),
     ],
@@ -230,7 +233,8 @@ def test_an_output_that_json_cannot_have_is_named(odd: Child, code: str, says: s
 
 def test_telling_never_fails_a_task(odd: Child) -> None:
     code = """
-context.log("a", "warning"); context.log(42); context.log("caf\\udce9", "no level"); context.log("f", loss=float("nan"))
+context.log("a", "warning"); context.log(42); context.log("caf\\udce9", "no level")
+context.log("f", loss=float("nan"), ids=[2**63 + 1, 1])
 context.progress(0.5, {"loss": float("nan")}); context.progress("much", np.arange(2)); context.progress(float("nan"))
 print("one\\ntwo", 3)
 """
@@ -242,7 +246,7 @@ print("one\\ntwo", 3)
         ("info", "caf\\udce9"),
         ("info", "f"),
     ]
-    assert logs[3]["fields"] == {"loss": None}
+    assert logs[3]["fields"] == {"loss": None, "ids": ["9223372036854775809", 1]}
     told = [odd.wait_for("progress") for _ in range(3)]
     assert [(each["fraction"], each.get("partial")) for each in told] == [(0.5, {"loss": None}), (0, [0, 1]), (0, None)]
     assert [odd.wait_for("log")["message"] for _ in range(2)] == ["one", "two 3"]

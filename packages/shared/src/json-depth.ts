@@ -14,9 +14,17 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = ['[', ']', '{', '}'].
   number
 ]
 
-/** Whether JSON text has objects and lists in one another beyond `most`; one pass, before anything parses it. */
-export function isDeeperThan(text: string, most: number): boolean {
-  return measureJson(text, most).isDeeper
+/** Where JSON text has objects and lists in one another beyond `most`; -1: nowhere. One pass, before anything parses it. */
+export function findDeeperThan(text: string, most: number): number {
+  let depth = 0
+  for (let at = 0; at < text.length; at++) {
+    const sign = text.charCodeAt(at)
+    if (sign === QUOTE) at = endOfString(text, at)
+    else if (sign === OPEN_LIST || sign === OPEN_OBJECT) {
+      if (++depth > most) return at
+    } else if (sign === CLOSE_LIST || sign === CLOSE_OBJECT) depth--
+  }
+  return -1
 }
 
 /** What parsing JSON text costs goes by these more than by its characters. */
@@ -97,7 +105,7 @@ function isDigit(sign: number): boolean {
 }
 
 /** The position of the quote that closes the string that is opened at `start`. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let escapes = 0
     while (text.charCodeAt(end - 1 - escapes) === BACKSLASH) escapes++

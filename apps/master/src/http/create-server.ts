@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { ScError } from '@sc/shared/errors.ts'
-import { isDeeperThan, MOST_JSON_DEPTH } from '@sc/shared/json-depth.ts'
 import { fastify, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { App, AppDeps } from './app-deps.ts'
 import { limitConnections } from './limit-connections.ts'
 import { pathOf, sendProblem, toProblem } from './problem.ts'
+import { readJson, refuseEncoded } from './read-json.ts'
 import { contentPolicy } from './security-headers.ts'
 import { endIfUnread, paceChunks } from './unread-bodies.ts'
 
@@ -42,6 +41,7 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('content-security-policy', CONTENT_POLICY)
   })
+  app.addHook('preParsing', async request => refuseEncoded(request))
   app.addHook('onSend', (request, reply, _payload, done) => endIfUnread(request, reply, done))
   app.addHook('onResponse', async (request, reply) => {
     const { method } = request
@@ -49,13 +49,4 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
     request.log.debug(fields, 'answered')
   })
   return app as unknown as App
-}
-
-/** As fastify reads it, up to a depth at which nothing that walks a body runs out of stack. */
-function readJson(app: Pick<App, 'addContentTypeParser' | 'getDefaultJsonParser'>): void {
-  const parse = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (!isDeeperThan(body as string, MOST_JSON_DEPTH)) return parse(request, body as string, done)
-    done(new ScError('SC_BAD_REQUEST', `The body is nested in more than ${MOST_JSON_DEPTH} levels.`))
-  })
 }

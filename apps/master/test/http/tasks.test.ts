@@ -215,15 +215,19 @@ describe('POST /api/tasks/{name}', () => {
   it('refuses a body that is nested too deeply, wherever in it', async () => {
     const deep = `${'['.repeat(150_000)}${']'.repeat(150_000)}`
     const headers = { ...one.bearer('submit'), 'content-type': 'application/json' }
-    for (const [url, payload] of [
-      ['/api/tasks/diarize', `{"input":{"a":${deep}}}`],
-      ['/api/tasks/diarize', deep],
-      ['/api/tasks/diarize', '['.repeat(150_000)],
-      ['/api/tasks/diarize', '{"a":'.repeat(150_000)],
-      ['/api/schedules', `{"task":"diarize","input":${deep}}`]
+    const [INPUT, BODY] = [
+      [422, 'SC_TASK_INPUT'],
+      [400, 'SC_BAD_REQUEST']
+    ]
+    for (const [url, payload, refused] of [
+      ['/api/tasks/diarize', `{"input":{"a":${deep}}}`, INPUT],
+      ['/api/tasks/diarize', deep, BODY],
+      ['/api/tasks/diarize', '['.repeat(150_000), BODY],
+      ['/api/tasks/diarize', '{"a":'.repeat(150_000), BODY],
+      ['/api/schedules', `{"task":"diarize","input":${deep}}`, INPUT]
     ] as const) {
       const answer = await one.app.inject({ method: 'POST', url, headers, payload })
-      expect([answer.statusCode, answer.json().code]).toEqual([400, 'SC_BAD_REQUEST'])
+      expect([answer.statusCode, answer.json().code]).toEqual(refused)
       expect(answer.json().detail).toMatch(/more than 100 levels/)
     }
     const nested = `${'{"a":'.repeat(97)}{}${'}'.repeat(97)}`
