@@ -253,6 +253,9 @@ export interface JobLogsTable {
   total_bytes: Generated<number>
 }
 
+export const OVERLAPS = ['skip', 'queue', 'allow'] as const
+export type Overlap = (typeof OVERLAPS)[number]
+
 export interface SchedulesTable {
   id: string
   name: string | null
@@ -266,6 +269,10 @@ export interface SchedulesTable {
   timeout_ms: number | null
   /** Null: any time. */
   wait_timeout_ms: number | null
+  /** What to do while the job before has not ended: drop this time, wait for it, or run beside it. */
+  overlap: Generated<Overlap>
+  /** The last time that was dropped. */
+  skipped_at: Date | null
   /** Whose jobs they are. */
   key_id: string
   next_at: Date

@@ -138,8 +138,8 @@ async function acceptPart(trx: DatabaseTransaction, results: Result[], verdict: 
       attempt_id = outcome.attempt_id, worker_id = outcome.worker_id, slot = outcome.slot,
       started_at = case when ${startIsKnown} then units.started_at else ${startedAt} end,
       finished_at = now(), touched_at = now()
-    from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as outcome
-      (unit_id text, attempt_id text, worker_id text, slot text, age_ms double precision, output jsonb, timings jsonb,
+    from json_to_recordset(${JSON.stringify(json)}::json) as outcome
+      (unit_id text, attempt_id text, worker_id text, slot text, age_ms double precision, output json, timings jsonb,
         took double precision)
     where units.id = outcome.unit_id and ${isOpenById}
     returning units.id, units.job_id, units.task, units.queue, units.rank, units.timings,

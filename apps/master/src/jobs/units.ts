@@ -88,7 +88,7 @@ async function insertNew(
       case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref, known.made_by,
       case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
     from json_to_recordset(${text}::json) as draft (id text, task text, index integer, queue text, input_ref text,
-      params jsonb, span jsonb, seconds double precision, deadline_ms integer, cache_key text, rank double precision)
+      params json, span jsonb, seconds double precision, deadline_ms integer, cache_key text, rank double precision)
     left join lateral ${mayBeKnown ? KNOWN_RESULT : NO_RESULT} as known on true
     on conflict (job_id, task, index) do nothing`.execute(trx)
   return rows.map(({ id, queue, rank }) => ({ id, queue, rank, priority: job.priority }))
@@ -104,7 +104,7 @@ const KNOWN_RESULT = sql`(
   where done.cache_key = draft.cache_key and done.status = 'DONE'
     and coalesce(done.made_by, done.worker_id) is not null and workers.revoked_at is null
   limit 1)`
-const NO_RESULT = sql`(select null as id, null::jsonb as output, null as output_ref, null as made_by)`
+const NO_RESULT = sql`(select null as id, null::json as output, null as output_ref, null as made_by)`
 
 /** Nothing larger reaches a worker: the unit would wait for ever. `params`: as JSON. */
 export function checkSize(unitId: string, params: string): void {

@@ -83,7 +83,7 @@ it('results that are too much for the memory of a master are an error, and are n
   const { unitId } = (await at.world.takeOne()).units[0]
   await at.world.db
     .updateTable('units')
-    .set({ status: 'DONE', output: sql<string>`to_jsonb(repeat('x', 135000000))` })
+    .set({ status: 'DONE', output: sql<string>`to_json(repeat('x', 135000000))` })
     .where('id', '=', unitId)
     .execute()
   await vi.waitFor(async () => expect((await at.world.job(id)).planned).toBe(true), WAIT)
