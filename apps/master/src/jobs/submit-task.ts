@@ -14,7 +14,7 @@ export interface TaskRequest {
   /** Checked against the task's schema. */
   input: Record<string, unknown>
   priority: number
-  /** Undefined: as many as any unit has. */
+  /** Undefined: DEFAULT_ATTEMPTS. */
   attempts: number | undefined
   /** Of one attempt; null: DEFAULT_TIMEOUT_MS. */
   timeoutMs: number | null
@@ -30,6 +30,8 @@ export interface TaskRequest {
 
 /** How long an attempt may take when the request does not say. */
 export const DEFAULT_TIMEOUT_MS = 60 * 60_000
+/** How often a unit is tried, likewise. */
+export const DEFAULT_ATTEMPTS = 3
 
 /** Characters of an input that takes the short way: in Redis, inputs are bounded by the rounds of the dispatcher. */
 const SMALL_INPUT = 64 * 1024
@@ -83,6 +85,6 @@ function toJob(request: TaskRequest) {
     run_at: request.runAt,
     timeout_ms: request.timeoutMs,
     wait_timeout_ms: request.waitTimeoutMs ?? null,
-    ...(request.attempts && { max_attempts: request.attempts })
+    max_attempts: request.attempts ?? DEFAULT_ATTEMPTS
   }
 }

@@ -1,12 +1,14 @@
-import { createHash } from 'node:crypto'
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
+import { findTask } from '../../cluster/find-task.ts'
 import { checkTask } from '../../jobs/check-task.ts'
+import { DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT_MS, type TaskRequest } from '../../jobs/submit-task.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { callerOf } from '../auth.ts'
 import { findJob } from '../find-job.ts'
 import { readIdempotencyKey } from '../idempotency-key.ts'
 import { problems } from '../problem.ts'
+import { hashOfRequest, withDefaults } from '../request-hash.ts'
 import {
   MOST_BODY_BYTES,
   startedJobSchema,
@@ -46,7 +48,7 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
       const { body } = request
       const { name } = request.params
       const { keyId } = callerOf(request)
-      const requestHash = hashOf(name, body)
+      const idempotencyKey = idempotencyKeyOf(request, body)
       const text = JSON.stringify(body.input) ?? '{}'
       // From here on only its text is kept, as long as it waits.
       body.input = undefined
@@ -59,8 +61,8 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
         waitTimeoutMs: timeoutMsOf(body.waitTimeoutSeconds),
         runAt: runAtOf(body),
         keyId,
-        idempotencyKey: idempotencyKeyOf(request, body),
-        requestHash
+        idempotencyKey,
+        requestHash: idempotencyKey === null ? '' : await hashOf(deps, checked, body)
       })
       const status = existing ? (await findJob(deps, jobId)).status : 'PENDING'
       reply.status(202).header('location', `/api/jobs/${jobId}`)
@@ -82,9 +84,21 @@ function idempotencyKeyOf(request: FastifyRequest, { idempotencyKey }: TaskReque
   throw new ScError('SC_BAD_REQUEST', 'idempotencyKey: differs from the header Idempotency-Key.')
 }
 
-/** Of everything that makes two requests the same. */
-function hashOf(task: string, { idempotencyKey: _, ...body }: TaskRequestBody): string {
-  return createHash('sha256')
-    .update(JSON.stringify([task, body]))
-    .digest('hex')
+/** What is left out is the same as its default. */
+async function hashOf(
+  { tasks }: Pick<AppDeps, 'tasks'>,
+  { task, input }: Pick<TaskRequest, 'task' | 'input'>,
+  { priority, attempts, timeoutSeconds, waitTimeoutSeconds, runAt, delaySeconds }: TaskRequestBody
+): Promise<string> {
+  const { inputSchema } = await findTask(tasks, task)
+  return hashOfRequest({
+    task,
+    input: withDefaults(inputSchema, input),
+    priority,
+    attempts: attempts ?? DEFAULT_ATTEMPTS,
+    timeoutMs: timeoutMsOf(timeoutSeconds) ?? DEFAULT_TIMEOUT_MS,
+    waitTimeoutMs: timeoutMsOf(waitTimeoutSeconds),
+    runAt: runAt === undefined ? null : Date.parse(runAt),
+    delaySeconds: delaySeconds ?? 0
+  })
 }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { dataDir } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
@@ -13,6 +13,7 @@ import { untilDisconnect } from '../disconnect.ts'
 import { readIdempotencyKey } from '../idempotency-key.ts'
 import { problems } from '../problem.ts'
 import { receiveUpload, type Upload } from '../receive-upload.ts'
+import { hashOfRequest } from '../request-hash.ts'
 import { submittedSchema } from '../schemas.ts'
 
 /** `POST /transcribe`: the upload to the disk, a look whether it is audio, the blob store, the job, 202. */
@@ -109,9 +110,7 @@ async function submit(
       params,
       keyId: callerOf(request).keyId,
       idempotencyKey,
-      requestHash: createHash('sha256')
-        .update(JSON.stringify([params, upload.sha256]))
-        .digest('hex'),
+      requestHash: hashOfRequest([params, upload.sha256]),
       sourceFile: shownNameOf(upload.fileName),
       blobKey,
       declaredSeconds
