@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type ErrorReport, ScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
-import type { Database, DatabaseTransaction, ScheduleRow } from '../database/schema.ts'
+import type { Database, DatabaseTransaction, Overlap, ScheduleRow } from '../database/schema.ts'
 import { nextTime } from './cron.ts'
 import { isOf, type Owner } from './owner.ts'
 import type { TaskRequest } from './submit-task.ts'
@@ -14,6 +14,7 @@ export interface ScheduleDescription {
   input: Record<string, unknown>
   cron: string
   timezone: string
+  overlap: Overlap
   priority: number
   attempts: number | null
   timeoutSeconds: number | null
@@ -21,6 +22,7 @@ export interface ScheduleDescription {
   nextAt: string
   lastJobId: string | null
   lastError: ErrorReport | null
+  skippedAt: string | null
   createdAt: string
 }
 
@@ -29,6 +31,7 @@ export interface NewSchedule
   name: string | null
   cron: string
   timezone: string
+  overlap: Overlap
 }
 
 /** Of one key: each is looked at by the masters, and submits for as long as the cluster runs. */
@@ -86,7 +89,7 @@ export async function deleteSchedule(db: Database, id: string): Promise<boolean>
 }
 
 function describe(row: ScheduleRow): ScheduleDescription {
-  const { id, name, task, input, cron, timezone, priority } = row
+  const { id, name, task, input, cron, timezone, overlap, priority } = row
   return {
     scheduleId: id,
     name,
@@ -94,6 +97,7 @@ function describe(row: ScheduleRow): ScheduleDescription {
     input,
     cron,
     timezone,
+    overlap,
     priority,
     attempts: row.max_attempts,
     timeoutSeconds: secondsOf(row.timeout_ms),
@@ -101,6 +105,7 @@ function describe(row: ScheduleRow): ScheduleDescription {
     nextAt: row.next_at.toISOString(),
     lastJobId: row.last_job_id,
     lastError: row.last_error,
+    skippedAt: row.skipped_at?.toISOString() ?? null,
     createdAt: row.created_at.toISOString()
   }
 }

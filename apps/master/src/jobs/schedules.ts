@@ -1,10 +1,10 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
-import { sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { Logger } from 'pino'
 import type { Room } from '../cluster/room.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
-import type { Database, ScheduleRow } from '../database/schema.ts'
+import { type Database, OPEN_JOB, type ScheduleRow, type Tables } from '../database/schema.ts'
 import { checkTask } from './check-task.ts'
 import { nextTime } from './cron.ts'
 import type { createSubmitTask } from './submit-task.ts'
@@ -87,7 +87,7 @@ async function submitOne(deps: SchedulesDeps, id: string, signal: AbortSignal): 
     .where('id', '=', id)
     .where('next_at', '<=', sql<Date>`now()`)
     .executeTakeFirst()
-  if (!due) return
+  if (!due || (due.overlap === 'queue' && (await isOpen(deps.db, due.last_job_id)))) return
   // Before the lock: it may wait long.
   const checked = await orRefusal(check(deps, due, signal), signal)
   await deps.db.transaction().execute(async trx => {
@@ -101,15 +101,23 @@ async function submitOne(deps: SchedulesDeps, id: string, signal: AbortSignal): 
       .executeTakeFirst()
     // Another master was there meanwhile, or it was deleted.
     if (schedule?.next_at.getTime() !== due.next_at.getTime()) return
+    const next_at = nextTime(schedule, schedule.now)
+    const change = trx.updateTable('schedules').where('id', '=', id)
+    if (schedule.overlap !== 'allow' && (await isOpen(trx, schedule.last_job_id))) {
+      if (schedule.overlap === 'skip') await change.set({ next_at, skipped_at: schedule.next_at }).execute()
+      return
+    }
     const submitted = 'last_error' in checked ? checked : await orRefusal(submit(deps, schedule, checked), signal)
     const came = 'last_error' in submitted ? submitted : { last_job_id: submitted.jobId, last_error: null }
-    const next_at = nextTime(schedule, schedule.now)
-    await trx
-      .updateTable('schedules')
-      .set({ ...came, next_at })
-      .where('id', '=', id)
-      .execute()
+    await change.set({ ...came, next_at }).execute()
   })
+}
+
+/** Whether the job before is still there, and has not ended. */
+async function isOpen(db: Kysely<Tables>, jobId: string | null): Promise<boolean> {
+  if (jobId === null) return false
+  const job = await db.selectFrom('jobs').select('status').where('id', '=', jobId).executeTakeFirst()
+  return job !== undefined && OPEN_JOB.includes(job.status)
 }
 
 type Checked = Awaited<ReturnType<typeof checkTask>>

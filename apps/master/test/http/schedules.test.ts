@@ -20,7 +20,7 @@ const remove = async (id: string) =>
 describe('/api/schedules', () => {
   it('makes a schedule, shows it, and ends it', async () => {
     const times = { timeoutSeconds: 1.5, waitTimeoutSeconds: 600 }
-    const more = { name: 'each night', timezone: 'Europe/Berlin', priority: 7, attempts: 2, ...times }
+    const more = { name: 'each night', timezone: 'Europe/Berlin', overlap: 'queue', priority: 7, attempts: 2, ...times }
     const answer = await post({ ...BODY, ...more })
     expect(answer.statusCode).toBe(201)
     const made = answer.json()
@@ -31,12 +31,13 @@ describe('/api/schedules', () => {
       nextAt: expect.stringMatching(/T0[01]:30:00\.000Z$/),
       lastJobId: null,
       lastError: null,
+      skippedAt: null,
       createdAt: expect.any(String)
     })
     expect(Date.parse(made.nextAt)).toBeGreaterThan(Date.now())
     expect(answer.headers.location).toBe(`/api/schedules/${made.scheduleId}`)
     const least = (await post(BODY)).json()
-    expect(least).toMatchObject({ name: null, timezone: 'UTC', priority: 0, attempts: null })
+    expect(least).toMatchObject({ name: null, timezone: 'UTC', overlap: 'skip', priority: 0, attempts: null })
     expect(least).toMatchObject({ timeoutSeconds: null, waitTimeoutSeconds: null })
     expect((await get('/api/schedules')).json()).toEqual({ items: [made, least], nextCursor: null })
     expect((await get(`/api/schedules/${made.scheduleId}`)).json()).toEqual(made)

@@ -38,6 +38,7 @@ async function schedule(dueAt: Date | null, change: Partial<NewSchedule> = {}): 
     input: { text: 'one two' },
     cron: '0 3 * * *',
     timezone: 'UTC',
+    overlap: 'allow',
     priority: 0,
     attempts: undefined,
     timeoutMs: null,
@@ -156,6 +157,26 @@ describe('schedules', () => {
     for (const id of costly) await movedOn(id)
     expect((await row(costly.at(-1) as string)).last_error).toMatchObject({ code: 'SC_TASK_INPUT_COSTLY' })
   }, 20_000)
+
+  it('do what their overlap says while the job before has not ended', async () => {
+    const [skip, queue, allow] = await Promise.all(
+      (['skip', 'queue', 'allow'] as const).map(overlap => schedule(LONG_AGO, { overlap }))
+    )
+    startMaster()
+    for (const id of [skip, queue, allow] as string[]) await movedOn(id)
+    const first = await row(queue as string)
+    const later = new Date(LONG_AGO.getTime() + 24 * 3_600_000)
+    for (const id of [skip, queue, allow] as string[]) await setDue(id, later)
+    await movedOn(skip as string)
+    await movedOn(allow as string)
+    expect(await row(skip as string)).toMatchObject({ skipped_at: later, last_error: null })
+    expect(await row(queue as string)).toMatchObject({ next_at: later, last_job_id: first.last_job_id })
+    expect(await jobs()).toHaveLength(4)
+    await world.db.updateTable('jobs').set({ status: 'COMPLETED' }).execute()
+    await movedOn(queue as string)
+    expect((await row(queue as string)).last_job_id).not.toBe(first.last_job_id)
+    expect(await jobs()).toHaveLength(5)
+  })
 
   it('wait while there is no room for new work', async () => {
     const id = await schedule(LONG_AGO)

@@ -20,7 +20,7 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
     schema: {
       summary: 'Run a task again and again',
       description:
-        'Task and input are checked now as `POST /api/tasks/{name}` does, and again each time. A time that is skipped when clocks go forward comes as much later as they go, mostly an hour, one that is there twice when they go back comes once. Times that were missed while no master ran are made up for by one job. A job does not wait for the one before.',
+        'Task and input are checked now as `POST /api/tasks/{name}` does, and again each time. A time that is skipped when clocks go forward comes as much later as they go, mostly an hour, one that is there twice when they go back comes once. Times that were missed while no master ran are made up for by one job. `overlap` says what happens while the job before has not ended.',
       tags,
       body: scheduleRequestSchema,
       response: {
@@ -38,7 +38,7 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
       }
     },
     handler: async (request, reply) => {
-      const { name = null, cron, timezone, priority, attempts, ...called } = request.body
+      const { name = null, cron, timezone, overlap, priority, attempts, ...called } = request.body
       const { keyId } = callerOf(request)
       const text = JSON.stringify(called.input) ?? '{}'
       called.input = undefined
@@ -48,7 +48,7 @@ export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void
       const timeoutMs = timeoutMsOf(called.timeoutSeconds)
       const waitTimeoutMs = timeoutMsOf(called.waitTimeoutSeconds)
       const how = { priority, attempts, timeoutMs, waitTimeoutMs, keyId }
-      const schedule = await insertSchedule(db, { name, task, input, cron, timezone, ...how })
+      const schedule = await insertSchedule(db, { name, task, input, cron, timezone, overlap, ...how })
       return reply.status(201).header('location', `/api/schedules/${schedule.scheduleId}`).send(schedule)
     }
   })
