@@ -5,6 +5,7 @@ import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Timings, UnitPayload } from '@sc/shared/unit.ts'
 import type { UnitFiles } from '../inputs/unit-files.ts'
 import type { GivenUnit } from '../messaging/link.ts'
+import { createLogLines } from '../messaging/log-lines.ts'
 import type { Outbox } from '../messaging/outbox.ts'
 import { createProgress } from '../messaging/progress.ts'
 import type { RunTask } from './run-task.ts'
@@ -56,6 +57,7 @@ export async function runAttempt(
     start.say()
     void outbox.add({ type: 'progress', ...about, fraction, ...(partial === undefined ? {} : { partial }) }, messages)
   })
+  const log = createLogLines(line => void outbox.add({ type: 'log', ...about, ...line }, messages))
   let hasBegun = !isOneOfMany
   let ranMs: number | undefined
   let files: UnitFiles | undefined
@@ -78,8 +80,7 @@ export async function runAttempt(
         if (isOneOfMany && ms >= 0) ranMs = Math.round(ms)
       },
       onProgress: progress.add,
-      onLog: (level, message, fields) =>
-        void outbox.add({ type: 'log', ...about, level, message, ...(fields ? { fields } : {}) }, messages)
+      onLog: (level, message, fields) => log.add({ level, message, ...(fields ? { fields } : {}) })
     })
     outcome = { type: 'result', ...about, slot: slotId, output, timings }
   } catch (thrown) {
@@ -92,6 +93,7 @@ export async function runAttempt(
   } finally {
     files?.release()
     progress.stop()
+    log.stop()
   }
   timings.ran = ranMs ?? lap()
   timings.reported = start.reportedMs()
