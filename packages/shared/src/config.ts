@@ -159,9 +159,12 @@ export function searchPath(): string {
   return process.env.PATH ?? ''
 }
 
+/** Libraries that else report to their makers, and keep what they have not sent yet under the home folder. */
+const NO_TELEMETRY = { DO_NOT_TRACK: '1', ORT_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_TELEMETRY: '1' }
+
 /** The environment for a child process: this one's, without its secrets, with `extra`. */
 export function childEnv(extra: Record<string, string> = {}): Record<string, string> {
-  return { ...withValue(process.env, name => !SECRETS.test(name)), ...extra }
+  return { ...withValue(process.env, name => !SECRETS.test(name)), ...NO_TELEMETRY, ...extra }
 }
 
 function withValue(env: Environment, keep: (name: string) => boolean = () => true): Record<string, string> {

@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process'
+import { childEnv } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
 
 /**
@@ -103,6 +104,7 @@ interface EvaluatingProcess {
 function startProcess(): EvaluatingProcess {
   const child = fork(new URL('./voice-activity-process.ts', import.meta.url), {
     execArgv: [],
+    env: childEnv(),
     serialization: 'advanced',
     // Ctrl-C in the terminal is for the master to hear.
     detached: true
