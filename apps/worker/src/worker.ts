@@ -2,9 +2,10 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { LLM_SLOT } from '@sc/shared/capability.ts'
 import type { Command } from '@sc/shared/children/process-group.ts'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import type { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { DRAINED_REASON } from '@sc/shared/presence.ts'
+import { boundFindings, DRAINED_REASON } from '@sc/shared/presence.ts'
 import { connectRedis, isLoopback, type Redis } from '@sc/shared/redis.ts'
 import { createReleasers } from '@sc/shared/releasers.ts'
 import { watchFolder } from '@sc/shared/watch-folder.ts'
@@ -26,6 +27,7 @@ import { classesOf, queuesOf, type SlotPlan, type SlotPlanner } from './probe/sl
 import { WORKER_VERSION } from './probe/version.ts'
 import { pythonEnv } from './python/command.ts'
 import { type FindingsDeps, type OwnFindings, watchFindings } from './report/findings.ts'
+import { leftOutFindings } from './report/left-out.ts'
 import { reportPresence } from './report/presence.ts'
 import { createRow } from './report/row.ts'
 import { followGpus } from './slots/follow-gpus.ts'
@@ -148,8 +150,9 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
     deps.maxChildBytes ?? Math.floor((RAM_BYTES * CHILDREN_SHARE) / slots.slots().length)
   const cpuLanes = (): number =>
     slots.slots().filter(({ state }) => state.device === 'cpu' && state.id !== LLM_SLOT).length
-  const presence = reportPresence(redis, identity.workerId, () => row.read(slots, findings?.now() ?? []), log)
+  const presence = reportPresence(redis, identity.workerId, () => row.read(slots, findingsNow()), log)
 
+  const findingsNow = (): Finding[] => boundFindings([...leftOutFindings(slotTasks), ...(findings?.now() ?? [])])
   const onOrder = (order: Order): void => {
     if (order.type === 'drain') slots.hold('drained', DRAINED_REASON)
     else if (order.type === 'resume') slots.free('drained')

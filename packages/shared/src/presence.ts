@@ -45,6 +45,9 @@ export type SlotState = z.infer<typeof slotStateSchema>
 /** The `reason` of a worker that was told `drain`, as against one that is stopping or keeps quiet hours. */
 export const DRAINED_REASON = 'it was drained, until it is resumed'
 
+/** The check of a finding about a file of a worker's tasks folder begins so; the file follows. */
+export const TASKS_FOLDER = 'tasks folder: '
+
 /** Of what a worker finds. */
 const MOST_FINDINGS = 20
 const LONGEST_TEXT = 500

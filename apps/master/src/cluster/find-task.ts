@@ -3,6 +3,10 @@ import { nearNames } from '@sc/shared/near-names.ts'
 import { isStepOfTranscription } from '@sc/shared/task-name.ts'
 import type { RegisteredTask, TaskRegistry } from './task-registry.ts'
 
+/** Characters. */
+const MOST_LEFT_OUT = 2_000
+const IN_THE_LOG = 'The log of a worker (of a job: of the master) says why a file of its SC_TASKS_DIR was left out.'
+
 /** SC_TASK_UNKNOWN, with the names that are near; SC_TASK_UNFIT: a worker has it, and it was left out. */
 export async function findTask(tasks: TaskRegistry, name: string): Promise<RegisteredTask> {
   const task = await tasks.find(name)
@@ -17,8 +21,14 @@ export async function findTask(tasks: TaskRegistry, name: string): Promise<Regis
     )
   const names = (await tasks.list()).map(known => known.name)
   const near = nearNames(name, names, Math.max(2, Math.floor(name.length / 3)))
-  const known = names.length > 0 ? `There are: ${names.slice(0, 20).join(', ')}` : 'No worker has registered a task yet'
-  const elsewhere = 'The log of a worker (of a job: of the master) says why a file of its SC_TASKS_DIR was left out'
-  const hint = near.length > 0 ? `Did you mean ${near.slice(0, 3).join(' or ')}?` : `${known}. ${elsewhere}.`
-  throw new ScError('SC_TASK_UNKNOWN', `There is no task "${name}". ${hint}`)
+  const hints = [`There is no task "${name}".`]
+  if (near.length > 0) hints.push(`Did you mean ${near.slice(0, 3).join(' or ')}?`)
+  else
+    hints.push(
+      names.length > 0 ? `There are: ${names.slice(0, 20).join(', ')}.` : 'No worker has registered a task yet.'
+    )
+  const leftOut = tasks.leftOut().join('; ')
+  if (leftOut) hints.push(`Workers leave files of their tasks folders out: ${leftOut.slice(0, MOST_LEFT_OUT)}`)
+  else if (near.length === 0) hints.push(IN_THE_LOG)
+  throw new ScError('SC_TASK_UNKNOWN', hints.join(' '))
 }

@@ -1,4 +1,5 @@
 import { classOf, queueName } from '@sc/shared/capability.ts'
+import { TASKS_FOLDER } from '@sc/shared/presence.ts'
 import type { Database } from '../database/schema.ts'
 import type { JobDescription } from '../own-jobs/protocol.ts'
 import { readOffers } from './offers.ts'
@@ -28,6 +29,8 @@ export interface TaskRegistry {
   find(name: string): Promise<RegisteredTask | undefined>
   /** What workers registered and the master left out, by worker. */
   refused(): Promise<TaskOfWorker[]>
+  /** What workers leave out of their tasks folders: names and reasons, for people. */
+  leftOut(): string[]
 }
 
 export interface TaskRegistryDeps {
@@ -63,7 +66,15 @@ export function createTaskRegistry(deps: TaskRegistryDeps): TaskRegistry {
       const recent = kept && kept.untilMs > performance.now() ? await kept.tasks.then(byName(name)) : undefined
       return recent ?? (await read().then(byName(name)))
     },
-    refused: () => readRefused(deps.db)
+    refused: () => readRefused(deps.db),
+    leftOut: () =>
+      deps.presence
+        .workers()
+        .flatMap(({ name, findings }) =>
+          findings
+            .filter(({ check }) => check.startsWith(TASKS_FOLDER))
+            .map(({ check, found }) => `${check.slice(TASKS_FOLDER.length)} of ${name}: ${found}`)
+        )
   }
 }
 

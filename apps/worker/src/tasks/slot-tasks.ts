@@ -47,6 +47,8 @@ export class SlotTasks {
   ready: Promise<Ready> = Promise.reject(new ScError('SC_CHILD_DIED', 'the processes were not started'))
   /** Tasks that this slot cannot run, and what it lacks; after `ready`. */
   notOffered: Array<{ task: TaskDescription; lack: string }> = []
+  /** Files, or tasks of one, that are not offered; after `ready`. */
+  leftOut: LeftOut[] = []
   readonly #options: SlotTasksOptions
   #python: TaskProcess | undefined
   #node: TaskProcess | undefined
@@ -210,6 +212,7 @@ export class SlotTasks {
 
   #tell(leftOut: LeftOut[]): void {
     const { log } = this.#options
+    this.leftOut = leftOut
     for (const { file, reason } of leftOut) log.error({ file }, `Of the tasks folder, ${file} is left out: ${reason}`)
     for (const { task, lack } of this.notOffered)
       log.info({ task: task.name, file: task.file }, `The task ${task.name} is not offered here: ${lack}`)
