@@ -25,6 +25,14 @@ const url = (...schemes: string[]) =>
     error: `expected an address that starts with ${schemes.map(scheme => `${scheme}://`).join(' or ')}`
   })
 
+/** With the number of a database behind the host, or without: 0 then. */
+const redisUrl = url('redis', 'rediss').refine(
+  text => !URL.canParse(text) || /^\/?(\d{1,5})?$/.test(new URL(text).pathname),
+  {
+    error: 'expected nothing behind the host but the number of a database, as in redis://host:6379/3'
+  }
+)
+
 const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
   z.enum(names, { error: `expected one of ${names.join(', ')}` })
 
@@ -45,7 +53,7 @@ const VARIABLES = {
   SC_PORT: wholeNumber(0, 65_535).default(5080),
   SC_MODE: oneOf('auto', 'local', 'lan', 'tailscale').default('auto'),
   SC_ADMIN_KEY: z.string().min(16, 'expected at least 16 characters').optional(),
-  REDIS_URL: url('redis', 'rediss').optional(),
+  REDIS_URL: redisUrl.optional(),
   DATABASE_URL: url('postgres', 'postgresql').optional(),
   AZURE_STORAGE_CONNECTION_STRING: connectionString.optional(),
   AZURITE_CONN_STR: connectionString.optional(),
@@ -56,7 +64,7 @@ const VARIABLES = {
   SC_RETENTION_DAYS: wholeNumber(1, 36_500).optional(),
   SC_RETENTION_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
   SC_TASKS_DIR: z.string().optional(),
-  SC_BROKER: url('redis', 'rediss').optional(),
+  SC_BROKER: redisUrl.optional(),
   SC_MASTER_URL: url('http', 'https').optional(),
   TS_SOCKET: z.string().optional(),
   SC_TAILNET_LOGIN: loginNames.default([]),
@@ -147,12 +155,25 @@ export function parseConfig(
 
 /** The configuration of this process: flags, then the environment, then `.env` in the working folder. */
 export function loadConfig(overrides: Partial<Record<VariableName, string | undefined>> = {}): Config {
-  const dotenv = existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}
+  const dotenv = existsSync('.env') ? parseEnv(textOf(readFileSync('.env'))) : {}
   return parseConfig({ ...dotenv, ...process.env }, overrides)
 }
 
 const SECRETS =
   /^(SC_ADMIN_KEY|SC_BROKER|REDIS_URL|DATABASE_URL|AZURE_STORAGE_CONNECTION_STRING|AZURITE_CONN_STR|TS_AUTHKEY|GF_ADMIN_PASSWORD)$/
+
+/** Editors and shells of Windows write `.env` in UTF-16, or with a mark of its encoding before the first name. SC_CONFIG. */
+function textOf(bytes: Buffer): string {
+  const encoding =
+    bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : bytes[0] === 0xfe && bytes[1] === 0xff ? 'utf-16be' : 'utf-8'
+  try {
+    const text = new TextDecoder(encoding, { fatal: true }).decode(bytes)
+    if (!text.includes('\0')) return text
+  } catch {
+    // Said below.
+  }
+  throw new ScError('SC_CONFIG', `${resolve('.env')} is no text in UTF-8 or UTF-16: save it as UTF-8.`)
+}
 
 /** Where programs are. Windows calls it `Path`: no name of `childEnv`, which keeps names as they are written. */
 export function searchPath(): string {

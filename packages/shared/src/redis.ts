@@ -71,7 +71,8 @@ export function waitForRedis(
   redis: Redis,
   { timeoutMs = 10_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {}
 ): Promise<void> {
-  const where = `${redis.options.host}:${redis.options.port}`
+  const { host, port, db = 0 } = redis.options
+  const where = `${host}:${port}`
   return new Promise((resolve, reject) => {
     let last = 'no answer'
     const timer = setTimeout(
@@ -79,11 +80,16 @@ export function waitForRedis(
         end(new ScError('SC_UNAVAILABLE', `Redis at ${where} did not answer within ${timeoutMs / 1000} s: ${last}`)),
       timeoutMs
     )
-    /** Without a login nothing was asked yet that Redis could refuse. */
+    /** Without a login nothing was asked yet that Redis could refuse, and one database is as good as another to ioredis. */
     const onReady = () =>
-      redis.client('ID').then(
+      Promise.all([redis.client('ID'), db > 0 && redis.select(db)]).then(
         () => end(),
-        (error: Error) => (isRefusal(error) && !error.message.startsWith('NOPERM') ? onError(error) : end())
+        (error: Error) => {
+          if (/DB index/i.test(error.message))
+            end(new ScError('SC_CONFIG', `Redis at ${where} has no database ${db}: ${error.message}`, { cause: error }))
+          else if (isRefusal(error) && !error.message.startsWith('NOPERM')) onError(error)
+          else end()
+        }
       )
     const onAbort = () => end(new ScError('SC_CANCELLED', `stopped while waiting for Redis at ${where}`))
     const onError = (error: Error) => {

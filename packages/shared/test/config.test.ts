@@ -74,18 +74,45 @@ test('AZURITE_CONN_STR is another name of the Azure connection string, never a s
   expect(problems({ AZURITE_CONN_STR: one, AZURE_STORAGE_CONNECTION_STRING: 'AccountName=other' })).toContain('AZURITE')
 })
 
-test('.env in the working folder is read, and the environment wins over it', () => {
+function enterFolder(): void {
   const folder = mkdtempSync(join(tmpdir(), 'sc-config-'))
   const before = process.cwd()
   process.chdir(folder)
-  process.env.SC_HOST = '::1'
   undo.push(
     () => rmSync(folder, { recursive: true }),
-    () => process.chdir(before),
-    () => delete process.env.SC_HOST
+    () => process.chdir(before)
   )
+}
+
+test('.env in the working folder is read, and the environment wins over it', () => {
+  enterFolder()
+  process.env.SC_HOST = '::1'
+  undo.push(() => delete process.env.SC_HOST)
   writeFileSync('.env', 'SC_HOST=localhost\nSC_CHUNK_SECONDS=60\n')
   expect(loadConfig()).toMatchObject({ host: '::1', chunkSeconds: 60 })
+})
+
+test('.env is read as Windows writes it, or refused, and never by half', () => {
+  enterFolder()
+  const text = 'SC_CHUNK_SECONDS=60\r\nSC_HOST=localhost\r\n'
+  const bigEndian = Buffer.from(`\ufeff${text}`, 'utf16le').swap16()
+  for (const bytes of [Buffer.from(`\ufeff${text}`), Buffer.from(`\ufeff${text}`, 'utf16le'), bigEndian]) {
+    writeFileSync('.env', bytes)
+    expect(loadConfig()).toMatchObject({ host: 'localhost', chunkSeconds: 60 })
+  }
+  for (const bytes of [Buffer.from(text, 'utf16le'), Buffer.from('SC_HOST=caf\xe9\n', 'latin1')]) {
+    writeFileSync('.env', bytes)
+    expect(() => loadConfig()).toThrow(/\.env is no text in UTF-8 or UTF-16: save it as UTF-8/)
+  }
+})
+
+test('an address of Redis may name a database by its number, and nothing else', () => {
+  for (const REDIS_URL of ['redis://a', 'redis://a/', 'redis://a/0', 'rediss://u:p@a:1/15'])
+    expect(parseConfig({ REDIS_URL, SC_BROKER: REDIS_URL })).toMatchObject({ redisUrl: REDIS_URL, broker: REDIS_URL })
+  for (const REDIS_URL of ['redis://a/abc', 'redis://a/-1', 'redis://a/1/2']) {
+    expect(problems({ REDIS_URL })).toMatch(/REDIS_URL: expected nothing behind the host but the number of a database/)
+    expect(problems({ SC_BROKER: REDIS_URL })).toMatch(/SC_BROKER: expected nothing behind the host/)
+  }
 })
 
 test('a child process does not inherit secrets', () => {

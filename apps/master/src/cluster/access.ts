@@ -58,6 +58,7 @@ const TEST_USER = 'sc-test'
 
 export async function startAccess(deps: AccessDeps): Promise<Access> {
   const { db, redis, log, isOurs } = deps
+  const { db: database = 0 } = redis.options
   const hasUsers = await mayMakeUsers(redis)
   if (!hasUsers)
     log.warn(
@@ -102,7 +103,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     const rows = await query.where('redis_hash', 'is not', null).execute()
     let changed = false
     const granting = eachApart(rows, async ({ id, redis_hash: hash, is_old: isOld }) => {
-      changed = (await set(id, workerRights({ id, hash: hash as string, isOld }))) || changed
+      changed = (await set(id, workerRights({ id, hash: hash as string, isOld, database }))) || changed
     })
     await granting.finally(() => save(changed))
   }
@@ -141,7 +142,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .execute()
     await eachApart(
       codes.filter(({ good }) => good),
-      ({ id, hash }) => set(id, joinRights(id, hash))
+      ({ id, hash }) => set(id, joinRights(id, hash, database))
     )
     const over = codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id)
     await remove(over)
@@ -213,7 +214,7 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     },
     createJoinCode: async madeBy => {
       const code = await createJoinCode(db, hasUsers, madeBy)
-      await set(code.user, joinRights(code.user, code.hash))
+      await set(code.user, joinRights(code.user, code.hash, database))
       return code
     },
     wake,

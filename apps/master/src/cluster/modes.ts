@@ -89,5 +89,7 @@ export function httpUrlOf(host: string, port: number): string {
 export function placeOf({ mode, told, httpTold }: Reach, redisUrl: string, port: number, isOurs: boolean): Place {
   const redis = new URL(redisUrl)
   const broker = `${isOurs ? told : redis.hostname}:${redis.port || 6379}`
-  return { mode, brokerUrl: `${redis.protocol}//${broker}`, masterUrl: httpUrlOf(httpTold, port) }
+  // The number of a database.
+  const path = redis.pathname === '/' || redis.pathname === '/0' ? '' : redis.pathname
+  return { mode, brokerUrl: `${redis.protocol}//${broker}${path}`, masterUrl: httpUrlOf(httpTold, port) }
 }

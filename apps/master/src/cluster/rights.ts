@@ -26,18 +26,28 @@ export function queuesOfWorker(classes: string[], tasks: TaskDescription[]): str
 
 /** What a client sends by itself. None of it answers with, or keeps, what it was sent: no PING, no SETNAME. */
 const CONNECTION = ['+auth', '+quit', '+client|id']
+/** The same, where the cluster is not in database 0: into its own, and no other. */
+const connection = (database: number): string[] => (database > 0 ? [...CONNECTION, `+select|${database}`] : CONNECTION)
 const NOTHING = ['reset', 'on', 'resetkeys', 'resetchannels', '-@all']
+
+export interface WorkerLogin {
+  id: string
+  hash: string
+  isOld: boolean
+  /** Of Redis; default 0. */
+  database?: number
+}
 
 /**
  * A worker pops from its inbox, adds to its outbox and sets its presence. `isOld`: it was enrolled before this boundary and not
  * updated since, and may look which version the master is, so that it can say what to update; listening to its channel, on
  * which nothing comes any more, is what it ends without.
  */
-export function workerRights({ id, hash, isOld }: { id: string; hash: string; isOld: boolean }): string[] {
+export function workerRights({ id, hash, isOld, database = 0 }: WorkerLogin): string[] {
   return [
     ...NOTHING,
     `#${hash}`,
-    ...CONNECTION,
+    ...connection(database),
     `(+blmpop %RW~${inboxKey(id)})`,
     `(+xadd %W~${outboxKey(id)})`,
     `(+set %W~${presenceKey(id)})`,
@@ -46,6 +56,12 @@ export function workerRights({ id, hash, isOld }: { id: string; hash: string; is
 }
 
 /** May ask once to be enrolled, and read the answer. */
-export function joinRights(user: string, hash: string): string[] {
-  return [...NOTHING, `#${hash}`, ...CONNECTION, `(+set %W~${enrolAskKey(user)})`, `(+get %R~${enrolAnswerKey(user)})`]
+export function joinRights(user: string, hash: string, database = 0): string[] {
+  return [
+    ...NOTHING,
+    `#${hash}`,
+    ...connection(database),
+    `(+set %W~${enrolAskKey(user)})`,
+    `(+get %R~${enrolAnswerKey(user)})`
+  ]
 }
