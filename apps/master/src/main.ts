@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { loadConfig } from '@sc/shared/config.ts'
-import { toScError } from '@sc/shared/errors.ts'
+import { ScError, toScError } from '@sc/shared/errors.ts'
 import { exitWithParent } from '@sc/shared/exit-with-parent.ts'
 import { createLog } from '@sc/shared/log.ts'
 import { printError } from '@sc/shared/printable.ts'
@@ -94,7 +94,8 @@ main().then(
   code => process.exit(code),
   (error: unknown) => {
     printError(`${error instanceof Error ? error.message : String(error)}\n`)
-    if (exitCodeOf(error) === 1 && error instanceof Error) printError(`${error.stack}\n`)
+    // What has a code says all that there is to say.
+    if (exitCodeOf(error) === 1 && error instanceof Error && !(error instanceof ScError)) printError(`${error.stack}\n`)
     process.exit(exitCodeOf(error))
   }
 )

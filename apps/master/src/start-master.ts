@@ -9,6 +9,7 @@ import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import type { Releasers } from '@sc/shared/releasers.ts'
+import { checkSettings } from './check-settings.ts'
 import { startAccess } from './cluster/access.ts'
 import { watchConnections } from './cluster/connections.ts'
 import { startEnrolling } from './cluster/enrol.ts'
@@ -25,7 +26,7 @@ import { hasGpuFor, slotsOn } from './cluster/slots-for.ts'
 import { openTailnet } from './cluster/tailnet.ts'
 import { watchKeyExpiry } from './cluster/tailscale/key-expiry.ts'
 import { createTaskRegistry } from './cluster/task-registry.ts'
-import { connectDatabase } from './database/connect.ts'
+import { connectDatabase, firstConnectionError } from './database/connect.ts'
 import { migrate } from './database/migrate.ts'
 import { startEmbeddedPostgres } from './embedded/postgres.ts'
 import { type EmbeddedServer, startEmbeddedRedis } from './embedded/redis.ts'
@@ -72,12 +73,12 @@ export async function startMaster(
 ): Promise<RunningMaster> {
   const step = createStartStep(stepLimitMs)
   const dir = dataDir(config.dataDir)
+  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
+  const reach = await step('looking for the addresses of this machine', openReach({ config, tailnet, log }))
+  await step('looking at the settings', checkSettings(config, reach.now().httpBind, signal))
   await mkdir(dir.spool, { recursive: true, mode: 0o700 })
   await step('removing old uploads', removeStaleUploads(dir.spool))
   const ffmpegPath = await step('looking for ffmpeg', findFfmpeg())
-  const tailnet = openTailnet({ socket: config.tailscaleSocket, log })
-
-  const reach = await step('looking for the addresses of this machine', openReach({ config, tailnet, log }))
   // Each ends within its own limit; side by side, so that both stay within the master's.
   const embedded: Promise<EmbeddedServer>[] = []
   const stopEmbedded = async (starting: Promise<EmbeddedServer>) => await (await starting.catch(() => null))?.stop()
@@ -96,8 +97,12 @@ export async function startMaster(
     return await step(`starting ${name}`, server, LONG_STEP)
   }
 
-  await step('migrating the database', migrate(databaseUrl), LONG_STEP)
-  const onBroken = (error: Error): void => log.warn({ err: error }, 'a PostgreSQL connection broke')
+  const migrated = migrate(databaseUrl).catch(error => Promise.reject(firstConnectionError(databaseUrl, error)))
+  await step('migrating the database', migrated, LONG_STEP)
+  // Of a master that stops, its own PostgreSQL may be the first to end.
+  const onBroken = (error: Error): void => {
+    if (!signal.aborted) log.warn({ err: error }, 'a PostgreSQL connection broke')
+  }
   const db = connectDatabase(databaseUrl, onBroken)
   releasers.add('database', () => db.destroy())
   if (redisServer && (await step('looking for workers of before', areOldWorkersAwaited(db)))) redisServer.allowHello()

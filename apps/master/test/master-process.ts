@@ -47,15 +47,16 @@ export async function startMasterProcess(env: Record<string, string> = {}): Prom
   }
 }
 
-/** The same, which may not be up yet. */
-export function beginMasterProcess(env: Record<string, string> = {}): StartingMaster {
+/** The same, which may not be up yet. `detached`: in a process group of its own, as a terminal starts it. */
+export function beginMasterProcess(env: Record<string, string> = {}, detached = false): StartingMaster {
   const folder = mkdtempSync(join(tmpdir(), 'sc-master-'))
   const logFile = join(folder, 'test.log')
   const output = openSync(logFile, 'a')
   const child = spawn(process.execPath, ['apps/master/src/main.ts'], {
     cwd: REPO_DIR,
     env: childEnv({ LOG_LEVEL: 'debug', SC_MODE: 'local', SC_PORT: '0', SC_DATA_DIR: folder, ...env }),
-    stdio: ['ignore', output, output]
+    stdio: ['ignore', output, output],
+    detached
   })
   return {
     folder,

@@ -63,6 +63,16 @@ test('one SIGINT ends a master whose PostgreSQL is frozen, with every backend', 
   expect(await stopBy('SIGINT')).toBe(130)
 })
 
+test('Ctrl-C, which every process of the terminal gets, leaves no stack in the log', { timeout: 90_000 }, async () => {
+  master = beginMasterProcess({}, true)
+  await vi.waitFor(() => expect(master.log()).toContain('master is up'), { timeout: 60_000, interval: 100 })
+  const exited = once(master.child, 'exit', { signal: AbortSignal.timeout(LIMIT_MS) })
+  process.kill(-(master.child.pid as number), 'SIGINT')
+  expect(await exited).toEqual([130, null])
+  const lines = master.log().split('\n')
+  expect(lines.filter(line => /"stack"|^ +at /.test(line))).toEqual([])
+})
+
 test('one SIGINT ends a master with a plan that hangs', { timeout: 90_000 }, async () => {
   const running = await startMasterProcess({ SC_TASKS_DIR: join(import.meta.dirname, 'fixtures/hanging-plan') })
   master = running

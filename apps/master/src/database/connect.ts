@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { ScError } from '@sc/shared/errors.ts'
+import { withoutSecrets } from '@sc/shared/log.ts'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type { Database, Tables } from './schema.ts'
@@ -134,6 +135,26 @@ export function isDatabaseAway(error: unknown): boolean {
 
 export function isUniqueViolation(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === '23505'
+}
+
+/** Why the first connection to a PostgreSQL failed, for who set DATABASE_URL: SC_CONFIG, or SC_UNAVAILABLE where it may come. */
+export function firstConnectionError(databaseUrl: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error
+  const { username, host, pathname } = new URL(databaseUrl)
+  const reason = withoutSecrets(error.message || String(error.code))
+  switch (error.code) {
+    case '28P01':
+    case '28000':
+      return new ScError('SC_CONFIG', `DATABASE_URL: PostgreSQL at ${host} refuses the login of ${username}: ${reason}`)
+    case '3D000':
+      return new ScError(
+        'SC_CONFIG',
+        `DATABASE_URL: PostgreSQL at ${host} has no database ${pathname.slice(1)}: make it first (createdb ${pathname.slice(1)}).`
+      )
+    default:
+      if (!isDatabaseAway(error)) return error
+      return new ScError('SC_UNAVAILABLE', `DATABASE_URL: PostgreSQL at ${host} cannot be reached: ${reason}`)
+  }
 }
 
 /** Database errors on their way to a user. */
