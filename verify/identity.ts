@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { joinRecordings, joinSamples, nameOf, sharedAudio } from '../test/audio.ts'
-import { startCluster, type Transcript } from '../test/cluster.ts'
+import { startCluster } from '../test/cluster.ts'
+import { fingerprint, firstDifference } from './fingerprint.ts'
 
 /**
  * `pnpm verify:identity [FILE…] [--workers 1,2,3] [--chunk-seconds 30,60,150,600]`: transcribes each recording once for
@@ -58,17 +59,6 @@ async function compare(recording: string, workers: number, chunkSeconds: number)
   const row = `| ${nameOf(recording)} | ${workers} | ${chunkSeconds} | ${chunks} | ${windows} | ${speed.toFixed(1)}x | ${same ? 'same' : 'DIFFERS'} |`
   rows.push(row)
   process.stdout.write(`${row}${same ? '' : `\n${firstDifference(expected, text)}`}\n`)
-}
-
-/** Everything of a transcript that must not depend on how the work was spread. */
-function fingerprint({ transcription, segments }: Transcript): string {
-  return JSON.stringify([transcription, segments.map(({ chunk: _, ...segment }) => segment)])
-}
-
-function firstDifference(expected: string, text: string): string {
-  let at = 0
-  while (expected[at] === text[at]) at++
-  return `  first: …${expected.slice(at - 60, at + 60)}…\n  now:   …${text.slice(at - 60, at + 60)}…`
 }
 
 async function longRecordings(): Promise<string[]> {
