@@ -129,7 +129,7 @@ interface Master {
 
 async function startMaster(): Promise<Master> {
   const dataDir = join(folder, 'data')
-  const main = new URL('../apps/master/src/main.ts', import.meta.url).pathname
+  const main = new URL('../apps/master/src/main.js', import.meta.url).pathname
   const child = spawn(process.execPath, [main, '--port', '0', '--data-dir', dataDir, '--log-level', 'warn'], {
     stdio: ['ignore', 'pipe', 'inherit']
   })

@@ -7,7 +7,7 @@ export const joinMaster = (broker, flags) => ({
   advice: ['The master must be reachable from here, and its code unused: `sc join` there makes another.'],
   isCurrent: () => false,
   run: ({ say }) =>
-    run(NODE, ['apps/worker/src/main.ts', 'join', ...flags], {
+    run(NODE, ['apps/worker/src/main.js', 'join', ...flags], {
       env: { SC_BROKER: broker },
       onLine: line => say(sentenceOf(line))
     })

@@ -53,7 +53,7 @@ const identityOf = (name: string) =>
 
 /** A worker of another machine: all it is given is the broker. */
 function worker(name: string, broker?: string) {
-  const args = ['apps/worker/src/main.ts', 'run', '--name', name, ...(broker ? ['--broker', broker] : [])]
+  const args = ['apps/worker/src/main.js', 'run', '--name', name, ...(broker ? ['--broker', broker] : [])]
   const env = childEnv({ SC_DATA_DIR: elsewhere, LOG_LEVEL: 'info', SC_TASKS_DIR: join(cluster.folder, 'tasks') })
   const child = spawn(process.execPath, args, { cwd: REPO_DIR, env, stdio: ['ignore', 'ignore', 'pipe'] })
   const stderr = text(child.stderr)

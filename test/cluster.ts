@@ -114,7 +114,7 @@ export async function startCluster({
     workers: running,
     startMaster: async (nodeArgs = []) => {
       await rm(dir.master, { force: true })
-      master = start('master', [...nodeArgs, 'apps/master/src/main.ts', '--exit-with-parent'], {})
+      master = start('master', [...nodeArgs, 'apps/master/src/main.js', '--exit-with-parent'], {})
       const { pid } = master
       await until('the master is ready', START_TIMEOUT_MS, async () => {
         if (cluster.master.exitCode !== null) throw new Error(`the master ended: ${await tail(dir.logs, 'master')}`)
@@ -129,7 +129,7 @@ export async function startCluster({
       const more = { ...workerEnv, ...extra }
       const worker = start(
         name,
-        [...nodeArgs, 'apps/worker/src/main.ts', 'run', '--exit-with-parent', '--name', name, ...args],
+        [...nodeArgs, 'apps/worker/src/main.js', 'run', '--exit-with-parent', '--name', name, ...args],
         more
       )
       running.set(name, worker)

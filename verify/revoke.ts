@@ -39,7 +39,7 @@ async function revoke(how: How, title: string): Promise<number> {
   const broker = new URL(command.split(' ').at(-1) as string)
   const door = await createDoor(broker.href)
   const { href } = Object.assign(broker, { host: new URL(door.url).host })
-  const args = ['apps/worker/src/main.ts', 'run', '--name', name, '--broker', href, '--exit-with-parent']
+  const args = ['apps/worker/src/main.js', 'run', '--name', name, '--broker', href, '--exit-with-parent']
   const env = childEnv({ SC_DATA_DIR: folder, LOG_LEVEL: 'warn' })
   worker = spawn(process.execPath, args, { cwd: REPO_DIR, env, stdio: ['pipe', 'ignore', 'ignore'] })
   const ended = once(worker, 'exit')

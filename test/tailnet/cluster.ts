@@ -124,10 +124,10 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
       const { command } = await json<{ command: string }>('/api/cluster/join-codes', 'POST')
       const [, broker = ''] = / --broker (\S+)/.exec(command) ?? []
       const args = ['run', '--exit-with-parent', '--name', name, '--concurrency', '1']
-      start(name, 'apps/worker/src/main.ts', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })
+      start(name, 'apps/worker/src/main.js', [...args, '--broker', broker], { OMP_NUM_THREADS: '1' })
     },
     doctor: async name => {
-      const args = ['apps/worker/src/main.ts', 'doctor', '--json', '--name', name]
+      const args = ['apps/worker/src/main.js', 'doctor', '--json', '--name', name]
       const options: SpawnOptions = { cwd: REPO_DIR, stdio: ['ignore', 'pipe', 'inherit'], env: envOf(name) }
       const { stdout } = tailnet.spawn(name, process.execPath, args, options)
       return JSON.parse(await text(stdout as Readable)).findings
@@ -168,7 +168,7 @@ export async function startTailnetCluster(tailnet: TestTailnet, folder: string):
 
   try {
     await tailnet.stopDaemon(MASTER, 'SIGTERM')
-    const master = start(MASTER, 'apps/master/src/main.ts', ['--exit-with-parent', '--mode', 'auto'], {
+    const master = start(MASTER, 'apps/master/src/main.js', ['--exit-with-parent', '--mode', 'auto'], {
       SC_PORT: `${HTTP_PORT}`,
       SC_TAILNET_LOGIN: await tailnet.loginName(MAY_LOG_IN)
     })

@@ -52,7 +52,7 @@ export function beginMasterProcess(env: Record<string, string> = {}, detached = 
   const folder = mkdtempSync(join(tmpdir(), 'sc-master-'))
   const logFile = join(folder, 'test.log')
   const output = openSync(logFile, 'a')
-  const child = spawn(process.execPath, ['apps/master/src/main.ts'], {
+  const child = spawn(process.execPath, ['apps/master/src/main.js'], {
     cwd: REPO_DIR,
     env: childEnv({ LOG_LEVEL: 'debug', SC_MODE: 'local', SC_PORT: '0', SC_DATA_DIR: folder, ...env }),
     stdio: ['ignore', output, output],

@@ -96,7 +96,7 @@ test.each(['redis', 'postgres'] as const)(
 )
 
 test('a promise that nobody awaits is a line of the log, and the master goes on', { timeout: 90_000 }, async () => {
-  const code = `process.argv[1]?.endsWith('apps/master/src/main.ts') && setTimeout(() => Promise.reject(new Error('stray')), 500)`
+  const code = `process.argv[1]?.endsWith('apps/master/src/main.js') && setTimeout(() => Promise.reject(new Error('stray')), 500)`
   const running = await startMasterProcess({
     NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(code)}`
   })

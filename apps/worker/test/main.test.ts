@@ -14,7 +14,7 @@ import { startRedis } from '../../../packages/shared/test/start-redis.ts'
 import { until } from './fixtures/children.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sc-worker-cli-'))
-const main = join(import.meta.dirname, '../src/main.ts')
+const main = join(import.meta.dirname, '../src/main.js')
 
 function scWorker(...args: string[]) {
   const env = { ...childEnv(), SC_DATA_DIR: folder, LOG_LEVEL: 'silent' }

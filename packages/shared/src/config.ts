@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { getCompileCacheDir } from 'node:module'
+import { dirname, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { ScError } from './errors.ts'
@@ -185,7 +186,10 @@ const NO_TELEMETRY = { DO_NOT_TRACK: '1', ORT_DISABLE_TELEMETRY: '1', HF_HUB_DIS
 
 /** The environment for a child process: this one's, without its secrets, with `extra`. */
 export function childEnv(extra: Record<string, string> = {}): Record<string, string> {
-  return { ...withValue(process.env, name => !SECRETS.test(name)), ...NO_TELEMETRY, ...extra }
+  const compiled = getCompileCacheDir()
+  // As it was asked for: Node adds a folder of its version.
+  const cache: Record<string, string> = compiled ? { NODE_COMPILE_CACHE: dirname(compiled) } : {}
+  return { ...withValue(process.env, name => !SECRETS.test(name)), ...NO_TELEMETRY, ...cache, ...extra }
 }
 
 function withValue(env: Environment, keep: (name: string) => boolean = () => true): Record<string, string> {

@@ -46,7 +46,7 @@ export async function startCluster(config: Config, children: Child[], signal: Ab
   else
     client = await runStep('Starting the master: database, queues, API', stream, async step => {
       const port = await choosePort(config)
-      const child = start(children, dir, 'master', 'apps/master/src/main.ts', ['--port', String(port)])
+      const child = start(children, dir, 'master', 'apps/master/src/main.js', ['--port', String(port)])
       const look = async () => (isOwn(dir, child) ? await findRunning(config) : undefined)
       return await waitFor('the master is ready', look, { child, signal, onDetail: step.detail })
     })
@@ -93,7 +93,7 @@ async function startWorker(
 ): Promise<void> {
   // What a new master says of workers may be the last word of one that was killed: it stands for 10 s.
   if (children.length === 0 && (await onlineWorker(client, signal))) return
-  const child = start(children, dir, 'worker', 'apps/worker/src/main.ts', ['run', '--name', WORKER_NAME])
+  const child = start(children, dir, 'worker', 'apps/worker/src/main.js', ['run', '--name', WORKER_NAME])
   await waitFor('the worker is online', () => onlineWorker(client, signal), { child, signal, onDetail: step.detail })
 }
 

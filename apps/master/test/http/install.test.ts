@@ -153,7 +153,7 @@ describe('the packed worker', () => {
   it('has a worker’s files with their modes, and nothing of this machine', async () => {
     const names = await namesIn(await createPackedWorker()())
     expect(names).toContain('sc-worker 755')
-    expect(names).toContain('apps/worker/src/main.ts 644')
+    expect(names).toContain('apps/worker/src/main.js 644')
     expect(names).toContain('packages/shared/src/unit.ts 644')
     expect(names).toContain('python-gpu/requirements-cuda.txt 644')
     expect(names.filter(name => /node_modules|\/test\/|__pycache__|\/\.|^apps\/(master|cli)/.test(name))).toEqual([])

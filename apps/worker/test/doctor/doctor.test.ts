@@ -57,7 +57,7 @@ function enrolled(key: string, workerId = 'w-1', more: Partial<Identity> = {}): 
 }
 
 async function doctor(env: Record<string, string>): Promise<{ exitCode: number | undefined; findings: Finding[] }> {
-  const main = join(import.meta.dirname, '../../src/main.ts')
+  const main = join(import.meta.dirname, '../../src/main.js')
   const { stdout, exitCode } = await execa(process.execPath, [main, 'doctor', '--json', '--name', 'desk'], {
     env: { ...childEnv(), SC_DATA_DIR: folder, ...env },
     extendEnv: false,

@@ -6,7 +6,7 @@ import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { pythonFile, taskFile, writeTasks } from './write-tasks.ts'
 
-const main = join(REPO_DIR, 'apps/worker/src/main.ts')
+const main = join(REPO_DIR, 'apps/worker/src/main.js')
 const examples = join(REPO_DIR, 'examples/tasks')
 
 function task(tasksDir: string, ...args: string[]) {

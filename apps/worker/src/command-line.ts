@@ -2,39 +2,36 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import { withoutSecrets } from '@sc/shared/log.ts'
 import { printError } from '@sc/shared/printable.ts'
 import { Command, CommanderError } from 'commander'
-import { doctor } from './commands/doctor.ts'
 import type { Flags } from './commands/flags.ts'
-import { join } from './commands/join.ts'
-import { probe } from './commands/probe.ts'
-import { run } from './commands/run.ts'
-import { taskList, taskRun } from './commands/task.ts'
-import { taskTest } from './commands/task-test.ts'
 import { WORKER_VERSION } from './probe/version.ts'
 
-/** `sc-worker`. Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted. */
+/**
+ * `sc-worker`. Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted. A command is loaded when it is given:
+ * the worker that runs for weeks keeps nothing of the others in memory.
+ */
 let exitCode = 0
 const program = new Command('sc-worker').description('Runs units on this machine').version(WORKER_VERSION)
 program.exitOverride()
 
 withRunFlags(program.command('run').description('take units from the cluster until stopped')).action(
   async (flags: Flags) => {
-    exitCode = await run(flags)
+    exitCode = await (await import('./commands/run.ts')).run(flags)
   }
 )
 withRunFlags(program.command('join').description('be let in by a join code, so that run needs no --broker')).action(
   async (flags: Flags) => {
-    exitCode = await join(flags)
+    exitCode = await (await import('./commands/join.ts')).join(flags)
   }
 )
 withFlags(program.command('probe').description('print what this machine can do, as JSON')).action(
   async (flags: Flags) => {
-    exitCode = await probe(flags)
+    exitCode = await (await import('./commands/probe.ts')).probe(flags)
   }
 )
 withFlags(program.command('doctor').description('check what the worker needs, and say what to do about it'))
   .option('--json', 'print the findings as JSON')
   .action(async (flags: Flags & { json?: boolean }) => {
-    exitCode = await doctor(flags)
+    exitCode = await (await import('./commands/doctor.ts')).doctor(flags)
   })
 const task = program.command('task').description('tasks of this machine')
 withFlags(task.command('run').description('run a task with no cluster and print its output'))
@@ -42,16 +39,16 @@ withFlags(task.command('run').description('run a task with no cluster and print 
   .argument('<json>', `its input, such as '{"text":"one two"}'`)
   .showHelpAfterError()
   .action(async (name: string, json: string, flags: Flags) => {
-    exitCode = await taskRun(name, json, flags)
+    exitCode = await (await import('./commands/task.ts')).taskRun(name, json, flags)
   })
 withFlags(task.command('list').description('what there is, what it needs, and files that could not be loaded')).action(
   async (flags: Flags) => {
-    exitCode = await taskList(flags)
+    exitCode = await (await import('./commands/task.ts')).taskList(flags)
   }
 )
 withFlags(task.command('test [files...]').description('run the unit tests of the tasks folder')).action(
   async (files: string[], flags: Flags) => {
-    exitCode = await taskTest(files, flags)
+    exitCode = await (await import('./commands/task-test.ts')).taskTest(files, flags)
   }
 )
 

@@ -1,0 +1,3 @@
+import '@sc/shared/compile-cache.js'
+
+await import('./run.ts')
