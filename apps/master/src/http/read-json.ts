@@ -9,7 +9,11 @@ import type { App } from './app-deps.ts'
  * As fastify reads it, up to a depth at which nothing that walks a body runs out of stack, and where nothing becomes another
  * value without a word: bytes that are no text, numbers that JavaScript would round.
  */
-export function readJson(app: Pick<App, 'addContentTypeParser' | 'getDefaultJsonParser'>): void {
+export function readJson(
+  app: Pick<App, 'addContentTypeParser' | 'removeContentTypeParser' | 'getDefaultJsonParser'>
+): void {
+  // No route takes text: as `text/plain`, JSON would be one text.
+  app.removeContentTypeParser('text/plain')
   const parse = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
     const text = bytes.toString('utf8')

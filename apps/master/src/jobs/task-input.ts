@@ -71,16 +71,20 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>, tasks: Pick<Tas
         `The input of ${task.name} has numbers with too many digits, written without exponents.`
       )
     const { input, faults: found } = await faultsIn(task, text, asker)
-    const { named, more } = found
-    const faults = [...named]
-    if (!isObject(input)) faults.unshift('input: must be an object')
+    // Its schema would say the same in other words.
+    if (!isObject(input)) throw invalid(task.name, ['input: must be an object'])
+    const faults = [...found.named]
     // The local files of a unit reach its task under this name.
-    else if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
+    if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
     else if (storableJson(text) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
-    else if (faults.length === 0) return input
-    const rest = more > 0 ? `; and ${more} more` : ''
-    throw new ScError('SC_TASK_INPUT', `The input of ${task.name} is not valid. ${faults.join('; ')}${rest}`)
+    if (faults.length === 0) return input
+    throw invalid(task.name, faults, found.more)
   }
+}
+
+function invalid(name: string, faults: string[], more = 0): ScError {
+  const rest = more > 0 ? `; and ${more} more` : ''
+  return new ScError('SC_TASK_INPUT', `The input of ${name} is not valid. ${faults.join('; ')}${rest}`)
 }
 
 function checkHere(name: string, schema: string, text: string): Checked {

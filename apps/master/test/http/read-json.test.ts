@@ -58,6 +58,20 @@ describe('a body', () => {
     expect(await post(body)).toEqual([400, 'SC_BAD_REQUEST', detail])
   })
 
+  it('that comes as text is refused for that', async () => {
+    expect(await post('{"input":{}}', { 'content-type': 'text/plain' })).toEqual([
+      400,
+      'SC_BAD_REQUEST',
+      'The body came as text/plain; send application/json, or multipart/form-data for a recording.'
+    ])
+  })
+
+  it('that is no object where one is needed is refused once', async () => {
+    const detail = 'The input of keep is not valid. input: must be an object'
+    for (const input of ['"a"', '[]', 'null', '3'])
+      expect(await post(`{"input":${input}}`)).toEqual([422, 'SC_TASK_INPUT', detail])
+  })
+
   it('that is compressed is refused as such', async () => {
     expect(await post(gzipSync('{"input":{}}'), { 'content-encoding': 'gzip' })).toEqual([
       400,
