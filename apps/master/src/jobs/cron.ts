@@ -41,26 +41,33 @@ interface Clock {
   offsetAt(atMs: number): number
 }
 
-/** Each time that is shown counts once. */
-function nextOnTheClock({ shownFrom, offsetAt }: Clock, afterMs: number): number {
+/**
+ * Each time that is shown counts once. Where clocks are moved it jumps: looking at each second of an hour that is left out, or
+ * shown again, would take as long as it lasts.
+ */
+function nextOnTheClock(clock: Clock, afterMs: number): number {
+  const { shownFrom, offsetAt } = clock
   const offset = offsetAt(afterMs)
-  // Where the clocks were moved lately, what they left out may be still to come.
-  const isCalm = offsetAt(afterMs - LARGEST_SHIFT_MS) === offset
-  const times = shownFrom(afterMs + offset - (isCalm ? 0 : LARGEST_SHIFT_MS))
-  for (;;) {
-    const shownMs = times.next()
-    const found = firstAt(offsetAt, shownMs)
-    if (found.atMs <= afterMs) continue
-    if (!found.isLeftOut) return found.atMs
-    // What is shown later may come before it.
-    let least = found.atMs
-    for (let next = times.next(); next < shownMs + LARGEST_SHIFT_MS; next = times.next()) {
-      const { atMs } = firstAt(offsetAt, next)
-      if (atMs > afterMs) least = Math.min(least, atMs)
-      if (next >= least + offsetAt(least)) break
-    }
-    return least
-  }
+  const before = offsetAt(afterMs - LARGEST_SHIFT_MS)
+  if (before === offset) return firstOnTheClock(clock, afterMs + offset)
+  const movedMs = firstChange(offsetAt, afterMs - LARGEST_SHIFT_MS, afterMs) as number
+  // What was shown before they were moved back does not count again.
+  const next = firstOnTheClock(clock, Math.max(afterMs + offset, movedMs + before - 1))
+  if (before > offset) return next
+  // What they left out lately may be still to come.
+  const shownMs = shownFrom(afterMs + before).next()
+  return shownMs < movedMs + offset ? Math.min(next, shownMs - before) : next
+}
+
+/** Of the times that the expression names behind `fromShownMs`, which clocks have not shown yet. */
+function firstOnTheClock({ shownFrom, offsetAt }: Clock, fromShownMs: number): number {
+  const shownMs = shownFrom(fromShownMs).next()
+  const found = firstAt(offsetAt, shownMs)
+  if (!found.isLeftOut) return found.atMs
+  // What is shown later may come before it; of what is left out the first comes first.
+  const movedMs = firstChange(offsetAt, shownMs - LARGEST_SHIFT_MS, found.atMs) as number
+  const { atMs } = firstAt(offsetAt, shownFrom(movedMs + offsetAt(movedMs) - 1).next())
+  return Math.min(found.atMs, atMs)
 }
 
 /** Whenever a time is shown it counts. Only where clocks are moved soon can one come again that was before `afterMs`. */

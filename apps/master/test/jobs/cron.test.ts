@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { CronDate } from 'cron-parser'
+import { describe, expect, it, vi } from 'vitest'
 import { nextTime } from '../../src/jobs/cron.ts'
 
 function times(cron: string, timezone: string, after: string, count = 3): string[] {
@@ -132,6 +133,18 @@ describe('the next time of a cron expression', () => {
       expect(() => nextTime({ cron, timezone }, new Date('2026-01-01T00:00:00Z')), `${cron} ${timezone}`).toThrow(
         expect.objectContaining({ code: 'SC_BAD_REQUEST', message: expect.stringMatching(said) })
       )
+  })
+
+  it.each([
+    ['* * 2 28 3 *', 'Europe/Berlin', '2027-01-01T00:00:00Z', '2027-03-28T01:00:00.000Z'],
+    ['* * 1,2 28 3 *', 'Antarctica/Troll', '2027-01-01T00:00:00Z', '2027-03-28T01:00:00.000Z'],
+    ['* * 0-22 * * *', 'Europe/Berlin', '2027-10-31T01:30:00Z', '2027-10-31T02:00:00.000Z'],
+    ['* * 0-22 * * *', 'Europe/Berlin', '2027-03-28T20:59:59Z', '2027-03-28T22:00:00.000Z']
+  ])('is found in few steps where clocks are moved: %s in %s', (cron, timezone, after, expected) => {
+    const looked = vi.spyOn(CronDate.prototype, 'getUTCOffset')
+    expect(nextTime({ cron, timezone }, new Date(after)).toISOString()).toBe(expected)
+    expect(looked.mock.calls.length).toBeLessThan(200)
+    looked.mockRestore()
   })
 
   it('is looked for in the next eight years only', () => {
