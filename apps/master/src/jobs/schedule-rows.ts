@@ -36,6 +36,8 @@ export interface NewSchedule
 
 /** Of one key: each is looked at by the masters, and submits for as long as the cluster runs. */
 export const MOST_SCHEDULES = 100
+/** Of the inputs of a key's schedules together, as JSON: each is read again and again, and listed. */
+const MOST_INPUT_BYTES = 1024 ** 2
 
 /** SC_BAD_REQUEST, SC_SCHEDULE_NEVER: its times are none. SC_TOO_MANY_SCHEDULES. */
 export async function insertSchedule(db: Database, schedule: NewSchedule): Promise<ScheduleDescription> {
@@ -51,23 +53,30 @@ export async function insertSchedule(db: Database, schedule: NewSchedule): Promi
     next_at: nextTime(schedule, new Date())
   }
   return await db.transaction().execute(async trx => {
-    await checkNumber(trx, keyId)
+    await checkLimits(trx, keyId, values.input.length)
     return describe(await trx.insertInto('schedules').values(values).returningAll().executeTakeFirstOrThrow())
   })
 }
 
 /** Two requests of one key wait for each other. */
-async function checkNumber(trx: DatabaseTransaction, keyId: string): Promise<void> {
+async function checkLimits(trx: DatabaseTransaction, keyId: string, inputLength: number): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtextextended(${`schedules of ${keyId}`}, 0))`.execute(trx)
-  const { count } = await trx
+  const { count, bytes } = await trx
     .selectFrom('schedules')
     .select(eb => eb.fn.countAll<string>().as('count'))
+    .select(sql<number>`coalesce(sum(octet_length(input::text)), 0)::float8`.as('bytes'))
     .where('key_id', '=', keyId)
     .executeTakeFirstOrThrow()
+  const next = 'Delete one with DELETE /api/schedules/{scheduleId}.'
   if (Number(count) >= MOST_SCHEDULES)
     throw new ScError(
       'SC_TOO_MANY_SCHEDULES',
-      `This key has ${count} schedules; ${MOST_SCHEDULES} are the most. Delete one with DELETE /api/schedules/{scheduleId}.`
+      `This key has ${count} schedules; ${MOST_SCHEDULES} are the most. ${next}`
+    )
+  if (bytes + inputLength > MOST_INPUT_BYTES)
+    throw new ScError(
+      'SC_TOO_MANY_SCHEDULES',
+      `The inputs of this key's schedules would have ${bytes + inputLength} bytes together; ${MOST_INPUT_BYTES} are the most. ${next} What is larger is best in a file that the task reads.`
     )
 }
 

@@ -1,10 +1,10 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
-import { type Kysely, sql } from 'kysely'
+import { sql, type Updateable } from 'kysely'
 import type { Logger } from 'pino'
 import type { Room } from '../cluster/room.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
-import { type Database, OPEN_JOB, type ScheduleRow, type Tables } from '../database/schema.ts'
+import { type Database, OPEN_JOB, type ScheduleRow, type SchedulesTable } from '../database/schema.ts'
 import { checkTask } from './check-task.ts'
 import { nextTime } from './cron.ts'
 import type { createSubmitTask } from './submit-task.ts'
@@ -12,9 +12,9 @@ import type { CheckInput } from './task-input.ts'
 
 /**
  * Submits what is due, then moves its time on to the next one after now: what was missed while no master was there, or no
- * room, runs once. The key of a job has the time in it: submitting again after a crash in between finds the same job. The
- * lock on the row keeps other masters away, and a schedule that was deleted from running afterwards. Keys go side by side,
- * each one schedule after the other: an input may wait long to be checked, and holds up those of its own key alone.
+ * room, runs once. The key of a job has the time in it: submitting again, by another master or after a crash in between, finds
+ * the same job. Keys go side by side, each one schedule after the other: an input may wait long to be checked, and holds up
+ * those of its own key alone.
  */
 export interface SchedulesDeps {
   db: Database
@@ -80,41 +80,43 @@ async function submitEach(deps: SchedulesDeps, ids: string[], signal: AbortSigna
   }
 }
 
-async function submitOne(deps: SchedulesDeps, id: string, signal: AbortSignal): Promise<void> {
-  const due = await deps.db
-    .selectFrom('schedules')
-    .selectAll()
+/** No connection is held while it submits, which takes another: sixteen keys would take all there are, and wait for more. */
+async function submitOne({ db, ...deps }: SchedulesDeps, id: string, signal: AbortSignal): Promise<void> {
+  const due = await readDue(db, id)
+  if (!due || (due.overlap === 'queue' && (await isOpen(db, due.last_job_id)))) return
+  const checked = await orRefusal(check({ db, ...deps }, due, signal), signal)
+  // That may have waited long.
+  const now = await readDue(db, id)
+  if (now?.next_at.getTime() !== due.next_at.getTime()) return
+  if (now.overlap !== 'allow' && (await isOpen(db, now.last_job_id))) {
+    if (now.overlap === 'skip') await moveOn(db, now, { skipped_at: now.next_at })
+    return
+  }
+  const submitted = 'last_error' in checked ? checked : await orRefusal(submit({ db, ...deps }, now, checked), signal)
+  await moveOn(db, now, 'last_error' in submitted ? submitted : { last_job_id: submitted.jobId, last_error: null })
+}
+
+type DueSchedule = ScheduleRow & { now: Date }
+
+async function readDue(db: Database, id: string): Promise<DueSchedule | undefined> {
+  const due = db.selectFrom('schedules').where('id', '=', id).where('next_at', '<=', sql<Date>`now()`)
+  return await due.selectAll().select(sql<Date>`now()`.as('now')).executeTakeFirst()
+}
+
+/** To the next time after now, unless another master was faster. */
+async function moveOn(db: Database, schedule: DueSchedule, change: Updateable<SchedulesTable>): Promise<void> {
+  const next_at = nextTime(schedule, schedule.now)
+  const { id } = schedule
+  await db
+    .updateTable('schedules')
+    .set({ ...change, next_at })
     .where('id', '=', id)
-    .where('next_at', '<=', sql<Date>`now()`)
-    .executeTakeFirst()
-  if (!due || (due.overlap === 'queue' && (await isOpen(deps.db, due.last_job_id)))) return
-  // Before the lock: it may wait long.
-  const checked = await orRefusal(check(deps, due, signal), signal)
-  await deps.db.transaction().execute(async trx => {
-    const schedule = await trx
-      .selectFrom('schedules')
-      .selectAll()
-      .select(sql<Date>`now()`.as('now'))
-      .where('id', '=', id)
-      .forUpdate()
-      .skipLocked()
-      .executeTakeFirst()
-    // Another master was there meanwhile, or it was deleted.
-    if (schedule?.next_at.getTime() !== due.next_at.getTime()) return
-    const next_at = nextTime(schedule, schedule.now)
-    const change = trx.updateTable('schedules').where('id', '=', id)
-    if (schedule.overlap !== 'allow' && (await isOpen(trx, schedule.last_job_id))) {
-      if (schedule.overlap === 'skip') await change.set({ next_at, skipped_at: schedule.next_at }).execute()
-      return
-    }
-    const submitted = 'last_error' in checked ? checked : await orRefusal(submit(deps, schedule, checked), signal)
-    const came = 'last_error' in submitted ? submitted : { last_job_id: submitted.jobId, last_error: null }
-    await change.set({ ...came, next_at }).execute()
-  })
+    .where('next_at', '=', schedule.next_at)
+    .execute()
 }
 
 /** Whether the job before is still there, and has not ended. */
-async function isOpen(db: Kysely<Tables>, jobId: string | null): Promise<boolean> {
+async function isOpen(db: Database, jobId: string | null): Promise<boolean> {
   if (jobId === null) return false
   const job = await db.selectFrom('jobs').select('status').where('id', '=', jobId).executeTakeFirst()
   return job !== undefined && OPEN_JOB.includes(job.status)

@@ -84,6 +84,14 @@ describe('/api/schedules', () => {
     const headers = one.bearer('admin')
     const other = await one.app.inject({ method: 'POST', url: '/api/schedules', headers, payload: BODY })
     expect(other.statusCode).toBe(201)
+    // Together a megabyte of inputs, since each is listed.
+    const large = { ...BODY, input: { text: 'x'.repeat(900_000) } }
+    const postAsAdmin = async (payload: object) =>
+      await one.app.inject({ method: 'POST', url: '/api/schedules', headers, payload })
+    expect((await postAsAdmin(large)).statusCode).toBe(201)
+    const tooLarge = await postAsAdmin(large)
+    expect([tooLarge.statusCode, tooLarge.json().code]).toEqual([409, 'SC_TOO_MANY_SCHEDULES'])
+    expect(tooLarge.json().detail).toMatch(/1048576 are the most/)
     const [first] = (await get('/api/schedules')).json().items
     await remove(first.scheduleId)
     expect((await post(BODY)).statusCode).toBe(201)

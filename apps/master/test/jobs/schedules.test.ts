@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { ScheduleRow } from '../../src/database/schema.ts'
 import type { Engine } from '../../src/jobs/engine.ts'
@@ -11,8 +14,21 @@ const LONG_AGO = new Date('2026-01-01T03:00:00Z')
 
 let world: ClusterOfOne
 const engines: Engine[] = []
+const folder = mkdtempSync(join(tmpdir(), 'sc-schedules-'))
+const JOB = `import { defineJob } from 'semantics-cluster'
+import { z } from 'zod'
+export default defineJob({
+  name: 'nothing',
+  input: z.object({}),
+  output: z.number(),
+  async *plan() {},
+  merge: units => units.length
+})
+`
+
 beforeAll(async () => {
-  world = await startClusterOfOne()
+  writeFileSync(join(folder, 'nothing.ts'), JOB)
+  world = await startClusterOfOne({ tasksDir: folder })
   const tasks = JSON.stringify([WORD_COUNT, COSTLY])
   await world.db.insertInto('workers').values({ id: 'desk', name: 'desk', hostname: 'desk', tasks }).execute()
 })
@@ -22,7 +38,10 @@ afterEach(async () => {
   await world.db.deleteFrom('jobs').execute()
   await world.redis.flushall()
 })
-afterAll(() => world?.release())
+afterAll(async () => {
+  await world?.release()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const startMaster: ClusterOfOne['startMaster'] = async (...how) => {
   const engine = await world.startMaster(...how)
@@ -176,6 +195,17 @@ describe('schedules', () => {
     await movedOn(queue as string)
     expect((await row(queue as string)).last_job_id).not.toBe(first.last_job_id)
     expect(await jobs()).toHaveLength(5)
+  })
+
+  it('of many keys at once leave connections to others', async () => {
+    const ids: string[] = []
+    for (let n = 0; n < 30; n++) ids.push(await schedule(LONG_AGO, { task: 'nothing', input: {}, keyId: `key-${n}` }))
+    await startMaster()
+    for (const id of ids) await movedOn(id)
+    const rows = await Promise.all(ids.map(row))
+    expect(rows.map(({ last_error, last_job_id }) => [last_error, typeof last_job_id])).toEqual(
+      ids.map(() => [null, 'string'])
+    )
   })
 
   it('wait while there is no room for new work', async () => {
