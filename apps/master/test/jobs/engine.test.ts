@@ -256,7 +256,7 @@ describe('the engine', () => {
   it('a result that PostgreSQL refuses fails its unit, and holds up no other', async () => {
     await sql`
       create function refuse_poison() returns trigger language plpgsql as $$
-      begin if new.output = '"poison"' then raise exception 'this is poison'; end if; return new; end $$;
+      begin if new.output::text = '"poison"' then raise exception 'this is poison'; end if; return new; end $$;
       create trigger refuse_poison before update on units for each row execute function refuse_poison()`.execute(
       at.world.db
     )
@@ -282,8 +282,8 @@ describe('the engine', () => {
   })
 
   it('ends a job whose plan throws after a full batch', async () => {
-    const jobId = await submit({ units: 500, fail: true })
-    await vi.waitFor(async () => expect((await at.world.units(jobId)).length).toBe(500), WAIT)
+    const jobId = await submit({ units: 1_000, fail: true })
+    await vi.waitFor(async () => expect((await at.world.units(jobId)).length).toBe(1_000), WAIT)
     expect(await at.engine.cancel(jobId)).toBe(true)
   })
 
