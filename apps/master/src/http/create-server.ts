@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { fastify, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { z } from 'zod'
 import type { App, AppDeps } from './app-deps.ts'
 import { limitConnections } from './limit-connections.ts'
 import { pathOf, sendProblem, toProblem } from './problem.ts'
@@ -33,7 +34,11 @@ export function createServer({ log }: Pick<AppDeps, 'log'>): App {
   const limits = limitConnections(app.server)
   app.decorate('connectionLimits', limits)
   paceChunks(app.server, limits)
-  app.setValidatorCompiler(validatorCompiler)
+  app.setValidatorCompiler<z.core.$ZodType>(route => {
+    const validate = validatorCompiler(route)
+    // Null: there is none, which a schema with a default takes as undefined alone.
+    return route.httpPart === 'body' ? body => validate(body ?? undefined) : validate
+  })
   app.setSerializerCompiler(serializerCompiler)
 
   readJson(app)
