@@ -101,6 +101,11 @@ export const submittedSchema = named(
   })
 )
 
+/** Where a transcription is, by the name under which the master was asked. */
+export function transcriptionUrlOf(request: { protocol: string; host: string }, jobId: string): string {
+  return `${request.protocol}://${request.host}/transcribe/${jobId}`
+}
+
 export const cancelledSchema = z.object({ jobId: z.string(), status: statusSchema })
 
 export const workerSchema = named(

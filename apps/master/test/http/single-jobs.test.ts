@@ -155,7 +155,7 @@ describe('GET /api/jobs/{jobId}/events', () => {
     expect(one('result').map(({ data }) => data)).toEqual([{ jobId, output: { words: 14 } }])
     expect(all.at(-1)).toMatchObject({
       event: 'done',
-      data: { jobId, status: 'COMPLETED', error: null, resultUrl: `/api/jobs/${jobId}/result` }
+      data: { jobId, status: 'COMPLETED', error: null, resultUrl: `${address}/api/jobs/${jobId}/result` }
     })
   })
 

@@ -213,7 +213,7 @@ describe('GET /transcribe/{jobId}/events', () => {
     expect(progress).toEqual(progress.toSorted((a, b) => a - b))
     expect(progress.at(-1)).toBe(1)
     expect(all.at(-1)).toMatchObject({ event: 'done', data: { jobId, status: 'COMPLETED', error: null } })
-    expect(all.at(-1)?.data.resultUrl).toBe(`/transcribe/${jobId}/result`)
+    expect(all.at(-1)?.data.resultUrl).toBe(`${address}/transcribe/${jobId}/result`)
   })
 
   it('goes on after the last segment that was heard', async () => {

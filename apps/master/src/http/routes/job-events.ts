@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { hasResult } from '../../database/schema.ts'
 import { jobEvents } from '../../jobs/events.ts'
@@ -6,7 +7,7 @@ import { findJob } from '../find-job.ts'
 import { problems } from '../problem.ts'
 import { jobSchema } from '../schemas.ts'
 import { eventStreamResponse, lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
-import { progressEventSchema } from '../task-schemas.ts'
+import { progressEventSchema, urlsOf } from '../task-schemas.ts'
 
 /** What happens to a job of any kind, as it happens. */
 export function addJobEvents(app: App, deps: AppDeps): void {
@@ -28,7 +29,7 @@ export function addJobEvents(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findJob(deps, jobId)
-      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), app.whileAllowed(request, reply)))
+      return await sendEvents(reply, toStream(deps, request, jobId, app.whileAllowed(request, reply)))
     }
   })
 }
@@ -36,17 +37,17 @@ export function addJobEvents(app: App, deps: AppDeps): void {
 /** The API says of a stream's events what it says of the job. */
 async function* toStream(
   deps: AppDeps,
+  request: FastifyRequest,
   jobId: string,
-  lastEventId: string | undefined,
   signal: AbortSignal
 ): AsyncGenerator<StreamEvent> {
-  for await (const one of jobEvents(deps, jobId, { lastEventId, withLogs: true }, signal)) {
+  for await (const one of jobEvents(deps, jobId, { lastEventId: lastEventIdOf(request), withLogs: true }, signal)) {
     if (one.event === 'status') yield { event: 'status', data: jobSchema.parse(one.data) }
     else if (one.event === 'progress') {
       const partial = one.data.partial?.value
       yield { event: 'progress', data: progressEventSchema.parse({ ...one.data, partial }) }
     } else if (one.event === 'done') {
-      const resultUrl = hasResult(one.data.status) ? `/api/jobs/${jobId}/result` : null
+      const resultUrl = hasResult(one.data.status) ? urlsOf(request, jobId).resultUrl : null
       yield { event: 'done', data: { ...one.data, resultUrl } }
     } else yield one
   }

@@ -14,7 +14,7 @@ import { readIdempotencyKey } from '../idempotency-key.ts'
 import { problems } from '../problem.ts'
 import { receiveUpload, type Upload } from '../receive-upload.ts'
 import { hashOfRequest } from '../request-hash.ts'
-import { submittedSchema } from '../schemas.ts'
+import { submittedSchema, transcriptionUrlOf } from '../schemas.ts'
 
 /** `POST /transcribe`: the upload to the disk, a look whether it is audio, the blob store, the job, 202. */
 export function addSubmitTranscription(app: App, deps: AppDeps): void {
@@ -65,7 +65,7 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
           { chunkSeconds, modelsDir }
         )
         const { jobId, status, blobKey } = await submit(deps, request, upload, params, idempotencyKey, signal)
-        const url = `${request.protocol}://${request.host}/transcribe/${jobId}`
+        const url = transcriptionUrlOf(request, jobId)
         reply.status(202).header('location', `/transcribe/${jobId}`)
         return {
           jobId,

@@ -1,4 +1,5 @@
 import { ScError } from '@sc/shared/errors.ts'
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { hasResult } from '../../database/schema.ts'
 import { describeJob, type JobDescription } from '../../jobs/describe.ts'
@@ -8,7 +9,7 @@ import type { Transcript } from '../../transcription/merge.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { problems, sendProblem } from '../problem.ts'
-import { cancelledSchema, transcriptionSchema } from '../schemas.ts'
+import { cancelledSchema, transcriptionSchema, transcriptionUrlOf } from '../schemas.ts'
 import { eventStreamResponse, lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
 import { whyNoResult } from '../why-no-result.ts'
 
@@ -77,7 +78,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { jobId } = request.params
       await findTranscription(deps, jobId)
-      return await sendEvents(reply, toStream(deps, jobId, lastEventIdOf(request), app.whileAllowed(request, reply)))
+      return await sendEvents(reply, toStream(deps, request, jobId, app.whileAllowed(request, reply)))
     }
   })
 
@@ -103,15 +104,17 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
 /** The API says of a stream's events what it says of the job. */
 async function* toStream(
   deps: AppDeps,
+  request: FastifyRequest,
   jobId: string,
-  lastEventId: string | undefined,
   signal: AbortSignal
 ): AsyncGenerator<StreamEvent> {
-  for await (const one of jobEvents(deps, jobId, { lastEventId, withLogs: false }, signal)) {
+  for await (const one of jobEvents(deps, jobId, { lastEventId: lastEventIdOf(request), withLogs: false }, signal)) {
     if (one.event === 'status') yield { event: 'status', data: transcriptionSchema.parse(one.data) }
     else if (one.event === 'progress') yield { event: 'progress', data: toChunkProgress(one.data) }
-    else if (one.event === 'done') yield { event: 'done', data: { ...one.data, resultUrl: resultUrlOf(one.data) } }
-    else yield one
+    else if (one.event === 'done') {
+      const resultUrl = hasResult(one.data.status) ? `${transcriptionUrlOf(request, jobId)}/result` : null
+      yield { event: 'done', data: { ...one.data, resultUrl } }
+    } else yield one
   }
 }
 
@@ -121,10 +124,6 @@ function toChunkProgress({ progress, chunks, etaSeconds, partial }: JobProgress)
   const text = typeof value === 'object' && value !== null && 'text' in value ? value.text : value
   const shown = partial && typeof text === 'string' && text !== '' ? { chunk: partial.index, text } : undefined
   return { progress, chunks, etaSeconds, ...(shown && { partial: shown }) }
-}
-
-function resultUrlOf({ jobId, status }: Pick<JobDescription, 'jobId' | 'status'>): string | null {
-  return hasResult(status) ? `/transcribe/${jobId}/result` : null
 }
 
 async function findTranscription(deps: AppDeps, jobId: string): Promise<JobDescription> {
