@@ -52,6 +52,7 @@ module.exports = {
     onlyIn('^packages/shared/src/blobs/azure\\.ts$', '@azure', 'Azure: packages/shared/src/blobs/azure.ts'),
     onlyIn('^apps/master/src/database/', 'pg|node-pg-migrate', 'Connections to PostgreSQL: apps/master/src/database/'),
     onlyIn('^apps/master/src/jobs/json-schema\\.ts$', 'ajv|ajv-formats', 'Inputs against JSON Schemas'),
+    onlyIn('^apps/master/src/webhooks/sign\\.ts$', 'standardwebhooks', 'Signatures of webhooks'),
     onlyIn('^apps/master/src/jobs/cron\\.ts$', 'cron-parser', 'Cron expressions'),
     onlyIn('^apps/master/src/transcription/voice-activity', 'onnxruntime-node', 'The voice-activity model')
   ],

@@ -166,6 +166,7 @@ export async function startMaster(
     if (httpUrl === undefined) return undefined
     return { httpUrl: place().masterUrl, localUrl: httpUrl, version: VERSION }
   }
+  const apiUrl = () => httpUrl && (config.masterUrl ?? place().masterUrl)
   const tickets = await step('opening the tickets', openTickets(db))
   const starting = startEngine({
     db,
@@ -185,6 +186,7 @@ export async function startMaster(
     workerIds: () => presence.workerIds(),
     isPresent: presence.isPresent,
     address,
+    apiUrl,
     slotsOf: queue => (presence.isKnown(queue) ? slotsOn(presence.workers(), queue) : 0),
     isKnown: presence.isKnown,
     tasks,

@@ -45,6 +45,7 @@ export const ERRORS = {
   SC_WORKER_LOST: { status: 500, title: 'The worker was lost', retryable: true },
   SC_POISON_UNIT: { status: 500, title: 'The unit ended every worker that it touched', retryable: false },
   SC_INPUT_UNREADABLE: { status: 500, title: 'The input of the unit could not be fetched', retryable: true },
+  SC_WEBHOOK_FAILED: { status: 502, title: 'The webhook was not accepted', retryable: true },
 
   // What the cluster is missing
   SC_DISK_FULL: { status: 507, title: 'The disk is full', retryable: true },

@@ -282,6 +282,47 @@ export interface SchedulesTable {
   created_at: Generated<Date>
 }
 
+/** What signs the webhooks of a key's jobs; see `webhooks/secrets.ts`. */
+export interface WebhookSecretsTable {
+  id: string
+  key_id: string
+  /** As its receivers know it: signing takes the text itself, so a hash would not do. */
+  secret: string
+  created_at: Generated<Date>
+  /** Null: until another takes its place. */
+  ends_at: Time
+}
+
+export const DELIVERY_STATUSES = ['PENDING', 'DELIVERED', 'FAILED'] as const
+export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number]
+
+/** Of one end of a job, which it tells its address; see `webhooks/sender.ts`. */
+export interface WebhookDeliveriesTable {
+  /** What the receiver gets as `webhook-id`, the same for each attempt. */
+  id: string
+  job_id: string
+  /** Of the job: one that is begun again ends again. */
+  generation: number
+  /** Of the job. */
+  key_id: string
+  /** Of the address, with its port. */
+  host: string
+  /** How the job ended; its row is another once it is begun again. */
+  job_status: JobStatus
+  job_error: NullableJson<ErrorReport>
+  job_finished_at: Time
+  status: Generated<DeliveryStatus>
+  attempts: Generated<number>
+  /** Of a PENDING one: no attempt before that. */
+  next_at: Generated<Date>
+  last_attempt_at: Time
+  delivered_at: Time
+  /** Of the last attempt; null: nothing answered it. */
+  response_status: number | null
+  error: NullableJson<ErrorReport>
+  created_at: Generated<Date>
+}
+
 /** What all masters of this database share. */
 export interface SettingsTable {
   name: string
@@ -301,6 +342,8 @@ export interface Tables {
   fair_keys: FairKeysTable
   job_logs: JobLogsTable
   schedules: SchedulesTable
+  webhook_secrets: WebhookSecretsTable
+  webhook_deliveries: WebhookDeliveriesTable
 }
 
 export type Database = Kysely<Tables>
@@ -308,3 +351,4 @@ export type DatabaseTransaction = Transaction<Tables>
 export type JobRow = Selectable<JobsTable>
 export type UnitRow = Selectable<UnitsTable>
 export type ScheduleRow = Selectable<SchedulesTable>
+export type DeliveryRow = Selectable<WebhookDeliveriesTable>

@@ -9,12 +9,14 @@ import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
 import type { Metrics } from '../metrics.ts'
 import { createBackgroundQueue } from '../queues/background-queue.ts'
-import { JOB_QUEUES, MERGE_QUEUE, OWN_MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { JOB_QUEUES, MERGE_QUEUE, OWN_MERGE_QUEUE } from '../queues/job-queues.ts'
 import { startQueueKeeper } from '../queues/keep-queues.ts'
 import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
 import type { Tickets } from '../transport/tickets.ts'
 import { startTransport, type Transport, type TransportDeps } from '../transport/transport.ts'
+import type { Outbound } from '../webhooks/post-webhook.ts'
+import { startWebhookSender } from '../webhooks/sender.ts'
 import type { Holds } from './accept-batch.ts'
 import { createAfterEnd } from './after-end.ts'
 import { applySaid } from './apply-said.ts'
@@ -34,7 +36,6 @@ import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
 import { createSubmitTask } from './submit-task.ts'
 import type { CheckInput } from './task-input.ts'
-import { createTellWebhook } from './tell-webhook.ts'
 import { startWaitTimeouts } from './wait-timeouts.ts'
 
 export interface EngineDeps {
@@ -59,9 +60,13 @@ export interface EngineDeps {
   workerIds(): Promise<string[]>
   isPresent(workerId: string): boolean
   address: TransportDeps['address']
+  /** Address of the API for clients; undefined: it does not listen yet. */
+  apiUrl(): string | undefined
+  /** For tests: see `fetch-public.ts`. */
+  outbound?: Outbound
   /** See `transport.ts`. */
   graceMs?: number
-  /** How often queues are looked at; see `keep-queues.ts`. */
+  /** How often queues are looked at, see `keep-queues.ts`, and webhooks that are due. */
   lookEveryMs?: number
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
@@ -93,8 +98,6 @@ const WEIGHTS = { wrong: 1, grave: GRAVE, flood: FLOOD } as const
 const MERGES_AT_ONCE = 2
 /** They run in a process of their own. */
 const OWN_MERGES_AT_ONCE = 8
-/** They cost little; of one key there is one. */
-const WEBHOOKS_AT_ONCE = 32
 
 /**
  * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. What is to be planned,
@@ -116,8 +119,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     return createBackgroundQueue({ redis: queueRedis, name, concurrency, run, onError })
   }
 
-  const webhooks = background(WEBHOOK_QUEUE, WEBHOOKS_AT_ONCE, createTellWebhook({ db }))
-  const onEnded = createAfterEnd({ db, blobs, metrics: deps.metrics, queueWebhook: webhooks.add })
+  const webhooks = startWebhookSender(deps)
+  const onEnded = createAfterEnd({ db, blobs, metrics, webhooks })
   const settle = { db, dispatch, redis, onEnded }
   const finish = createFinish({ ...settle, blobs, definitions })
   const merges = background(MERGE_QUEUE, MERGES_AT_ONCE, finish)
@@ -181,7 +184,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
         planner.stop(),
         merges.close(),
         ownMerges.close(),
-        webhooks.close()
+        webhooks.stop()
       ])
       await transport?.stop()
       await dispatch.close()

@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { type Database, OPEN_UNIT } from '../database/schema.ts'
 import { eachApart } from '../each-apart.ts'
 import { jobEntryId } from '../queues/background-queue.ts'
-import { MERGE_QUEUE, OWN_MERGE_QUEUE, WEBHOOK_QUEUE } from '../queues/job-queues.ts'
+import { MERGE_QUEUE, OWN_MERGE_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, type SettledJob, settledJobs } from './finish.ts'
@@ -52,9 +52,7 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   }
 
   async function tellEnds(): Promise<void> {
-    const untold = await untoldJobs(db)
-    await missed(WEBHOOK_QUEUE, untold)
-    await deps.onEnded(untold)
+    await deps.onEnded(await untoldJobs(db))
   }
 
   async function sendUnheard(): Promise<void> {

@@ -17,6 +17,8 @@ export interface FetchPublicOptions {
   readonly signal?: AbortSignal
   /** For the whole call, redirects included; default 10 s. */
   readonly timeoutMs?: number
+  /** Default 3. 0: one is answered with its own status. */
+  readonly maxRedirects?: number
   /** For tests: which addresses may be called, and what a name resolves to. */
   readonly allows?: (address: string) => boolean
   readonly lookup?: (hostname: string) => Promise<string[]>
@@ -35,17 +37,17 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 /** Throws SC_BAD_REQUEST for an address that may not be called, SC_UNAVAILABLE when nothing answers. */
 export async function fetchPublic(address: string, options: FetchPublicOptions = {}): Promise<PublicAnswer> {
-  const { timeoutMs = TIMEOUT_MS, signal } = options
+  const { timeoutMs = TIMEOUT_MS, maxRedirects = MAX_REDIRECTS, signal } = options
   const deadline = AbortSignal.timeout(timeoutMs)
   const stop = signal ? AbortSignal.any([signal, deadline]) : deadline
   let url = parseUrl(address)
   let method = options.method ?? 'GET'
   for (let redirects = 0; ; redirects++) {
     const answer = await callOnce(url, method, options, stop)
-    const target = REDIRECTS.has(answer.status) ? answer.location : undefined
+    const target = maxRedirects > 0 && REDIRECTS.has(answer.status) ? answer.location : undefined
     if (target === undefined) return { status: answer.status, body: answer.body }
-    if (redirects === MAX_REDIRECTS)
-      throw new ScError('SC_UNAVAILABLE', `${url.host} redirects more than ${MAX_REDIRECTS} times.`)
+    if (redirects === maxRedirects)
+      throw new ScError('SC_UNAVAILABLE', `${url.host} redirects more than ${maxRedirects} times.`)
     url = parseUrl(target, url)
     // As browsers do: only 307 and 308 keep the method and the body.
     if (answer.status < 307) method = 'GET'

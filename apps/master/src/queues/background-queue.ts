@@ -3,21 +3,12 @@ import type { Redis } from 'ioredis'
 import { LOCK_MS, QUEUE_PREFIX, STALLED_CHECK_MS } from './keys.ts'
 
 /**
- * A queue of the masters' own: `merge`, `webhook`, each entry a job's id. Any master may run an entry, and one
+ * A queue of the masters' own, `merge` for one, each entry a job's id. Any master may run an entry, and one
  * whose master was killed runs again on the next. An entry that is queued or running already is not added again.
  */
 export interface BackgroundQueue {
   add(jobId: string): Promise<void>
   close(): Promise<void>
-}
-
-/** Thrown by `run`: the entry is not to run now, and comes back in so many ms. It has lost no try. */
-export class Later extends Error {
-  readonly ms: number
-  constructor(ms: number) {
-    super(`not before ${Math.round(ms)} ms`)
-    this.ms = ms
-  }
 }
 
 export interface BackgroundOptions {
@@ -48,8 +39,8 @@ export function createBackgroundQueue({ redis, name, concurrency, run, onError }
         await run(entry.data.jobId, TRIES - 1 - entry.attemptsMade, stopping.signal)
       } catch (error) {
         // A master that stops gives the entry back; the next one runs it without having lost a try.
-        if (!stopping.signal.aborted && !(error instanceof Later)) throw error
-        await entry.moveToDelayed(Date.now() + (error instanceof Later ? error.ms : 0), token)
+        if (!stopping.signal.aborted) throw error
+        await entry.moveToDelayed(Date.now(), token)
         throw new DelayedError()
       }
     },

@@ -130,18 +130,10 @@ async function mostUnits(db: Database, queue: string): Promise<number> {
 }
 
 async function mostJobs(db: Database): Promise<number> {
-  const [open, untold] = await Promise.all([
-    db
-      .selectFrom('jobs')
-      .select(db.fn.countAll<string>().as('count'))
-      .where('status', 'in', OPEN_JOB)
-      .executeTakeFirst(),
-    db
-      .selectFrom('jobs')
-      .select(db.fn.countAll<string>().as('count'))
-      .where('finished_at', 'is not', null)
-      .where('told', '=', false)
-      .executeTakeFirst()
-  ])
-  return Number(open?.count ?? 0) + Number(untold?.count ?? 0) + SLACK
+  const open = await db
+    .selectFrom('jobs')
+    .select(db.fn.countAll<string>().as('count'))
+    .where('status', 'in', OPEN_JOB)
+    .executeTakeFirst()
+  return Number(open?.count ?? 0) + SLACK
 }

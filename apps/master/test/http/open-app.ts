@@ -85,7 +85,7 @@ export async function openApp(
   const queuePlan: QueuePlan = async ({ id }) => void planned.push(id)
   const metrics = createMetrics()
   const blobs = await openFolder(dir.blobs)
-  const afterEnd = createAfterEnd({ db, blobs, metrics, queueWebhook: async () => {} })
+  const afterEnd = createAfterEnd({ db, blobs, metrics, webhooks: { wake: () => {} } })
   const deps: AppDeps & { room: Room; access: Access } = {
     config: { ...parseConfig({ SC_DATA_DIR: root, SC_MODELS_DIR: join(root, 'models') }), ...overrides },
     db,

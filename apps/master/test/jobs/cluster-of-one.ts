@@ -24,6 +24,7 @@ import { createOwnDefinitions } from '../../src/own-jobs/own-definitions.ts'
 import { type OwnJobsOptions, startOwnJobs } from '../../src/own-jobs/own-jobs.ts'
 import { closeQueue, openQueue, type UnitQueue } from '../../src/queues/queues.ts'
 import { openTickets } from '../../src/transport/tickets.ts'
+import type { Outbound } from '../../src/webhooks/post-webhook.ts'
 import { createTestWorker, type Said, type Taken, type TestWorker } from './test-worker.ts'
 
 /**
@@ -38,13 +39,16 @@ export interface ClusterOptions {
   log?: Logger
   /** Further kinds of jobs. */
   definitions?: (blobs: BlobStore) => JobDefinition[]
+  /** Which addresses webhooks may call. */
+  outbound?: Outbound
 }
 
 export async function startClusterOfOne({
   tasksDir,
   jobLimits = {},
   log = createLog('test', 'silent'),
-  definitions = () => []
+  definitions = () => [],
+  outbound
 }: ClusterOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sc-engine-'))
   const releasers = createReleasers()
@@ -114,6 +118,8 @@ export async function startClusterOfOne({
       workerIds: async () => ids,
       isPresent: id => !absent.has(id),
       address: () => ({ httpUrl: 'http://m', localUrl: 'http://m', version: '0.0.0' }),
+      apiUrl: () => 'http://m',
+      ...(outbound && { outbound }),
       graceMs: 500,
       lookEveryMs: 250,
       slotsOf: queue => slots.get(queue) ?? 2,

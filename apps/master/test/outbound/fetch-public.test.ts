@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { afterEach, describe, expect, it } from 'vitest'
-import { deliverWebhook } from '../../src/jobs/webhook.ts'
 import { fetchPublic } from '../../src/outbound/fetch-public.ts'
 import { isPublicAddress, refuseUrl } from '../../src/outbound/public-address.ts'
 
@@ -111,29 +110,5 @@ describe('a call on behalf of a client', () => {
     const call = fetchPublic(`http://hook.example:${port}/`, { ...here, signal: stop.signal })
     stop.abort()
     await expect(call).rejects.toMatchObject({ code: 'SC_CANCELLED' })
-  })
-})
-
-describe('a webhook', () => {
-  it('is a POST of JSON', async () => {
-    const heard: unknown[] = []
-    const { port } = await serve(async (request, response) => {
-      const body = (await request.toArray()).join('')
-      heard.push([request.method, request.headers['content-type'], JSON.parse(body)])
-      response.end()
-    })
-    await deliverWebhook(`http://hook.example:${port}/`, { jobId: 'ä' }, here)
-    expect(heard).toEqual([['POST', 'application/json', { jobId: 'ä' }]])
-  })
-
-  it('may be tried again after 429 and 5xx, not after other refusals', async () => {
-    const { port } = await serve((request, response) => {
-      response.statusCode = Number(request.url?.slice(1))
-      response.end()
-    })
-    const outcome = (status: number) => deliverWebhook(`http://hook.example:${port}/${status}`, {}, here)
-    await expect(outcome(503)).rejects.toMatchObject({ code: 'SC_UNAVAILABLE' })
-    await expect(outcome(429)).rejects.toMatchObject({ code: 'SC_UNAVAILABLE' })
-    await expect(outcome(404)).rejects.toMatchObject({ code: 'SC_BAD_REQUEST' })
   })
 })
