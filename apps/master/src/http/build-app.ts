@@ -39,6 +39,7 @@ import { addTasks } from './routes/tasks.ts'
 import { addTopology } from './routes/topology.ts'
 import { addTranscriptions } from './routes/transcriptions.ts'
 import { addUnits } from './routes/units.ts'
+import { addWebhooks } from './routes/webhooks.ts'
 import { addWorkerJobs } from './routes/worker-jobs.ts'
 import { addWorkers } from './routes/workers.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
@@ -78,6 +79,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addJobLogs(app, deps)
   addJobEvents(app, deps)
   addRetry(app, deps)
+  addWebhooks(app, deps)
   addWorkers(app, deps)
   addWorkerJobs(app, deps)
   addDrain(app, deps)

@@ -3,6 +3,7 @@ import { createJsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-ty
 import { z } from 'zod'
 import type { App, AppDeps } from './app-deps.ts'
 import { problems } from './problem.ts'
+import { webhookCalls } from './webhook-schemas.ts'
 
 /** `/openapi.json` (3.1), from the schemas of the routes that are added after it. */
 export async function addOpenapi(app: App, { version }: AppDeps): Promise<void> {
@@ -21,7 +22,8 @@ export async function addOpenapi(app: App, { version }: AppDeps): Promise<void> 
           key: { type: 'http', scheme: 'bearer', description: 'The admin key is in `admin.key` in the data folder.' }
         }
       },
-      security: [{ key: [] }]
+      security: [{ key: [] }],
+      webhooks: webhookCalls
     },
     transform: document => {
       const { schema, url } = transform(document)

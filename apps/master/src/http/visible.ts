@@ -7,9 +7,9 @@ import { callerOf } from './auth.ts'
 import { type Identity, mayDo } from './identity.ts'
 
 /**
- * A key that may submit and not read sees and changes its own jobs and schedules; those of others do not exist for it.
- * What a route names in its address is checked here, before the handler of any route; a route that lists or counts asks
- * with `ownerOf`. Routes with the scope `read` are open to such a key only where they say `own`.
+ * A key that may submit and not read sees and changes its own jobs, schedules and deliveries of webhooks; those of others
+ * do not exist for it. What a route names in its address is checked here, before the handler of any route; a route that
+ * lists or counts asks with `ownerOf`. Routes with the scope `read` are open to such a key only where they say `own`.
  */
 export function addVisibility(app: App, { db }: { db: Database }): void {
   app.addHook('onRequest', async request => {
@@ -26,7 +26,8 @@ export function addVisibility(app: App, { db }: { db: Database }): void {
 
 const NAMED = [
   ['jobId', 'jobs'],
-  ['scheduleId', 'schedules']
+  ['scheduleId', 'schedules'],
+  ['deliveryId', 'webhook_deliveries']
 ] as const
 
 /** Whose jobs and schedules the caller of a route sees. */
@@ -38,7 +39,7 @@ function ownerSeenBy(identity: Identity): Owner {
   return mayDo(identity, 'read') ? null : identity.keyId
 }
 
-async function isOwn(db: Database, table: 'jobs' | 'schedules', id: string, owner: string): Promise<boolean> {
+async function isOwn(db: Database, table: (typeof NAMED)[number][1], id: string, owner: string): Promise<boolean> {
   const row = await db.selectFrom(table).select('key_id').where('id', '=', id).executeTakeFirst()
   return row?.key_id === owner
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Scope } from '../../src/database/schema.ts'
 import { createKey } from '../../src/http/key-rows.ts'
@@ -22,6 +23,7 @@ interface Caller {
   task: string
   transcription: string
   schedule: string
+  delivery: string
 }
 
 async function makeCaller(scopes: Scope[]): Promise<Caller> {
@@ -37,15 +39,22 @@ async function makeCaller(scopes: Scope[]): Promise<Caller> {
   await insertChunk(db, transcription, 0, { status: 'FAILED' })
   for (const id of [task, transcription])
     await changeJob(db, id, { status: 'FAILED', finished_at: new Date(), planned: true })
-  return { headers, keyId, task, transcription, schedule }
+  const delivery = randomUUID()
+  const about = { key_id: keyId, generation: 0, host: 'hook.example', job_status: 'FAILED' as const }
+  await db
+    .insertInto('webhook_deliveries')
+    .values({ ...about, id: delivery, job_id: transcription })
+    .execute()
+  return { headers, keyId, task, transcription, schedule, delivery }
 }
 
-const NAMES = /:(jobId|scheduleId)\b/
+const NAMES = /:(jobId|scheduleId|deliveryId)\b/
 /** Where something of a caller's stands in the address. */
 const named = () => one.app.routeTable.filter(({ url }) => NAMES.test(url))
-const addressOf = (url: string, { task, transcription, schedule }: Caller): string =>
+const addressOf = (url: string, { task, transcription, schedule, delivery }: Caller): string =>
   url
     .replace(':scheduleId', schedule)
+    .replace(':deliveryId', delivery)
     .replace(':jobId', url.startsWith('/transcribe') ? transcription : task)
     .replace(/:\w+/g, 'some-id')
 const ask = async (method: string, url: string, headers: Record<string, string>, payload?: object) =>
@@ -112,7 +121,7 @@ describe('a key that may submit and not read', () => {
     expect((await ask('GET', `/api/jobs/${ann.task}`, ann.headers)).json().status).toBe('FAILED')
   })
 
-  it('sees the tasks and the description of the API, and nothing else of the cluster', () => {
+  it('sees the tasks, its webhooks and the description of the API, and nothing else of the cluster', () => {
     const open = one.app.routeTable.filter(({ scope, own, url }) => !NAMES.test(url) && (own || scope === 'submit'))
     expect([...new Set(open.map(({ url }) => url))].sort()).toEqual([
       '/api/cluster/info',
@@ -122,6 +131,9 @@ describe('a key that may submit and not read', () => {
       '/api/stats',
       '/api/tasks',
       '/api/tasks/:name',
+      '/api/webhooks',
+      '/api/webhooks/:secretId',
+      '/api/webhooks/deliveries',
       '/docs',
       '/docs/',
       '/docs/js/scalar.js',
