@@ -8,6 +8,7 @@ import { listJobs } from './commands/jobs.ts'
 import { showJoin } from './commands/join.ts'
 import { createKey, listKeys, revokeKey } from './commands/keys.ts'
 import { transcribe } from './commands/transcribe.ts'
+import { createSecret, deleteSecret, listDeliveries, listSecrets, resendDelivery } from './commands/webhooks.ts'
 import { listWorkers } from './commands/workers.ts'
 import { findMaster } from './connect/find-master.ts'
 import { createMasterClient, type MasterClient } from './connect/master-client.ts'
@@ -128,6 +129,58 @@ export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number)
     .action(async (id: string, _flags: unknown, command: Command) => {
       const flags = command.optsWithGlobals<GlobalFlags>()
       await revokeKey(connect(flags), { id, json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+
+  const webhooks = program
+    .command('webhooks')
+    .description('list the secrets that sign the webhooks of your key')
+    .action(async (_flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await listSecrets(connect(flags), { json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+  webhooks
+    .command('create')
+    .description('make a secret, which is printed this once; the one before signs beside it for a day')
+    .option('--overlap-seconds <seconds>', 'how long the one before signs beside it; 0: not at all', wholeNumber)
+    .action(async (_flags: unknown, command: Command) => {
+      const {
+        overlapSeconds,
+        json = false,
+        ...flags
+      } = command.optsWithGlobals<GlobalFlags & { overlapSeconds?: string }>()
+      const overlap = overlapSeconds === undefined ? {} : { overlapSeconds: Number(overlapSeconds) }
+      await createSecret(connect(flags), { ...overlap, json, signal })
+      onExitCode(EXIT.done)
+    })
+  webhooks
+    .command('delete')
+    .description('end a secret at once')
+    .argument('<id>', 'as sc webhooks shows it')
+    .action(async (id: string, _flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await deleteSecret(connect(flags), { id, json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+  webhooks
+    .command('deliveries')
+    .description('list what became of webhooks, newest first')
+    .option('--status <status>', 'only these: PENDING, DELIVERED or FAILED')
+    .option('--job <id>', 'only those of this job')
+    .option('--limit <number>', 'at most so many', wholeNumber, '20')
+    .action(async (_flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags & { status?: string; job?: string; limit: string }>()
+      await listDeliveries(connect(flags), { ...flags, limit: Number(flags.limit), json: flags.json ?? false, signal })
+      onExitCode(EXIT.done)
+    })
+  webhooks
+    .command('resend')
+    .description('send a webhook again, at once')
+    .argument('<id>', 'as sc webhooks deliveries shows it')
+    .action(async (id: string, _flags: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await resendDelivery(connect(flags), { id, json: flags.json ?? false, signal })
       onExitCode(EXIT.done)
     })
 
