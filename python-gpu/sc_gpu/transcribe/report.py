@@ -1,5 +1,7 @@
 """From the decoded pieces of a window to its part of the unit's output."""
 
+from dataclasses import replace
+
 from sc_gpu.transcribe.contract import SAMPLE_RATE, DecodedWindow, QualityNote, Segment, Window, Word
 from sc_gpu.transcribe.decode_window import Piece
 from sc_gpu.transcribe.segments import SENTENCE_ENDS, split_into_sentences
@@ -15,14 +17,13 @@ def report_window(pieces: list[Piece], window: Window, main_language: str) -> De
         runs = _insert(runs, (piece, [word.moved(piece.offset_sec) for word in piece.words]))
     length_sec = (window.end - window.start) / SAMPLE_RATE
     speech = [((s - window.start) / SAMPLE_RATE, (e - window.start) / SAMPLE_RATE) for s, e in window.speech]
+    fitted = _in_order([(piece, fit_to_speech(run, speech)) for piece, run in runs])
     longest = max((p for p in pieces if not p.recovered), key=lambda p: p.speech_sec, default=None)
     return DecodedWindow(
         language=longest.language if longest else main_language,
         language_probability=round(longest.language_probability, 3) if longest else 0,
         segments=[
-            _to_segment(piece, words, length_sec)
-            for piece, run in runs
-            for words in split_into_sentences(fit_to_speech(run, speech))
+            _to_segment(piece, words, length_sec) for piece, run in fitted for words in split_into_sentences(run)
         ],
         quality=[_moved(note, piece.offset_sec) for piece in pieces for note in piece.notes],
     )
@@ -49,6 +50,23 @@ def _is_before(word: TimedWord, start: float, end: float) -> bool:
     if word.start <= start and word.end >= end:
         return word.word.rstrip().endswith(SENTENCE_ENDS)
     return (word.start + word.end) / 2 < (start + end) / 2
+
+
+def _in_order(runs: list[Run]) -> list[Run]:
+    """
+    Runs were timed apart, so that one may reach into the next, or begin before it ended. A word ends where the next
+    begins, and begins no earlier than the one before ends: the text keeps its order, and times never fall.
+    """
+    words = [word for _, run in runs for word in run]
+    for at in range(len(words) - 2, -1, -1):
+        word, following = words[at], words[at + 1]
+        if word.start < following.start < word.end:
+            words[at] = replace(word, end=following.start)
+    for at in range(1, len(words)):
+        start = max(words[at].start, words[at - 1].end)
+        words[at] = replace(words[at], start=start, end=max(words[at].end, start))
+    timed = iter(words)
+    return [(piece, [next(timed) for _ in run]) for piece, run in runs]
 
 
 def _to_segment(piece: Piece, words: list[TimedWord], length_sec: float) -> Segment:

@@ -75,7 +75,7 @@ export function mergeTranscript(input: MergeInput): Transcript {
   const chunks = input.chunks.toSorted((a, b) => a.index - b.index)
   const windows = chunks.flatMap(readWindows)
   const joins = joinForcedCuts(windows)
-  const segments = windows.flatMap(window => window.segments)
+  const segments = inOrder(windows.flatMap(window => window.segments))
   return {
     transcription: joinTexts(segments.map(segment => segment.text)),
     segments: input.wordTimestamps ? segments : segments.map(segment => ({ ...segment, words: [] })),
@@ -94,7 +94,7 @@ export function mergeTranscript(input: MergeInput): Transcript {
 
 /** A finished chunk's segments, for those who watch the job. Forced cuts are not joined yet. */
 export function segmentsOfChunk(chunk: ChunkResult): TranscriptSegment[] {
-  return readWindows(chunk).flatMap(window => window.segments)
+  return inOrder(readWindows(chunk).flatMap(window => window.segments))
 }
 
 function readWindows({ index, startSample, windows, output }: ChunkResult): HeardWindow[] {
@@ -102,10 +102,13 @@ function readWindows({ index, startSample, windows, output }: ChunkResult): Hear
     const window = windows[place]
     if (!window) return []
     const start = (startSample + window.start) / SAMPLE_RATE
+    // A time outside of the window cannot be right, and would move all that follow. Workers round to a ms.
+    const longest = (window.end - window.start) / SAMPLE_RATE + 0.001
+    const inside = (seconds: number) => toMs(start + Math.min(longest, Math.max(0, seconds)))
     const move = <T extends { start: number; end: number }>(part: T): T => ({
       ...part,
-      start: toMs(start + part.start),
-      end: toMs(start + part.end)
+      start: inside(part.start),
+      end: inside(part.end)
     })
     return {
       start,
@@ -136,6 +139,24 @@ function joinForcedCuts(windows: HeardWindow[]): TranscriptNote[] {
     notes.push({ kind: 'overlap-joined', ...region, detail: joined.detail })
   }
   return notes
+}
+
+/**
+ * Times never fall, and no segment begins before the one before it has ended: each window was timed apart, the two
+ * decodings of a forced cut differ, and a worker may answer anything. What is in order stays as it is.
+ */
+function inOrder(segments: readonly TranscriptSegment[]): TranscriptSegment[] {
+  let last = 0
+  const place = <T extends { start: number; end: number }>(part: T): T => {
+    const start = Math.max(part.start, last)
+    last = Math.max(part.end, start)
+    return start === part.start && last === part.end ? part : { ...part, start, end: last }
+  }
+  return segments.map(segment => {
+    const words = segment.words.map(place)
+    const [first, final] = [words[0], words.at(-1)]
+    return first && final ? { ...segment, words, start: first.start, end: final.end } : place(segment)
+  })
 }
 
 /** Whisper's texts bring their own spaces; one is added only where a text of a language with spaces came without. */

@@ -265,6 +265,78 @@ describe('a forced cut', () => {
   })
 })
 
+describe('times', () => {
+  /** Whatever a worker may answer: times far away, ends before starts, segments without words. */
+  const seconds = fc.oneof(fc.double({ min: 0, max: 30, noNaN: true }), fc.integer({ min: -3_600, max: 3_600 }))
+  const part = fc.record({ start: seconds, end: seconds })
+  const segment = fc.record({ words: fc.array(part, { maxLength: 6 }), start: seconds, end: seconds })
+  const window = fc.record({
+    pause: fc.integer({ min: 0, max: 3 * SECOND }),
+    length: fc.integer({ min: 6 * SECOND, max: 30 * SECOND }),
+    forced: fc.boolean(),
+    segments: fc.array(segment, { maxLength: 5 })
+  })
+
+  test('never fall and cues never overlap, whatever the windows have', () => {
+    fc.assert(
+      fc.property(
+        fc.array(window, { minLength: 1, maxLength: 8 }),
+        fc.integer({ min: 30, max: 600 }),
+        (parts, chunkSeconds) => {
+          let end = 0
+          const all = parts.map(({ pause, length, forced, segments }, index): Heard => {
+            const overlap = forced && index > 0 ? 5 * SECOND : 0
+            const begin = overlap ? end - overlap : end + pause
+            end = begin + length
+            const empty = heard(begin, end, [], { overlap })
+            const numbers = { avg_logprob: -0.2, no_speech_prob: 0.01, compression_ratio: 1.1, temperature: 0 }
+            const timed = segments.map(({ words, ...times }) => ({
+              ...times,
+              ...numbers,
+              text: ' so'.repeat(words.length),
+              words: words.map(times => ({ ...times, word: ' so', probability: 0.9 }))
+            }))
+            return { ...empty, decoded: { ...empty.decoded, segments: timed } }
+          })
+          const chunks = chunked(all, chunkSeconds)
+          const lists = [merge(chunks).segments, ...chunks.map(segmentsOfChunk)]
+          for (const segments of lists) {
+            const cues = segments.flatMap(({ start, end }) => [start, end])
+            expect(cues).toEqual(cues.toSorted((a, b) => a - b))
+            const times = segments.flatMap(({ words }) => words.flatMap(({ start, end }) => [start, end]))
+            expect(times).toEqual(times.toSorted((a, b) => a - b))
+            expect(Math.max(0, ...cues)).toBeLessThanOrEqual(end / SECOND + 0.002)
+          }
+        }
+      )
+    )
+  })
+
+  test('of a forced cut go on where the left decoding ended', () => {
+    const overlap = 5 * SECOND
+    const left = heard(0, 30 * SECOND, [
+      ['one', 20, 20.5],
+      ['two', 27, 28.4],
+      ['three', 28.4, 29]
+    ])
+    const right = heard(
+      25 * SECOND,
+      50 * SECOND,
+      [
+        ['two', 27.2, 28],
+        ['four', 28.1, 29.5]
+      ],
+      { overlap }
+    )
+    const { segments, transcription } = merge(chunked([left, right], 150))
+    expect(transcription).toBe('one two four')
+    expect(segments.map(({ start, end }) => [start, end])).toEqual([
+      [20, 28.4],
+      [28.4, 29.5]
+    ])
+  })
+})
+
 describe('texts joined', () => {
   test('keep their own spaces', () => {
     expect(joinTexts([' Hello', ' world.'])).toBe('Hello world.')
