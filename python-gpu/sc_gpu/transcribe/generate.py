@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sc_gpu.errors import LanguageNotSupportedError
+from sc_gpu.errors import LanguageNotSupportedError, TaskInputError
 from sc_gpu.transcribe.acoustics import Encoded, to_storage
 from sc_gpu.transcribe.rules import DecodeRules
 from sc_gpu.transcribe.spelling import choose_spelling
@@ -17,6 +18,10 @@ from sc_gpu.transcribe.spelling import choose_spelling
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
     from faster_whisper.tokenizer import Tokenizer
+
+
+# Of the 223 that come before a text; the rest is the prompt's. With more, words are written that nobody said.
+MOST_HOTWORD_TOKENS = 160
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,13 @@ class Decoder:
         """Hotwords, then the prompt, as text that came before. The same for each window."""
         tokenizer = self.tokenizer("en")
         half = self._model.max_length // 2 - 1
-        tokens: list[int] = []
-        if self._speaking.hotwords:
-            tokens += tokenizer.encode(" " + self._speaking.hotwords.strip())[:half]
-        if self._speaking.prompt:
-            # The end of a long prompt counts: that is where the recording goes on.
-            room = half - len(tokens)
-            tokens += tokenizer.encode(" " + self._speaking.prompt.strip())[-room:] if room > 0 else []
+        tokens = _encode(tokenizer, self._speaking.hotwords)
+        if len(tokens) > MOST_HOTWORD_TOKENS:
+            raise TaskInputError(
+                f"The hotwords have {len(tokens)} tokens, and the model takes at most {MOST_HOTWORD_TOKENS}: send fewer"
+            )
+        # The end of a long prompt counts: that is where the recording goes on.
+        tokens += _encode(tokenizer, self._speaking.prompt)[-(half - len(tokens)) :]
         return [tokenizer.sot_prev, *tokens] if tokens else []
 
     def _special_tokens(self) -> list[int]:
@@ -138,6 +143,12 @@ class Decoder:
             compression_ratio=compression_ratio(text),
             temperature=self._speaking.temperature,
         )
+
+
+def _encode(tokenizer: Tokenizer, text: str | None) -> list[int]:
+    """Text as text: the names of control tokens in it ("<|de|>") are encoded as the letters that they are."""
+    parts = re.split(r"(?<=<)(?=\|)", " " + text.strip()) if text and text.strip() else []
+    return [token for part in parts for token in tokenizer.encode(part)]
 
 
 def batches_of_equal_length(encoded: list[Encoded], size: int) -> list[list[int]]:
