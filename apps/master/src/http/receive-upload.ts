@@ -76,7 +76,7 @@ async function readForm(
   const parts = request.parts({
     limits: { fileSize: maxBytes, files: 2, fields: 40, fieldSize: MAX_FIELD_BYTES, parts: 50, headerPairs: 50 }
   })
-  for await (const part of parts) {
+  for await (const part of untilAborted(parts, signal)) {
     const { fieldname } = part
     if (part.type === 'file') {
       if (fieldname !== 'file')
@@ -104,6 +104,24 @@ async function readForm(
   if (!file) throw new ScError('SC_NO_FILE', 'There was no file in the form: send the recording in the field "file".')
   if (file.sha256 === EMPTY_SHA256) throw new ScError('SC_NO_FILE', 'The file is empty.')
   return { folder, fields, ...file }
+}
+
+/** A form whose connection is gone before it is read never ends by itself, nor fails. */
+async function* untilAborted<T>(parts: AsyncIterableIterator<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const aborted = Promise.withResolvers<never>()
+  aborted.promise.catch(() => {})
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    signal.throwIfAborted()
+    for (;;) {
+      const next = await Promise.race([parts.next(), aborted.promise])
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 }
 
 const EMPTY_SHA256 = createHash('sha256').digest('hex')

@@ -243,6 +243,29 @@ describe('over a real connection', () => {
     await expectNothingLeft()
   })
 
+  it('a client that is gone before its form is read leaves nothing behind, and nobody waits for it', async () => {
+    const { disk } = one.deps.room
+    const { claim } = disk
+    const gone = Promise.withResolvers<void>()
+    // The master is still busy with the head when the connection ends.
+    disk.claim = async announced => {
+      await gone.promise
+      return await claim(announced)
+    }
+    one.app.server.once('request', (_request, response) => response.once('close', gone.resolve))
+    const { call, answer } = begin()
+    try {
+      await expect.poll(filesLeft).not.toEqual([])
+      call.destroy()
+      await expect(answer).rejects.toThrow()
+      await gone.promise
+      await expect.poll(filesLeft).toEqual([])
+    } finally {
+      disk.claim = claim
+    }
+    await expectNothingLeft()
+  })
+
   it('the server goes on after a refusal on the same connection', async () => {
     const { body, headers } = form(['wrong', 'x'], ['file', asFile(Buffer.alloc(200_000))])
     const send = async (payload: Buffer) =>
