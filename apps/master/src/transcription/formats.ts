@@ -10,13 +10,20 @@ export interface RenderedTranscript {
   readonly body: string
 }
 
+/** What a transcript's words are: those that were said, or English ones. */
+export type TranscriptTask = 'transcribe' | 'translate'
+
 /** `json` is `transcription.json` itself. */
-export function renderTranscript(transcript: Transcript, format: ResultFormat): RenderedTranscript {
+export function renderTranscript(
+  transcript: Transcript,
+  format: ResultFormat,
+  task: TranscriptTask = 'transcribe'
+): RenderedTranscript {
   switch (format) {
     case 'json':
       return { contentType: JSON_TYPE, body: JSON.stringify(transcript) }
     case 'verbose_json':
-      return { contentType: JSON_TYPE, body: JSON.stringify(toVerbose(transcript)) }
+      return { contentType: JSON_TYPE, body: JSON.stringify(toVerbose(transcript, task)) }
     case 'text':
       return { contentType: 'text/plain; charset=utf-8', body: `${transcript.transcription}\n` }
     case 'srt':
@@ -48,10 +55,10 @@ function toTsv(segments: readonly TranscriptSegment[]): string {
 }
 
 /** What `response_format=verbose_json` answers at OpenAI. Tokens are not kept. */
-function toVerbose({ transcription, segments, languages, duration_seconds }: Transcript) {
+function toVerbose({ transcription, segments, languages, duration_seconds }: Transcript, task: TranscriptTask) {
   const words = segments.flatMap(segment => segment.words)
   return {
-    task: 'transcribe',
+    task,
     language: languageNameOf(languages[0]?.language ?? '').toLowerCase(),
     duration: duration_seconds,
     text: transcription,

@@ -123,10 +123,32 @@ const BY_NAME = new Map([
   ...Object.entries(OTHER_NAMES)
 ])
 
-/** The code of a code or of a full English name, in any case (`de`, `German`); undefined: not one of Whisper's. */
+/** Whisper has its own code for one language, and one for two. */
+const OTHER_CODES: Record<string, string> = { fil: 'tl', jv: 'jw', nb: 'no' }
+
+/**
+ * The code of one of Whisper's languages by its name in English, or by any code or tag of it: `German`, `de`, `deu`, `ger`,
+ * `de-AT`, `zh_Hans`; undefined: not one of Whisper's.
+ */
 export function languageCodeOf(text: string): string | undefined {
   const wanted = text.trim().toLowerCase()
-  return Object.hasOwn(LANGUAGES, wanted) ? wanted : BY_NAME.get(wanted)
+  return BY_NAME.get(wanted) ?? whisperCode(wanted) ?? whisperCode(primaryOf(wanted))
+}
+
+function whisperCode(code: string): string | undefined {
+  return Object.hasOwn(LANGUAGES, code) ? code : OTHER_CODES[code]
+}
+
+/** `pt` of `pt_br` and of `pt_BR.UTF-8`, `de` of `ger`, `yue` of `zh-yue`; of what is no tag of a language, the text itself. */
+function primaryOf(tag: string): string {
+  const [name = tag] = tag.replaceAll('_', '-').split(/[.@]/)
+  // A language within another one: `Intl` knows it by its own code only.
+  const [, extended] = /^[a-z]{2}-([a-z]{3})\b/.exec(name) ?? []
+  try {
+    return new Intl.Locale(extended ?? name).language
+  } catch {
+    return tag
+  }
 }
 
 /** `German` for `de`. */

@@ -7,28 +7,28 @@ import { knownModels } from './models.ts'
 
 /** What `POST /transcribe` takes besides the file; multipart fields arrive as text. Kept as the job's `input`. */
 const MAX_PROMPT_CHARS = 2_000
-const MAX_HOTWORDS_CHARS = 1_000
+/** More would leave no place for the prompt, and bring words that nobody said. */
+const MAX_HOTWORDS_CHARS = 300
 
 /** `''` is what a form sends for a field that was left empty. */
 const orDefault = (text: unknown) => (text === '' ? undefined : text)
 
+/** What people type where one of a few words is expected: `Left`, ` on `. */
+const plain = (text: unknown) => (typeof text === 'string' ? text.trim().toLowerCase() : text)
+
 const FLAGS = new Map<unknown, boolean>([
-  ['true', true],
-  ['1', true],
-  ['false', false],
-  ['0', false]
+  ...['true', '1', 'on', 'yes'].map((text): [string, boolean] => [text, true]),
+  ...['false', '0', 'off', 'no'].map((text): [string, boolean] => [text, false])
 ])
-const flag = z.preprocess(
-  text => FLAGS.get(typeof text === 'string' ? text.toLowerCase() : text) ?? text,
-  z.boolean('expected true or false')
-)
+const flag = z.preprocess(text => FLAGS.get(plain(text)) ?? text, z.boolean('expected true or false'))
 
 const SIDES = ['mix', 'left', 'right'] as const
 const CHANNEL_HINT = `expected ${SIDES.join(', ')}, or a number from 0 to 63`
 
+const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)$/
 const number = (least: number, most: number, whole: boolean) =>
   z.preprocess(
-    text => (typeof text === 'string' && /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text),
+    text => (typeof text === 'string' && NUMBER.test(text.trim()) ? Number(text) : text),
     (whole ? z.int(`expected a whole number from ${least} to ${most}`) : z.number(`expected ${least} to ${most}`))
       .min(least, `expected at least ${least}`)
       .max(most, `expected at most ${most}`)
@@ -47,17 +47,19 @@ const optional = <T extends z.ZodType>(schema: T) => z.preprocess(orDefault, sch
 export function transcribeParamsSchema(chunkSeconds: number) {
   return z.strictObject({
     model: z
-      .preprocess(orDefault, text(100).default('auto'))
+      .preprocess(model => (plain(model) === 'auto' ? 'auto' : orDefault(model)), text(100).default('auto'))
       .describe('`auto`, or the name of a faster-whisper model, or of a folder in SC_MODELS_DIR'),
     language: optional(text(50).transform(toLanguageCode)).describe(
-      'ISO 639-1 code or English name; left out: detected'
+      'Code or tag (`de`, `deu`, `de-AT`) or English name; left out, or `auto`: detected'
     ),
     task: z.preprocess(
       orDefault,
-      z.enum(['transcribe', 'translate'], 'expected transcribe or translate').default('transcribe')
+      z.preprocess(plain, z.enum(['transcribe', 'translate'], 'expected transcribe or translate')).default('transcribe')
     ),
-    prompt: optional(text(MAX_PROMPT_CHARS)).describe('Text in the style and with the names of the recording'),
-    hotwords: optional(text(MAX_HOTWORDS_CHARS)).describe('Words to prefer'),
+    prompt: optional(text(MAX_PROMPT_CHARS)).describe(
+      'Text in the style and with the names of the recording; of a long one the last 200 words or so count'
+    ),
+    hotwords: optional(text(MAX_HOTWORDS_CHARS)).describe(`Words to prefer, at most ${MAX_HOTWORDS_CHARS} characters`),
     word_timestamps: z.preprocess(orDefault, flag.default(true)).describe('Whether the result has times of words'),
     temperature: z.preprocess(orDefault, number(0, 1, false).default(0)),
     priority: z
@@ -65,7 +67,10 @@ export function transcribeParamsSchema(chunkSeconds: number) {
       .describe('0 to 100; jobs of a higher priority go first, within one priority the older goes first'),
     webhook_url: optional(text(2_000).transform(toWebhookUrl)).describe('Told by POST when the job has ended'),
     channel: z
-      .preprocess(orDefault, z.union([z.enum(SIDES), number(0, 63, true)], CHANNEL_HINT).default('mix'))
+      .preprocess(
+        orDefault,
+        z.union([z.preprocess(plain, z.enum(SIDES)), number(0, 63, true)], CHANNEL_HINT).default('mix')
+      )
       .transform(channel => (channel === 'left' ? 0 : channel === 'right' ? 1 : channel))
       .describe('`mix`, `left`, `right`, or a number from 0'),
     chunk_seconds: z
@@ -105,11 +110,12 @@ async function checkModel({ model, language, task }: TranscribeParams, modelsDir
     throw new ScError('SC_LANGUAGE_NOT_SUPPORTED', `${model} knows only English and cannot translate. Use model=auto.`)
 }
 
-function toLanguageCode(value: string, context: z.RefinementCtx): string {
+function toLanguageCode(value: string, context: z.RefinementCtx): string | null {
+  if (plain(value) === 'auto') return null
   const code = languageCodeOf(value)
   if (code !== undefined) return code
   context.addIssue(
-    `"${value}" is not a language that Whisper knows: expected an ISO 639-1 code such as en, or its name`
+    `"${value}" is not a language that Whisper knows: expected a code such as en or en-US, its name, or auto`
   )
   return z.NEVER
 }

@@ -149,10 +149,18 @@ describe('GET /transcribe/{jobId}/result', () => {
       else expect(answer.body, format).toMatch(body)
     }
     expect((await get(`/transcribe/${jobId}/result`)).body).toBe(stored)
+    expect((await get(`/transcribe/${jobId}/result?format=SRT`)).body).toMatch(/^1\n00:00:00,000/)
     const wrong = await get(`/transcribe/${jobId}/result?format=docx`)
     expect([wrong.statusCode, wrong.json().code]).toEqual([400, 'SC_BAD_REQUEST'])
     expect(wrong.json().detail).toMatch(/^format: .*srt/)
   })
+})
+
+it('says in verbose_json that a translation is one', async () => {
+  const input = JSON.stringify({ model: 'auto', task: 'translate' })
+  const jobId = await insertTranscription(db(), { status: 'COMPLETED', input })
+  await one.deps.blobs.put(`files/${jobId}/transcription.json`, Buffer.from(JSON.stringify(TRANSCRIPT)))
+  expect((await get(`/transcribe/${jobId}/result?format=verbose_json`)).json()).toMatchObject({ task: 'translate' })
 })
 
 describe('DELETE /transcribe/{jobId}', () => {

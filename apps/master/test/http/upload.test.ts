@@ -121,6 +121,40 @@ describe('a recording that is submitted', () => {
     expect(await send('language=de&language=en')).toEqual([400, undefined])
   })
 
+  it.each([
+    ['language', 'en-US', 'en'],
+    ['language', 'pt_BR', 'pt'],
+    ['language', 'zh-Hans', 'zh'],
+    ['language', 'zh-yue', 'yue'],
+    ['language', 'de_DE.UTF-8', 'de'],
+    ['language', 'eng', 'en'],
+    ['language', 'deu', 'de'],
+    ['language', 'ger', 'de'],
+    ['language', 'chi', 'zh'],
+    ['language', 'nb-NO', 'no'],
+    ['language', 'jv', 'jw'],
+    ['language', 'FR', 'fr'],
+    ['language', ' German ', 'de'],
+    ['language', 'auto', null],
+    ['language', 'Auto', null],
+    ['channel', 'Left', 0],
+    ['channel', '0', 0],
+    ['word_timestamps', 'on', true],
+    ['word_timestamps', 'Off', false],
+    ['reuse', 'no', false],
+    ['temperature', '.5', 0.5],
+    ['temperature', '1.', 1],
+    ['task', 'Translate', 'translate'],
+    ['model', 'AUTO', 'auto']
+  ])('may say %s=%s', async (name, value, understood) => {
+    const { status } = await submit([
+      [name, value],
+      ['file', asFile(RECORDING)]
+    ])
+    expect(status).toBe(202)
+    expect((await jobs())[0]?.input).toMatchObject({ [name]: understood })
+  })
+
   it('is one job for one idempotency key', async () => {
     const parts: Parts = [['file', asFile(RECORDING)]]
     const first = await submit(parts, { 'idempotency-key': 'one' })
@@ -153,6 +187,15 @@ describe('a request that is refused', () => {
     ['a bad value', [['temperature', '7'], file], 400, 'SC_BAD_REQUEST', /^temperature/],
     ['two bad values', [['task', 'x'], ['priority', 'y'], file], 400, 'SC_BAD_REQUEST', /task: .*priority: /],
     ['a language that is none', [['language', 'klingon'], file], 400, 'SC_BAD_REQUEST', /klingon/],
+    [
+      'hotwords that would drive out the prompt',
+      [['hotwords', 'x'.repeat(301)], file],
+      400,
+      'SC_BAD_REQUEST',
+      /hotwords: .*300/
+    ],
+    ['a word that is no number', [['temperature', '.'], file], 400, 'SC_BAD_REQUEST', /^temperature/],
+    ['a language that only looks like one', [['language', 'xx-US'], file], 400, 'SC_BAD_REQUEST', /xx-US/],
     ['an unknown model', [['model', 'huge'], file], 400, 'SC_UNKNOWN_MODEL', /large-v3-turbo/],
     [
       'a language the model lacks',

@@ -83,6 +83,11 @@ describe('formats', () => {
     expect(verbose.words[1]).toEqual({ word: 'Late.', start: 3661.0454, end: 3662 })
   })
 
+  test('verbose_json says whether the words were translated', () => {
+    const { body } = renderTranscript(transcript, 'verbose_json', 'translate')
+    expect(JSON.parse(body)).toMatchObject({ task: 'translate', text: transcript.transcription })
+  })
+
   test('of silence are empty, and valid', () => {
     const bodies = (['text', 'srt', 'vtt', 'tsv'] as const).map(format => renderTranscript(silence, format).body)
     expect(bodies).toEqual(['\n', '', 'WEBVTT\n\n', 'start\tend\ttext\n'])

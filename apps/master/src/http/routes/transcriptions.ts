@@ -4,8 +4,9 @@ import { z } from 'zod'
 import { hasResult } from '../../database/schema.ts'
 import { describeJob, type JobDescription } from '../../jobs/describe.ts'
 import { type JobProgress, jobEvents } from '../../jobs/events.ts'
-import { RESULT_FORMATS, renderTranscript } from '../../transcription/formats.ts'
+import { RESULT_FORMATS, renderTranscript, type TranscriptTask } from '../../transcription/formats.ts'
 import type { Transcript } from '../../transcription/merge.ts'
+import type { TranscribeParams } from '../../transcription/params.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { problems, sendProblem } from '../problem.ts'
@@ -37,7 +38,10 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
       tags,
       params,
       querystring: z.object({
-        format: z.enum(RESULT_FORMATS, `expected one of ${RESULT_FORMATS.join(', ')}`).default('json')
+        format: z.preprocess(
+          format => (typeof format === 'string' ? format.trim().toLowerCase() : format),
+          z.enum(RESULT_FORMATS, `expected one of ${RESULT_FORMATS.join(', ')}`).default('json')
+        )
       }),
       response: {
         200: { description: 'In the format that was asked for', content: RESULT_CONTENT },
@@ -55,7 +59,8 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
         return reply
           .type('application/json; charset=utf-8')
           .send(await deps.blobs.get(key, { signal: untilDisconnect(reply) }))
-      const { contentType, body } = renderTranscript(await readTranscript(deps, key), format)
+      const [transcript, task] = await Promise.all([readTranscript(deps, key), taskOf(deps, jobId)])
+      const { contentType, body } = renderTranscript(transcript, format, task)
       return reply.type(contentType).send(body)
     }
   })
@@ -130,6 +135,12 @@ async function findTranscription(deps: AppDeps, jobId: string): Promise<JobDescr
   const job = await describeJob(deps, jobId)
   if (job?.task === 'transcribe') return job
   throw new ScError('SC_NOT_FOUND', `There is no transcription "${jobId}".`)
+}
+
+/** Whether its words were translated. */
+async function taskOf({ db }: AppDeps, jobId: string): Promise<TranscriptTask> {
+  const job = await db.selectFrom('jobs').select('input').where('id', '=', jobId).executeTakeFirstOrThrow()
+  return (job.input as Partial<TranscribeParams>).task ?? 'transcribe'
 }
 
 async function readTranscript({ blobs }: AppDeps, key: string): Promise<Transcript> {
