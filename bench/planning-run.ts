@@ -61,7 +61,7 @@ async function runShort(
 
 async function* replay(buffers: Buffer[], samples: number) {
   yield* buffers
-  return { samples, gaveUp: null }
+  return { samples, gaveUp: null, damaged: [] }
 }
 
 async function runLong(ffmpegPath: string, path: string, voiceActivity: VoiceActivity): Promise<LongRun> {

@@ -33,6 +33,7 @@ interface TranscribeFlags extends GlobalFlags {
   prompt?: string
   chunkSeconds?: string
   channel?: string
+  track?: string
   task?: string
   reuse: boolean
 }
@@ -61,6 +62,11 @@ export function buildProgram(signal: AbortSignal, onExitCode: (exitCode: number)
     .option('--prompt <text>', 'words and names to expect')
     .option('--chunk-seconds <seconds>', 'length of the pieces that are spread over the workers', wholeNumber)
     .option('--channel <channel>', 'left, right, or the number of a channel from 0 (default: all of them mixed)')
+    .option(
+      '--track <number>',
+      'of several audio tracks: its number from 0 (default: the one the file marks)',
+      wholeNumber
+    )
     .addOption(new Option('--task <task>', 'translate gives English text').choices(['transcribe', 'translate']))
     .option('--no-reuse', 'do the work anew, even when the same audio was done before')
     .action(async (paths: string[], _flags: unknown, command: Command) => {
@@ -204,13 +210,23 @@ function configOf(flags: GlobalFlags): Config {
   return loadConfig({ SC_MASTER_URL: flags.master, SC_DATA_DIR: flags.dataDir })
 }
 
-function fieldsOf({ language, model, prompt, chunkSeconds, channel, task, reuse }: TranscribeFlags): TranscribeFields {
+function fieldsOf({
+  language,
+  model,
+  prompt,
+  chunkSeconds,
+  channel,
+  track,
+  task,
+  reuse
+}: TranscribeFlags): TranscribeFields {
   const given = {
     language,
     model,
     prompt,
     chunk_seconds: chunkSeconds,
     channel,
+    track,
     task,
     reuse: reuse ? undefined : 'false'
   }

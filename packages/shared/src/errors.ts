@@ -22,6 +22,7 @@ export const ERRORS = {
   // What the recording is
   SC_NOT_AUDIO: { status: 422, title: 'The file is not audio that can be decoded', retryable: false },
   SC_NO_AUDIO_TRACK: { status: 422, title: 'The file has no audio track', retryable: false },
+  SC_NO_SUCH_TRACK: { status: 422, title: 'The file does not have that audio track', retryable: false },
   SC_NO_SUCH_CHANNEL: { status: 422, title: 'The recording does not have that channel', retryable: false },
   SC_AUDIO_TOO_LONG: { status: 422, title: 'The recording is too long', retryable: false },
   SC_DECODE_TIMEOUT: { status: 422, title: 'Decoding the recording took too long', retryable: false },

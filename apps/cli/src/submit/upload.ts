@@ -7,7 +7,7 @@ import type { MasterClient } from '../connect/master-client.ts'
 
 /** Fields of the form beside `file`, under their names in the API. */
 export type TranscribeFields = Partial<
-  Record<'model' | 'language' | 'task' | 'prompt' | 'chunk_seconds' | 'channel' | 'reuse', string>
+  Record<'model' | 'language' | 'task' | 'prompt' | 'chunk_seconds' | 'channel' | 'track' | 'reuse', string>
 >
 
 export interface UploadOptions {

@@ -1,4 +1,5 @@
 import { ScError } from '@sc/shared/errors.ts'
+import { FORMATS_READ } from './ffmpeg-command.ts'
 
 /** What ffmpeg's stderr means when not one sample came out, the most specific first. */
 export function explain(stderr: string): ScError {
@@ -6,7 +7,10 @@ export function explain(stderr: string): ScError {
   if (channel) return new ScError('SC_NO_SUCH_CHANNEL', `There is no channel ${channel} (counted from 0) in ${layout}.`)
   if (/Stream map '[^']*' matches no streams/.test(stderr))
     return new ScError('SC_NO_AUDIO_TRACK', 'The file was read, and no track of it is sound.')
-  return new ScError('SC_NOT_AUDIO', `Not one sample could be decoded${because(stderr)}.`)
+  return new ScError(
+    'SC_NOT_AUDIO',
+    `Not one sample could be decoded${because(stderr)}. What is read: ${FORMATS_READ}; convert the file to one of them.`
+  )
 }
 
 /** Only ffmpeg's own words are repeated: the rest of its log may quote bytes of a file. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { childEnv } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
-import { type FfmpegWanted, ffmpegCommand } from './ffmpeg-command.ts'
+import type { Command } from './ffmpeg-command.ts'
 
 const STDERR_TAIL_CHARS = 4_000
 /** What it tells of a recording stands after the tags, which may hold a whole song's text. */
@@ -27,13 +27,16 @@ export interface FfmpegRun {
   kill(): void
 }
 
+export interface RunOptions {
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal | undefined
+  /** Gets each line of its log, about when what it is about comes out. */
+  readonly onLine?: (line: string) => void
+}
+
 /** Starts ffmpeg in a process group of its own; SC_DECODE_TIMEOUT and SC_CANCELLED come out of `read`. */
-export function startFfmpeg(
-  wanted: FfmpegWanted,
-  { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined }
-): FfmpegRun {
+export function startFfmpeg([program, ...args]: Command, { timeoutMs, signal, onLine }: RunOptions): FfmpegRun {
   if (signal?.aborted) throw cancelled()
-  const [program, ...args] = ffmpegCommand(wanted)
   // A group of its own, so that the end reaches whatever ffmpeg may have started.
   const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -43,7 +46,7 @@ export function startFfmpeg(
   const failed = once(child, 'error').then(([error]) => {
     throw new ScError('SC_INTERNAL', `ffmpeg did not start: ${(error as Error).message}`, { cause: error })
   })
-  const ended = Promise.race([collectEnd(child), failed])
+  const ended = Promise.race([collectEnd(child, onLine), failed])
   // Looked at only after the output's end; until then a failed start must not count as unhandled.
   ended.catch(() => {})
   let isClosed = false
@@ -86,12 +89,19 @@ export function startFfmpeg(
   return { read, ended, kill }
 }
 
-async function collectEnd(child: ChildProcessByStdio<null, Readable, Readable>): Promise<FfmpegEnd> {
+async function collectEnd(
+  child: ChildProcessByStdio<null, Readable, Readable>,
+  onLine: (line: string) => void = () => {}
+): Promise<FfmpegEnd> {
   let head = ''
   let tail = ''
+  let line = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     if (head.length < STDERR_HEAD_CHARS) head += text
     tail = (tail + text).slice(-STDERR_TAIL_CHARS)
+    const lines = (line + text).split('\n')
+    line = lines.pop()?.slice(-STDERR_TAIL_CHARS) ?? ''
+    lines.forEach(onLine)
   })
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
   if (code !== null && PRLIMIT_FAILED.has(code)) throw new ScError('SC_INTERNAL', 'ffmpeg did not start.')

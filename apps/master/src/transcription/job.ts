@@ -12,7 +12,7 @@ import { CHUNK_TASK, DETECT_TASK, readChunkOutput, readDetectOutput, windowsOf }
 import { chooseModel, detectionModel, type ModelQuestion } from './choose-model.ts'
 import { type ChunkResult, mergeTranscript } from './merge.ts'
 import type { TranscribeParams } from './params.ts'
-import { type PlanStep, planRecording } from './plan-recording.ts'
+import { type EndStep, type PlanStep, planRecording } from './plan-recording.ts'
 import type { VoiceActivity } from './voice-activity.ts'
 
 export interface TranscriptionDeps {
@@ -35,7 +35,9 @@ const DETECT_DEADLINE_MS = 5 * 60_000
 interface PlanSummary extends Record<string, unknown> {
   durationSeconds: number
   windows: number
-  warnings: Extract<PlanStep, { kind: 'end' }>['warnings']
+  warnings: EndStep['warnings']
+  /** Missing: planned by a master of before. */
+  track?: EndStep['track']
 }
 
 /** Transcription as a job: a recording becomes chunks, their words become one transcript. */
@@ -61,6 +63,8 @@ async function* plan(
     const steps = planRecording({
       ffmpegPath: deps.ffmpegPath,
       path: local.path,
+      // A job of before has none.
+      track: params.track ?? undefined,
       channel: params.channel,
       chunkSeconds: params.chunk_seconds,
       voiceActivity: deps.voiceActivity,
@@ -77,8 +81,8 @@ async function* plan(
         yield toDraft(step, stored, decode, probe, queue)
       } else {
         await context.learned({ durationSeconds: step.durationSeconds })
-        const { durationSeconds, windows, warnings } = step
-        return { durationSeconds, windows, warnings }
+        const { durationSeconds, windows, warnings, track } = step
+        return { durationSeconds, windows, warnings, track }
       }
     }
   } finally {
@@ -187,6 +191,7 @@ async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitToMerge[])
     durationSeconds: summary.durationSeconds,
     windows: summary.windows,
     warnings: summary.warnings,
+    track: summary.track,
     chunks
   })
   const failed = chunks.filter(chunk => chunk.output === null)

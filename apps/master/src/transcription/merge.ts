@@ -5,10 +5,24 @@ import { joinOverlap } from './join-overlap.ts'
 
 /** What was noticed about a place of the recording. Times in seconds from its start. */
 export interface TranscriptNote {
-  kind: QualityNote['kind'] | 'truncated' | 'overlap-joined'
+  kind:
+    | QualityNote['kind']
+    | 'truncated'
+    | 'overlap-joined'
+    | 'damaged'
+    | 'wrong-length'
+    | 'track-chosen'
+    | 'channel-chosen'
+    | 'no-speech'
   start: number
   end: number
   detail: string
+}
+
+/** One of a file's audio tracks, from 0, and how many it has. */
+export interface PlannedTrack {
+  readonly index: number
+  readonly of: number
 }
 
 /** A chunk after its unit ended: `output`, or null and the `error`. */
@@ -43,6 +57,8 @@ export interface Transcript {
   gaps: Gap[]
   quality: TranscriptNote[]
   created_at: string
+  /** The audio track that the text is of, from 0; only of a file with several. */
+  track?: PlannedTrack
 }
 
 export interface MergeInput {
@@ -56,6 +72,7 @@ export interface MergeInput {
   /** How many windows the recording has. */
   readonly windows: number
   readonly warnings: readonly TranscriptNote[]
+  readonly track?: PlannedTrack | undefined
   readonly chunks: readonly ChunkResult[]
 }
 
@@ -87,8 +104,11 @@ export function mergeTranscript(input: MergeInput): Transcript {
     job_id: input.jobId,
     source_file: input.sourceFile,
     gaps: chunks.flatMap(gapOf),
-    quality: [...windows.flatMap(window => window.notes), ...joins, ...input.warnings].sort(byStart),
-    created_at: input.createdAt.toISOString()
+    quality: [...windows.flatMap(window => window.notes), ...joins, ...input.warnings, ...silenceNote(input)].sort(
+      byStart
+    ),
+    created_at: input.createdAt.toISOString(),
+    ...(input.track && input.track.of > 1 && { track: input.track })
   }
 }
 
@@ -199,6 +219,13 @@ function languagesOf(windows: readonly HeardWindow[]): Transcript['languages'] {
 function gapOf({ startSample, endSample, output, error }: ChunkResult): Gap[] {
   if (output || !error) return []
   return [{ start: toMs(startSample / SAMPLE_RATE), end: toMs(endSample / SAMPLE_RATE), error }]
+}
+
+/** Of a recording in which nobody speaks no model was asked, and none was chosen. */
+function silenceNote({ windows, durationSeconds }: MergeInput): TranscriptNote[] {
+  if (windows > 0) return []
+  const detail = 'no speech was found in the recording, so no model was used'
+  return [{ kind: 'no-speech', start: 0, end: toMs(durationSeconds), detail }]
 }
 
 function byStart(a: TranscriptNote, b: TranscriptNote): number {

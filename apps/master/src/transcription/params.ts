@@ -73,6 +73,9 @@ export function transcribeParamsSchema(chunkSeconds: number) {
       )
       .transform(channel => (channel === 'left' ? 0 : channel === 'right' ? 1 : channel))
       .describe('`mix`, `left`, `right`, or a number from 0'),
+    track: optional(number(0, 99, true)).describe(
+      'Of a file with several audio tracks: a number from 0; left out: its default track, else the first with speech'
+    ),
     chunk_seconds: z
       .preprocess(orDefault, number(10, 900, true).default(chunkSeconds))
       .describe('About how long the parts are that are spread over the machines; changes nothing in the text'),

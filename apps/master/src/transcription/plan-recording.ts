@@ -1,10 +1,14 @@
+import { ScError } from '@sc/shared/errors.ts'
 import { SAMPLE_RATE, type Window } from '@sc/shared/transcription.ts'
 import { type Chunk, createChunkPacker, moveWindow } from './chunks.ts'
-import { type DecodeOptions, decodeStream, probeRecording } from './ffmpeg.ts'
+import { type DecodeOptions, decodeStream, type ProbeResult, probeRecording } from './ffmpeg.ts'
+import { findParts, hasTimestamps, isWalked } from './file-parts.ts'
 import { free } from './free.ts'
 import { hearSpeech } from './hear-speech.ts'
-import type { TranscriptNote } from './merge.ts'
+import type { PlannedTrack, TranscriptNote } from './merge.ts'
+import { findOppositeChannel } from './opposite-channels.ts'
 import { createPcmTape, type PcmTape } from './pcm-tape.ts'
+import { planNotes } from './plan-notes.ts'
 import { openVoiceActivity, type VoiceActivity } from './voice-activity.ts'
 import { createWav, WAV_HEADER_BYTES } from './wav.ts'
 import { createWindowCutter } from './windows.ts'
@@ -12,10 +16,11 @@ import { createWindowCutter } from './windows.ts'
 /** The recording's language is found in its first windows: as many as have so much speech, at most three. */
 const PROBE_SAMPLES = 20 * SAMPLE_RATE
 const PROBE_WINDOWS = 3
-/** Decoded and declared length may differ by so much in a file that is whole. */
-const TRUNCATED_SECONDS = 1
 
-export interface PlanOptions extends DecodeOptions {
+/** The rest is found in the file. */
+type PlanInput = 'ffmpegPath' | 'path' | 'track' | 'channel' | 'maxSeconds' | 'timeoutMs' | 'signal'
+
+export interface PlanOptions extends Pick<DecodeOptions, PlanInput> {
   readonly chunkSeconds: number
   readonly onProgress?: (decodedSeconds: number) => void
   /** Asked before each block of audio; left out: nobody else plans. */
@@ -38,31 +43,78 @@ export interface ProbeStep {
 }
 
 /** In this order: `probe`, `chunk`…, `end`. A recording without speech has the `end` only. */
-export type PlanStep =
-  | ProbeStep
-  | ChunkStep
-  | {
-      kind: 'end'
-      durationSeconds: number
-      declaredSeconds: number | null
-      /** Length of the windows, overlaps counted once. */
-      speechSeconds: number
-      windows: number
-      warnings: TranscriptNote[]
-    }
+export type PlanStep = ProbeStep | ChunkStep | EndStep
+
+export interface EndStep {
+  readonly kind: 'end'
+  readonly durationSeconds: number
+  readonly declaredSeconds: number | null
+  /** Length of the windows, overlaps counted once. */
+  readonly speechSeconds: number
+  readonly windows: number
+  readonly track: PlannedTrack
+  readonly warnings: TranscriptNote[]
+}
 
 /**
  * From a recording on disk to its chunks, each as soon as it is known. The same bytes whenever it runs again. Asking
- * for the next step slowly slows the decoder; what is kept in memory does not grow with the recording.
+ * for the next step slowly slows the decoder; what is kept in memory does not grow with the recording. Of several tracks
+ * the default one is planned, but where it has no speech the first that has some.
  */
 export async function* planRecording(options: PlanOptions): AsyncGenerator<PlanStep, void> {
   // First, because its start takes longer than a look at the recording.
   const voiceActivity = options.voiceActivity ?? openVoiceActivity()
-  const decoder = decodeStream(options)
   try {
-    const probed = probeRecording(options)
-    // Decoding meets what is wrong with the file, too.
-    probed.catch(() => {})
+    const found = await probeRecording(options)
+    let end: EndStep | undefined
+    for (const track of tracksToTry(options, found)) {
+      const probed = track === found.track ? found : await probeRecording({ ...options, track }).catch(asNothing)
+      if (!probed) continue
+      let last: EndStep | undefined
+      for await (const step of planTrack({ ...options, voiceActivity }, probed)) {
+        if (step.kind === 'end') last = step
+        else yield step
+      }
+      // Without speech there was no other step.
+      if (!end || (last?.windows ?? 0) > 0) end = last
+      if ((end?.windows ?? 0) > 0) break
+    }
+    if (end) yield end
+  } finally {
+    if (!options.voiceActivity) await voiceActivity.close()
+  }
+}
+
+function tracksToTry({ track }: PlanOptions, found: ProbeResult): number[] {
+  if (track !== undefined) return [track]
+  return [found.track, ...found.tracks.map(({ index }) => index).filter(index => index !== found.track)]
+}
+
+/** A track that cannot be decoded has no speech; what is wrong with the file itself was found before. */
+function asNothing(error: unknown): null {
+  if (error instanceof ScError && error.code === 'SC_NOT_AUDIO') return null
+  throw error
+}
+
+async function* planTrack(
+  options: PlanOptions & { voiceActivity: VoiceActivity },
+  probed: ProbeResult
+): AsyncGenerator<PlanStep, void> {
+  const { voiceActivity, path, signal } = options
+  const { track, format, untold } = probed
+  const parts = await findParts(path, format, signal)
+  const channel = await chooseChannel(options, probed)
+  const decoder = decodeStream({
+    ...options,
+    track,
+    channel: channel ?? options.channel ?? 'mix',
+    startSeconds: probed.startSeconds,
+    parts,
+    hasTimestamps: hasTimestamps(format),
+    readsLog: !isWalked(format),
+    ignoresLength: untold !== null
+  })
+  try {
     const tape = createPcmTape()
     const hearing = hearSpeech(decoder, {
       tape,
@@ -99,20 +151,32 @@ export async function* planRecording(options: PlanOptions): AsyncGenerator<PlanS
         Math.min(hearing.neededFrom(), cutter.neededFrom(), packer.neededFrom() ?? Number.POSITIVE_INFINITY)
       )
     }
-    const { declaredSeconds } = await probed
     const durationSeconds = next.value.samples / SAMPLE_RATE
     yield {
       kind: 'end',
       durationSeconds,
-      declaredSeconds,
+      declaredSeconds: probed.declaredSeconds,
       speechSeconds: speechSamples / SAMPLE_RATE,
       windows: windowCount,
-      warnings: warningsOf(durationSeconds, declaredSeconds, next.value.gaveUp)
+      track: { index: track, of: probed.tracks.length },
+      warnings: planNotes({
+        probed,
+        decoded: next.value,
+        durationSeconds,
+        channel,
+        isAsked: options.track !== undefined
+      })
     }
   } finally {
-    await decoder.return({ samples: 0, gaveUp: null })
-    if (!options.voiceActivity) await voiceActivity.close()
+    await decoder.return({ samples: 0, gaveUp: null, damaged: [] })
   }
+}
+
+/** Null: as the options say. */
+async function chooseChannel(options: PlanOptions, { track, channels }: ProbeResult): Promise<0 | 1 | null> {
+  const { ffmpegPath, path, channel = 'mix', signal } = options
+  if (channel !== 'mix' || channels !== 2) return null
+  return await findOppositeChannel({ ffmpegPath, path, track, signal })
 }
 
 function toStep(chunk: Chunk, tape: PcmTape): ChunkStep {
@@ -153,23 +217,4 @@ function createProbe(tape: PcmTape) {
     while (done && held.length > 0) yield held.shift() as ChunkStep
   }
   return { add, before }
-}
-
-function warningsOf(durationSeconds: number, declaredSeconds: number | null, gaveUp: string | null): TranscriptNote[] {
-  const missing = (declaredSeconds ?? 0) - durationSeconds
-  if (missing <= TRUNCATED_SECONDS && !gaveUp) return []
-  const said = missing > TRUNCATED_SECONDS ? `the file says it has ${declaredSeconds?.toFixed(1)} s` : ''
-  const detail = [`decoded ${durationSeconds.toFixed(1)} s`, said, gaveUp ?? ''].filter(Boolean).join('; ')
-  return [
-    {
-      kind: 'truncated',
-      start: round(durationSeconds),
-      end: round(Math.max(durationSeconds, declaredSeconds ?? 0)),
-      detail
-    }
-  ]
-}
-
-function round(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000
 }

@@ -80,7 +80,6 @@ describe('odd recordings are read to their end', () => {
     ['eightChannels', 11],
     ['telephone', 11],
     ['headerSaysMore', 11],
-    ['headerSaysLess', 2],
     ['truncatedMp3', 5.5],
     ['truncatedWav', 5.5],
     ['silence6h', 21_600]
@@ -150,7 +149,7 @@ describe('limits', () => {
     let next = await decoder.next()
     await new Promise(resolve => setTimeout(resolve, 1600))
     while (!next.done) next = await decoder.next()
-    expect(next.value).toEqual({ samples: 176_000, gaveUp: null })
+    expect(next.value).toEqual({ samples: 176_000, gaveUp: null, damaged: [] })
   })
 
   test('cancel', async () => {
@@ -175,7 +174,7 @@ describe('limits', () => {
     const decoder = decodeStream({ ffmpegPath, path: corpus.silence6h })
     await decoder.next()
     expect(await running(corpus.silence6h)).toBe(1)
-    await decoder.return({ samples: 0, gaveUp: null })
+    await decoder.return({ samples: 0, gaveUp: null, damaged: [] })
     await expect.poll(() => running(corpus.silence6h)).toBe(0)
   })
 })

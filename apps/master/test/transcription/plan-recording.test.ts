@@ -173,7 +173,7 @@ test('what is heard does not depend on how the decoder hands the audio over', as
         yield pcm.subarray(from, from + size)
         from += size
       }
-      return { samples: pcm.length / 2, gaveUp: null }
+      return { samples: pcm.length / 2, gaveUp: null, damaged: [] }
     }
     const { news } = hearSpeech(decoder(), { tape: createPcmTape(), voiceActivity })
     return (await collect(news())).flatMap(({ closed }) => closed)

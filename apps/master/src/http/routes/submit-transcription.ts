@@ -45,6 +45,7 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
           'SC_IDEMPOTENCY_CONFLICT',
           'SC_NOT_AUDIO',
           'SC_NO_AUDIO_TRACK',
+          'SC_NO_SUCH_TRACK',
           'SC_NO_SUCH_CHANNEL',
           'SC_LANGUAGE_NOT_SUPPORTED',
           'SC_OVERLOADED',
@@ -99,8 +100,14 @@ async function submit(
   idempotencyKey: string | null,
   signal: AbortSignal
 ) {
-  const { channel } = params
-  const { declaredSeconds } = await probeRecording({ ffmpegPath: deps.ffmpegPath, path: upload.path, channel, signal })
+  const { channel, track } = params
+  const { declaredSeconds } = await probeRecording({
+    ffmpegPath: deps.ffmpegPath,
+    path: upload.path,
+    track: track ?? undefined,
+    channel,
+    signal
+  })
   const jobId = randomUUID()
   const blobKey = `files/${jobId}/${blobNameOf(upload.fileName)}`
   await deps.blobs.putFile(blobKey, upload.path, { signal })

@@ -1,0 +1,72 @@
+/** What ffmpeg's log says of a file, and of what went wrong while it decoded. Its lines differ between versions. */
+
+/** One of the file's audio tracks. */
+export interface Track {
+  /** Among the audio tracks, from 0. */
+  readonly index: number
+  /** Whether the file marks it as the one to play. */
+  readonly isDefault: boolean
+}
+
+export interface FileDescription {
+  /** Short names of ffmpeg: `mp3`, `mov,mp4,m4a,3gp,3g2,mj2`. */
+  readonly format: string
+  readonly tracks: readonly Track[]
+  /** A picture that moves; the cover of an album is none. */
+  readonly hasVideo: boolean
+  /** What the file says of its length, which may be a lie; null where it says nothing or ffmpeg only guesses. */
+  readonly durationSeconds: number | null
+  /** The timestamp that the file's first track begins with. */
+  readonly firstTimestamp: number
+  readonly channels: number | null
+  readonly sampleRate: number | null
+  /** The timestamp that the decoded track begins with. */
+  readonly trackTimestamp: number
+}
+
+/** Of the log of `describeCommand`. */
+export function readDescription(log: string): FileDescription {
+  const [, hour, minute, second, start] =
+    /^ {2}Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?\d+\.\d+))?/m.exec(log) ?? []
+  const guessed = log.includes('Estimating duration from bitrate')
+  const frame = /^\[Parsed_ashowinfo_0 .* pts_time:(\S+) .*channels:(\d+) .*rate:(\d+) /m.exec(log)
+  return {
+    format: /^Input #0, (\S+), from /m.exec(log)?.[1] ?? '',
+    tracks: readTracks(log),
+    hasVideo: /^ {2,4}Stream #0:\d+\S*: Video: (?!.*\(attached pic\))/m.test(log),
+    durationSeconds:
+      second && !guessed
+        ? (Number(hour) * 360_000 + Number(minute) * 6000 + Math.round(Number(second) * 100)) / 100
+        : null,
+    firstTimestamp: Number(start ?? 0),
+    channels: frame ? Number(frame[2]) : null,
+    sampleRate: frame ? Number(frame[3]) : null,
+    trackTimestamp: Number.isFinite(Number(frame?.[1])) ? Number(frame?.[1]) : Number(start ?? 0)
+  }
+}
+
+/** Those of the input, which are listed by program in an MPEG transport stream. */
+function readTracks(log: string): Track[] {
+  const input = log.slice(0, log.search(/^(Stream mapping|Output #0)/m) >>> 0)
+  const lines = input.matchAll(/^ {2,4}Stream #0:(\d+)\S*: Audio: (.*)$/gm)
+  const byStream = new Map([...lines].map(([, stream, rest]) => [Number(stream), rest ?? '']))
+  return [...byStream]
+    .sort(([a], [b]) => a - b)
+    .map(([, rest], index) => ({ index, isDefault: rest.includes('(default)') }))
+}
+
+/**
+ * What one line of the log of `decodeCommand` says: a time that its filters print, a packet that was given up, the end of
+ * the file before its time, or anything else that is wrong.
+ */
+export type LogLine = { kind: 'time'; seconds: number } | { kind: 'undecodable' | 'ends-early' | 'other' }
+
+export function readLogLine(line: string): LogLine {
+  const [, seconds] = /^(?:\[Eval @ 0x[0-9a-f]+\] )?(-?\d+\.\d{6})$/.exec(line) ?? []
+  if (seconds) return { kind: 'time', seconds: Number(seconds) }
+  if (ENDS_EARLY.test(line)) return { kind: 'ends-early' }
+  return { kind: UNDECODABLE.test(line) ? 'undecodable' : 'other' }
+}
+
+const UNDECODABLE = /Error while decoding stream|Error submitting packet to decoder|Decoding error: |CRC mismatch/
+const ENDS_EARLY = /partial file|File ended prematurely|Error during demuxing|^file:.*: Invalid data found/
