@@ -173,7 +173,7 @@ describe('a cluster of one worker', () => {
       ffconcatAsWav: '422 SC_NOT_AUDIO',
       moovAtEnd: 'speech',
       headerSaysMore: 'speech',
-      headerSaysLess: expect.stringMatching(/^text "And so/i),
+      headerSaysLess: 'speech',
       silence6h: 'text ""',
       zeroBytes: '400 SC_NO_FILE',
       text: '422 SC_NOT_AUDIO',
