@@ -206,6 +206,7 @@ describe('a request that is refused', () => {
     ],
     ['a webhook into the house', [['webhook_url', 'http://192.168.1.1/'], file], 400, 'SC_BAD_REQUEST', /^webhook_url/],
     ['text', [['file', asFile(Buffer.from('hello '.repeat(1000)))]], 422, 'SC_NOT_AUDIO', /./],
+    ['a track that is not there', [['track', '1'], file], 422, 'SC_NO_SUCH_TRACK', /track 0/],
     ['a channel that is not there', [['channel', '3'], file], 422, 'SC_NO_SUCH_CHANNEL', /3/],
     ['a file that is too large', [['file', asFile(Buffer.alloc(MAX_BYTES + 1))]], 413, 'SC_FILE_TOO_LARGE', /300000/]
   ]

@@ -3,7 +3,13 @@ import type { DecodedWindow, Window, Word } from '@sc/shared/transcription.ts'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createChunkPacker } from '../../src/transcription/chunks.ts'
-import { type ChunkResult, joinTexts, mergeTranscript, segmentsOfChunk } from '../../src/transcription/merge.ts'
+import {
+  type ChunkResult,
+  joinTexts,
+  type MergeInput,
+  mergeTranscript,
+  segmentsOfChunk
+} from '../../src/transcription/merge.ts'
 
 const SECOND = 16_000
 const ERROR: ErrorReport = { code: 'SC_POISON_UNIT', title: 'The unit ended every worker that it touched', detail: 'x' }
@@ -58,7 +64,7 @@ function chunked(all: Heard[], chunkSeconds: number, failed: number[] = []): Chu
   })
 }
 
-function merge(chunks: ChunkResult[], more: { wordTimestamps?: boolean } = {}) {
+function merge(chunks: ChunkResult[], more: Partial<MergeInput> = {}) {
   return mergeTranscript({
     jobId: 'job-1',
     sourceFile: 'talk.mp3',
@@ -126,6 +132,18 @@ describe('a transcript', () => {
       gaps: [],
       quality: []
     })
+  })
+
+  test('of a recording without speech says so', () => {
+    const { quality } = merge([], { windows: 0 })
+    expect(quality).toEqual([
+      { kind: 'no-speech', start: 0, end: 100, detail: expect.stringMatching(/no speech .* no model/) }
+    ])
+  })
+
+  test('names its track where the file has several', () => {
+    expect(merge(chunked([one], 30), { track: { index: 1, of: 3 } }).track).toEqual({ index: 1, of: 3 })
+    expect(merge(chunked([one], 30), { track: { index: 0, of: 1 } })).not.toHaveProperty('track')
   })
 
   test('has notes of windows at their place in the recording', () => {
