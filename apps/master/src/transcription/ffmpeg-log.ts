@@ -6,6 +6,8 @@ export interface Track {
   readonly index: number
   /** Whether the file marks it as the one to play. */
   readonly isDefault: boolean
+  /** Of samples that are not compressed, else null. */
+  readonly pcmBytesPerSecond: number | null
 }
 
 export interface FileDescription {
@@ -52,7 +54,16 @@ function readTracks(log: string): Track[] {
   const byStream = new Map([...lines].map(([, stream, rest]) => [Number(stream), rest ?? '']))
   return [...byStream]
     .sort(([a], [b]) => a - b)
-    .map(([, rest], index) => ({ index, isDefault: rest.includes('(default)') }))
+    .map(([, rest], index) => ({
+      index,
+      isDefault: rest.includes('(default)'),
+      pcmBytesPerSecond: pcmBytesPerSecond(rest)
+    }))
+}
+
+function pcmBytesPerSecond(stream: string): number | null {
+  const kbits = /^pcm_.*, (\d+) kb\/s/.exec(stream)?.[1]
+  return kbits ? Number(kbits) * 125 : null
 }
 
 /**

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { ScError } from '@sc/shared/errors.ts'
 import { SAMPLE_RATE } from '@sc/shared/transcription.ts'
 import { type Faults, listenForFaults, lostNote } from './faults.ts'
@@ -65,6 +66,7 @@ export interface ProbeResult {
   readonly startSeconds: number
   readonly channels: number | null
   readonly sampleRate: number | null
+  readonly fileBytes: number
   /** Bytes of a WAV that its header does not know of, and those that it does. */
   readonly untold: { readonly bytes: number; readonly declaredBytes: number } | null
 }
@@ -186,6 +188,7 @@ export async function probeRecording(
   return {
     format,
     firstTimestamp,
+    fileBytes: (await stat(options.path)).size,
     hasVideo,
     tracks,
     track,

@@ -1,12 +1,15 @@
+import { ScError } from '@sc/shared/errors.ts'
 import type { ByteRange } from './ffmpeg-command.ts'
 import type { FilePart, FileScan } from './file-parts.ts'
 
 /** RFC 3533: a chained stream is streams one after the other, each beginning with pages that are marked as first. */
 const HEADER_BYTES = 27
 const FIRST_PAGE = 0x02
+/** Each is decoded by an ffmpeg of its own. */
+const MOST_LINKS = 1_000
 const LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
 
-/** The links of a chained Ogg file. */
+/** The links of a chained Ogg file. Throws SC_AUDIO_TOO_LONG. */
 export function createOggScan(): FileScan {
   const links: ByteRange[] = []
   let start = 0
@@ -30,6 +33,7 @@ export function createOggScan(): FileScan {
       }
       const isFirst = ((block[place + 5] ?? 0) & FIRST_PAGE) !== 0
       if (isFirst && !inBeginning) {
+        if (links.length === MOST_LINKS - 1) throw tooMany()
         links.push({ start, end: at + place })
         start = at + place
       }
@@ -44,4 +48,9 @@ export function createOggScan(): FileScan {
     return [...links, { start, end: size }].map(bytes => ({ bytes, lostSeconds: 0, lostBytes: 0 }))
   }
   return { push, end }
+}
+
+function tooMany(): ScError {
+  const detail = `The Ogg file is a chain of more than ${MOST_LINKS} recordings: send it in several files.`
+  return new ScError('SC_AUDIO_TOO_LONG', detail)
 }

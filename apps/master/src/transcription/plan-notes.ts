@@ -30,13 +30,28 @@ export function planNotes(planned: Planned): TranscriptNote[] {
     const detail = `the header says ${untold.declaredBytes} bytes of sound; the ${untold.bytes} bytes that follow were read, too`
     notes.push({ kind: 'wrong-length', start: round(probed.declaredSeconds ?? 0), end: whole.end, detail })
   }
-  return [...notes, ...decoded.damaged, ...truncated(planned)]
+  return [...notes, ...decoded.damaged, ...truncated(planned), ...leftOut(planned)]
 }
 
 function trackDetail(track: number, tracks: ProbeResult['tracks']): string {
   const why = tracks[track]?.isDefault ? 'the one that the file marks as its default' : 'the first with speech'
   return `track ${track} of ${tracks.length} audio tracks (counted from 0), ${why}; for another send \`track\``
 }
+
+/** Of samples that are not compressed their length is known by their bytes, also where the file's header says less. */
+function leftOut({ probed, durationSeconds }: Planned): TranscriptNote[] {
+  const { format, track, tracks, fileBytes } = probed
+  const bytesPerSecond = tracks[track]?.pcmBytesPerSecond
+  if (!bytesPerSecond || !ONLY_SOUND.includes(format)) return []
+  const bytes = Math.round(fileBytes - durationSeconds * bytesPerSecond)
+  // Pictures and notes of a program may stand in such files, too.
+  if (bytes < fileBytes / 2 || bytes < TRUNCATED_SECONDS * bytesPerSecond) return []
+  const end = round(durationSeconds + bytes / bytesPerSecond)
+  const detail = `by its header, ${bytes} of the ${fileBytes} bytes of the file are no sound, and were left out`
+  return [{ kind: 'wrong-length', start: round(durationSeconds), end, detail }]
+}
+/** Formats of which the header has one length only. */
+const ONLY_SOUND = ['wav', 'w64', 'caf']
 
 function truncated({ probed, decoded, durationSeconds }: Planned): TranscriptNote[] {
   const { declaredSeconds, firstTimestamp, hasVideo, tracks } = probed

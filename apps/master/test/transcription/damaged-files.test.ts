@@ -146,10 +146,32 @@ describe('a WAV', () => {
   })
 })
 
+describe('a header that says less than there is, of another format with samples', () => {
+  test.each([
+    ['caf', (file: Buffer, at: number) => file.writeBigUInt64BE(1_004n, at + 4)],
+    ['w64', (file: Buffer, at: number) => file.writeBigUInt64LE(1_024n, at + 16)]
+  ] as const)('has a note with the bytes that are left out (%s)', async (extension, setSize) => {
+    const path = await files.make(`less.${extension}`, '-i', SPEECH)
+    expect((await files.plan(path)).warnings).toEqual([])
+    const file = await readFile(path)
+    setSize(file, file.indexOf('data'))
+    await writeFile(path, file)
+    expect((await files.plan(path)).warnings).toEqual([
+      expect.objectContaining({ kind: 'wrong-length', detail: expect.stringMatching(/35\d\d\d\d .*left out/) })
+    ])
+  })
+})
+
 /** As loud as the one channel. */
 const STEREO = ['-af', 'pan=stereo|c0=c0|c1=c0']
 
 describe('a chained Ogg file', () => {
+  test('has no more links than can be decoded in a while', async () => {
+    const tenth = await files.make('tenth.opus', '-i', SPEECH, '-t', '0.1', '-c:a', 'libopus')
+    const path = await files.join('many.opus', ...Array.from({ length: 1_001 }, () => tenth))
+    await expect(files.plan(path)).rejects.toMatchObject({ code: 'SC_AUDIO_TOO_LONG' })
+  })
+
   test.each([
     ['opus', ['-c:a', 'libopus'], ['-c:a', 'libopus', ...STEREO]],
     ['ogg', ['-c:a', 'libvorbis', '-ar', '16000'], ['-c:a', 'libvorbis', '-ar', '44100', ...STEREO]],
