@@ -129,7 +129,11 @@ export async function startWorker(deps: WorkerDeps): Promise<RunningWorker> {
       startChild: tasks.start,
       maxChildBytes,
       wasCancelled: cancelled.has,
-      onReady: ready => row.onReady({ ...ready, tasks: registration.add(plan.id, ready.tasks, classesOf(plan)) }),
+      onReady: ready => {
+        const lacking = tasks.notOffered.map(({ task, lack }) => ({ ...task, lack }))
+        const all = registration.add(plan.id, { tasks: ready.tasks, lacking, classes: classesOf(plan) })
+        row.onReady({ ...ready, tasks: all })
+      },
       onChange: () => presence.soon(),
       onOutcome: row.onOutcome,
       log

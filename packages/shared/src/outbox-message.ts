@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { boundedList, boundedMs, boundedTexts } from './bounded.ts'
 import type { JsonMeasure } from './json-depth.ts'
 import { protocolSchema } from './presence.ts'
-import { taskDescriptionSchema } from './python-protocol.ts'
+import { lackingTaskSchema, taskDescriptionSchema } from './python-protocol.ts'
 import { MOST_TASKS } from './task-limits.ts'
 import { errorReportSchema, LONGEST_TIMING_MS, timingsSchema } from './unit.ts'
 
@@ -108,11 +108,13 @@ export const outboxMessageSchema = z.discriminatedUnion('type', [
   /**
    * Every task that the worker's slots can run, with its schemas; at start and whenever it changes. The worker has left
    * out and logged what is over the limits; from one that has not, the master takes the rest (`sortTasks`), unless there are
-   * far too many. `classes` are the capability classes of its slots: the master gives it units of their queues.
+   * far too many. `lacking` are those of its tasks folder that none of its slots can run: they are shown, and it gets no
+   * units of them. `classes` are the capability classes of its slots: the master gives it units of their queues.
    */
   z.object({
     type: z.literal('registered'),
     tasks: boundedList(taskDescriptionSchema, 5 * MOST_TASKS),
+    lacking: boundedList(lackingTaskSchema, 5 * MOST_TASKS).optional(),
     classes: boundedTexts(50, 100).default([])
   })
 ])

@@ -44,6 +44,13 @@ export const taskDescriptionSchema = z.object({
 })
 export type TaskDescription = z.infer<typeof taskDescriptionSchema>
 
+/** In characters. */
+const LONGEST_LACK = 500
+
+/** A task of the tasks folder that no slot of its worker can run, and what they lack, in words. */
+export const lackingTaskSchema = taskDescriptionSchema.extend({ lack: z.string().max(LONGEST_LACK) })
+export type LackingTask = z.infer<typeof lackingTaskSchema>
+
 /** A file of the tasks folder, or one task of it, that is not offered, and why. */
 export const leftOutSchema = z.object({ file: z.string(), reason: z.string() })
 export type LeftOut = z.infer<typeof leftOutSchema>

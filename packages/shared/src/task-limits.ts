@@ -51,8 +51,8 @@ const MOST_NAME_CHARS = 100
 const MOST_REFUSED_SHOWN = 20
 
 /** The tasks that can be registered, in their order, and why the others cannot. */
-export function sortTasks(tasks: TaskDescription[]): { accepted: TaskDescription[]; refused: RefusedTask[] } {
-  const accepted: TaskDescription[] = []
+export function sortTasks<Task extends TaskDescription>(tasks: Task[]): { accepted: Task[]; refused: RefusedTask[] } {
+  const accepted: Task[] = []
   const refused: RefusedTask[] = []
   const names = new Set<string>()
   let bytesLeft = MOST_KB_OF_ALL * 1024

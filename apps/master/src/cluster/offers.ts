@@ -1,4 +1,3 @@
-import type { TaskDescription } from '@sc/shared/python-protocol.ts'
 import { type SqlBool, sql } from 'kysely'
 import type { Database, DatabaseTransaction } from '../database/schema.ts'
 import type { OffersRow } from './task-claims.ts'
@@ -7,7 +6,7 @@ import type { OffersRow } from './task-claims.ts'
  * What workers offer, as it was read: a worker's tasks are up to 256 KB, and are asked for whenever something is
  * submitted or registered. They are read anew when its registration is another.
  */
-const kept = new Map<string, { version: string; tasks: TaskDescription[] }>()
+const kept = new Map<string, { version: string; tasks: OffersRow['tasks'] }>()
 
 /** Each registration has its own time; the size is there without reading what it is of. */
 const VERSION = sql<string>`concat_ws(' ', tasks_at, pg_column_size(tasks))`

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { isClass } from '@sc/shared/capability.ts'
-import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import type { LackingTask, TaskDescription } from '@sc/shared/python-protocol.ts'
 import { MOST_TASKS, type RefusedTask } from '@sc/shared/task-limits.ts'
 import { isStepOfTranscription, TASK_NAME } from '@sc/shared/task-name.ts'
 import { type Selectable, sql } from 'kysely'
@@ -16,6 +16,9 @@ import { queuesOfWorker } from './rights.ts'
  *
  *   offered --registered without it--> left --not again within KEPT_MS--> forgotten
  *                 (its claim stands: a worker that starts offers some of its tasks before others)
+ *
+ * A task that no worker can run is defined by those that have it in their folder and say what they lack, the first of them
+ * likewise: it can be posted, and waits. Such a claim ends where a worker can run the task, and brings no right to a queue.
  */
 
 /** A worker that starts has all its slots ready by then. */
@@ -38,6 +41,8 @@ export interface CountingTask {
   task: TaskDescription
   /** Workers that have it as it counts. */
   offeredBy: OffersRow[]
+  /** Workers that have it in their folder and cannot run it, and what each lacks, in words. */
+  lacking: Array<{ row: OffersRow; lack: string }>
   /** How many other definitions of it there are. */
   others: number
 }
@@ -47,6 +52,8 @@ interface Claim {
   /** Null: it was offered a moment ago. */
   task: TaskDescription | null
   sinceMs: number
+  /** What the worker lacks to run it; null: nothing. */
+  lack: string | null
   digest(): string
 }
 
@@ -59,20 +66,26 @@ export interface Decision {
 export function decideTasks(rows: OffersRow[], nowMs: number): Decision {
   const decision: Decision = { counting: new Map(), refused: [] }
   const claims = rows.flatMap(row => claimsOf(row, nowMs))
-  for (const [name, same] of Map.groupBy(claims, one => one.name)) {
-    const [first, ...rest] = same.toSorted((a, b) => a.sinceMs - b.sinceMs || (a.row.id < b.row.id ? -1 : 1))
-    if (!first) continue
-    const isSame = (claim: Claim): boolean => claim === first || claim.digest() === first.digest()
-    const offered = same.filter(({ task }) => task !== null)
+  for (const [name, all] of Map.groupBy(claims.toSorted(byAge), one => one.name)) {
+    const able = all.filter(({ lack }) => lack === null)
+    const lacking = all.flatMap(claim => (claim.lack === null ? [] : { ...claim, lack: claim.lack }))
+    const [first] = able
+    const isSame = (claim: Claim): boolean => !first || claim === first || claim.digest() === first.digest()
+    const offered = able.filter(({ task }) => task !== null)
     const having = offered.filter(isSame)
     const differing = offered.filter(claim => !isSame(claim))
-    for (const { row } of differing) decision.refused.push({ workerId: row.id, ...refusalOf(name, row, first) })
-    const task = first.task ?? rest.find(claim => claim.task !== null && isSame(claim))?.task
+    if (first)
+      for (const { row } of differing) decision.refused.push({ workerId: row.id, ...refusalOf(name, row, first) })
+    const task = [...having, ...lacking.filter(isSame)][0]?.task
     if (!task) continue
     const others = new Set(differing.map(claim => claim.digest())).size
-    decision.counting.set(name, { task, offeredBy: having.map(({ row }) => row), others })
+    decision.counting.set(name, { task, offeredBy: having.map(({ row }) => row), lacking, others })
   }
   return decision
+}
+
+function byAge(a: Claim, b: Claim): number {
+  return a.sinceMs - b.sinceMs || (a.row.id < b.row.id ? -1 : 1)
 }
 
 function claimsOf(row: OffersRow, nowMs: number): Array<Claim & { name: string }> {
@@ -81,18 +94,30 @@ function claimsOf(row: OffersRow, nowMs: number): Array<Claim & { name: string }
   const since = new Map(Object.entries(tasks_since))
   const sinceMs = (name: string): number => since.get(name) ?? tasks_at?.getTime() ?? 0
   return [
-    ...tasks.filter(isOffer).map(task => {
-      return { row, name: task.name, task, sinceMs: sinceMs(task.name), digest: () => digestOf(task) }
+    ...tasks.filter(isOwn).map(task => {
+      const lack = isLacking(task) ? task.lack : null
+      return { row, name: task.name, task, sinceMs: sinceMs(task.name), lack, digest: () => digestOf(task) }
     }),
     ...Object.entries(tasks_left)
       .filter(([, { leftMs }]) => isKept(leftMs, nowMs))
-      .map(([name, { digest }]) => ({ row, name, task: null, sinceMs: sinceMs(name), digest: () => digest }))
+      .map(([name, { digest }]) => {
+        return { row, name, task: null, sinceMs: sinceMs(name), lack: null, digest: () => digest }
+      })
   ]
 }
 
 /** A task of the user's own, under a name of its own. */
-function isOffer({ name, builtIn }: TaskDescription): boolean {
+function isOwn({ name, builtIn }: TaskDescription): boolean {
   return TASK_NAME.test(name) && !builtIn && !isStepOfTranscription(name)
+}
+
+function isLacking(task: TaskDescription | LackingTask): task is LackingTask {
+  return 'lack' in task
+}
+
+/** One that its worker can run. */
+function isOffer(task: TaskDescription | LackingTask): boolean {
+  return isOwn(task) && !isLacking(task)
 }
 
 function isKept(leftMs: number, nowMs: number): boolean {
@@ -125,10 +150,13 @@ function digestOf(task: TaskDescription): string {
 /** Of tasks that are kept in memory (`offers.ts`). */
 const digests = new WeakMap<TaskDescription, string>()
 
-/** What is kept of a worker that registers `tasks`: since when it offers each, and what it has left. */
+/**
+ * What is kept of a worker that registers `tasks`: since when it has each, and what it has left. One that it could not run
+ * before is new: who could comes first.
+ */
 export function stampsAfter(
   before: Pick<OffersRow, 'tasks' | 'tasks_since' | 'tasks_left'>,
-  tasks: TaskDescription[],
+  tasks: OffersRow['tasks'],
   nowMs: number
 ): { since: Record<string, number>; left: Record<string, LeftTask> } {
   const names = new Set(tasks.filter(isOffer).map(({ name }) => name))
@@ -140,7 +168,10 @@ export function stampsAfter(
   const kept = earlier.filter(([name]) => !names.has(name) && !forgotten.has(name))
   const left = Object.fromEntries([...kept, ...leaving].slice(-MOST_LEFT))
   const stands = new Map(Object.entries(before.tasks_since).filter(([name]) => !forgotten.has(name)))
-  const since = [...names, ...Object.keys(left)].map(name => [name, stands.get(name) ?? nowMs] as const)
+  const lacked = before.tasks.filter(task => isOwn(task) && isLacking(task)).map(({ name }) => name)
+  for (const name of lacked) if (names.has(name) && !Object.hasOwn(before.tasks_left, name)) stands.delete(name)
+  const all = new Set([...tasks.filter(isOwn).map(({ name }) => name), ...Object.keys(left)])
+  const since = [...all].map(name => [name, stands.get(name) ?? nowMs] as const)
   return { since: Object.fromEntries(since), left }
 }
 

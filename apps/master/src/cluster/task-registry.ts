@@ -15,6 +15,8 @@ export interface RegisteredTask {
   outputSchema: Record<string, unknown>
   /** Every worker that has it as it counts, also one that is off. */
   workers: Array<Pick<WorkerRow, 'id' | 'name' | 'status'>>
+  /** Every worker that has it in its folder and cannot run it, and what it lacks, in words. */
+  lacking: Array<Pick<WorkerRow, 'id' | 'name' | 'status'> & { lack: string }>
   /** Where its units go; null: no class of workers is large enough, or it is a job. */
   queue: string | null
   /** A job of several units, whose plan the masters run. */
@@ -87,14 +89,15 @@ function withJobs(tasks: RegisteredTask[], jobs: RegisteredTask[]): RegisteredTa
 
 function toJob({ name, description, inputSchema, outputSchema }: JobDescription): RegisteredTask {
   const requires = { gpu: false, vramGb: 0, features: [] }
-  return { name, description, requires, inputSchema, outputSchema, workers: [], queue: null, isJob: true, versions: 1 }
+  const ofWorkers = { workers: [], lacking: [], queue: null, versions: 1 }
+  return { name, description, requires, inputSchema, outputSchema, ...ofWorkers, isJob: true }
 }
 
 async function readTasks({ db, presence }: TaskRegistryDeps): Promise<RegisteredTask[]> {
   const { counting } = decideTasks(await readOffers(db), Date.now())
   const seen = new Map(presence.workers().map(({ id, status }) => [id, status]))
   const toWorker = ({ id, name }: OffersRow) => ({ id, name, status: seen.get(id) ?? ('offline' as const) })
-  return [...counting.values()].map(({ task, offeredBy, others }) => {
+  return [...counting.values()].map(({ task, offeredBy, lacking, others }) => {
     const { name, description, gpu, vramGb, features, inputSchema, outputSchema } = task
     const base = classOf({ gpu, vramGb, features })
     return {
@@ -104,6 +107,7 @@ async function readTasks({ db, presence }: TaskRegistryDeps): Promise<Registered
       inputSchema,
       outputSchema,
       workers: offeredBy.map(toWorker),
+      lacking: lacking.map(({ row, lack }) => ({ ...toWorker(row), lack })),
       isJob: false,
       queue: base === null ? null : queueName(base, name),
       versions: 1 + others

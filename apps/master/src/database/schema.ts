@@ -1,6 +1,6 @@
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import type { Presence } from '@sc/shared/presence.ts'
-import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import type { LackingTask, TaskDescription } from '@sc/shared/python-protocol.ts'
 import type { RefusedTask } from '@sc/shared/task-limits.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import type { ColumnType, Generated, GeneratedAlways, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely'
@@ -78,8 +78,8 @@ export interface WorkersTable {
   revoked_at: Time
   presence: NullableJson<Presence>
   last_seen: Time
-  /** What the worker can run beside the built-in tasks, as it registered it. */
-  tasks: ColumnType<TaskDescription[], string | undefined, string>
+  /** What the worker can run beside the built-in tasks, and what it lacks for others, as it registered it. */
+  tasks: ColumnType<Array<TaskDescription | LackingTask>, string | undefined, string>
   /** What it registered beside them and the master left out. */
   refused_tasks: ColumnType<RefusedTask[], string | undefined, string>
   /** When it registered them. */

@@ -5,6 +5,11 @@ import { jobSchema, named, statusSchema, time } from './schemas.ts'
 
 /** What the routes about tasks and single jobs take and answer. */
 const jsonSchema = z.record(z.string(), z.unknown())
+const taskWorkerSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  status: z.enum(['online', 'draining', 'offline'])
+})
 
 export const taskSchema = named(
   'Task',
@@ -19,8 +24,11 @@ export const taskSchema = named(
     inputSchema: jsonSchema.describe('JSON Schema of `input`'),
     outputSchema: jsonSchema.describe('JSON Schema of the result'),
     workers: z
-      .array(z.object({ id: z.string(), name: z.string(), status: z.enum(['online', 'draining', 'offline']) }))
-      .describe('Every worker that has this definition of it, also those that are off'),
+      .array(taskWorkerSchema)
+      .describe('Every worker that can run it as defined here, also those that are off'),
+    lacking: z
+      .array(taskWorkerSchema.extend({ lack: z.string().describe('What it lacks: a sentence') }))
+      .describe('Every worker that has its file and cannot run it. Where `workers` is empty its jobs wait'),
     queue: z.string().nullable().describe('Where its units wait; null: no worker can be large enough, or it is a job'),
     isJob: z.boolean().describe('True: a job of several units, each a task; false: one unit'),
     versions: z

@@ -1,5 +1,7 @@
 import { isClass } from '@sc/shared/capability.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
+import { printable } from '@sc/shared/printable.ts'
+import type { LackingTask, TaskDescription } from '@sc/shared/python-protocol.ts'
 import { sortTasks } from '@sc/shared/task-limits.ts'
 import { sql } from 'kysely'
 import { lockTasks, shareOutTasks, stampsAfter } from '../cluster/task-claims.ts'
@@ -26,8 +28,12 @@ export async function acceptRegistrations(
   )
   if (last.size === 0) return
   await lockTasks(trx)
-  for (const [workerId, { tasks: all, classes }] of last) {
-    const { accepted: tasks, refused } = sortTasks(all)
+  for (const [workerId, { tasks: offered, lacking = [], classes }] of last) {
+    // What it can run goes first, should there be too much.
+    const { accepted: tasks, refused } = sortTasks<TaskDescription | LackingTask>([
+      ...offered,
+      ...lacking.map(readable)
+    ])
     const before = await trx
       .selectFrom('workers')
       .select(['tasks', 'tasks_since', 'tasks_left'])
@@ -50,4 +56,8 @@ export async function acceptRegistrations(
     verdict.registered.add(workerId)
   }
   for (const workerId of await shareOutTasks(trx)) verdict.registered.add(workerId)
+}
+
+function readable(task: LackingTask): LackingTask {
+  return { ...task, lack: printable(task.lack) }
 }

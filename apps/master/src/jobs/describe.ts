@@ -1,6 +1,8 @@
+import { parseQueue } from '@sc/shared/capability.ts'
 import { type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import type { WorkerRow } from '../cluster/presence.ts'
+import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import { type Database, type Gap, type JobStatus, OPEN_JOB } from '../database/schema.ts'
 import { isOf, type Owner } from './owner.ts'
 import { etaSecondsOf, type JobFigures, progressOf, type UnitCounts } from './progress.ts'
@@ -37,6 +39,7 @@ export interface JobDescription {
 export interface DescribeDeps {
   db: Database
   presence: { workers(): WorkerRow[] }
+  tasks: Pick<TaskRegistry, 'find'>
 }
 
 export interface JobFilter {
@@ -81,12 +84,31 @@ export async function listJobs(
 async function describeRows(deps: DescribeDeps, rows: JobFigureRow[]): Promise<JobDescription[]> {
   const open = rows.filter(({ single, status }) => single && OPEN_JOB.includes(status))
   const times = await readTaskTimes(deps.db, [...new Set(open.map(({ task }) => task))])
-  const described = rows.map(row => describe(row, deps.presence.workers(), times.get(row.task)))
+  const workers = deps.presence.workers()
+  const asked = await tasksWithoutWorker(deps.tasks, rows, workers)
+  const described = rows.map(row => describe(row, workers, times.get(row.task), asked))
   await keepProgress(deps.db, rows, described)
   return described
 }
 
-function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | undefined): JobDescription {
+/** The tasks of queued units that no known worker can run. */
+async function tasksWithoutWorker(
+  tasks: DescribeDeps['tasks'],
+  rows: JobFigureRow[],
+  workers: WorkerRow[]
+): Promise<Map<string, RegisteredTask>> {
+  const names = new Set(rows.flatMap(({ next_queue }) => (next_queue && parseQueue(next_queue).feature) ?? []))
+  const unknown = [...names].filter(name => !workers.some(worker => worker.tasks.includes(name)))
+  const found = await Promise.all(unknown.map(async name => (await tasks.find(name)) ?? []))
+  return new Map(found.flat().map(task => [task.name, task]))
+}
+
+function describe(
+  row: JobFigureRow,
+  workers: WorkerRow[],
+  times: TaskTimes | undefined,
+  asked: ReadonlyMap<string, RegisteredTask>
+): JobDescription {
   const { counted, ahead: queuePosition } = row
   const figures: JobFigures = {
     status: row.status,
@@ -109,7 +131,7 @@ function describe(row: JobFigureRow, workers: WorkerRow[], times: TaskTimes | un
     progress: progressOf(figures),
     queuePosition,
     etaSeconds: row.single ? singleEtaSeconds(row, next, workers, times) : etaSecondsOf(figures),
-    waitingFor: waitingForOf({ ...figures, next, queuePosition }, workers),
+    waitingFor: waitingForOf({ ...figures, next, queuePosition }, workers, asked),
     units: figures.units,
     chunks: {
       total: counted.chunks_total,

@@ -1,7 +1,7 @@
 import type { WorkerRow } from '../cluster/presence.ts'
 import { slotsFor } from '../cluster/slots-for.ts'
 import type { JobFigures } from './progress.ts'
-import { waitingForWorker } from './waiting-for-worker.ts'
+import { type LackingTask, waitingForWorker } from './waiting-for-worker.ts'
 
 export interface Waiting extends Pick<JobFigures, 'status' | 'planned' | 'units'> {
   /** A queued unit of the job, one that may run now if there is one; null: none is queued. */
@@ -21,15 +21,22 @@ export interface QueuedUnit {
   error: string | null
 }
 
-/** Why nothing of a job is being done just now, in one sentence; null: something is, or it has ended. */
-export function waitingForOf(job: Waiting, workers: WorkerRow[]): string | null {
+/**
+ * Why nothing of a job is being done just now, in one sentence; null: something is, or it has ended. `tasks`: by name, those
+ * that no known worker can run.
+ */
+export function waitingForOf(
+  job: Waiting,
+  workers: WorkerRow[],
+  tasks: ReadonlyMap<string, LackingTask> = new Map()
+): string | null {
   if ((job.status !== 'PENDING' && job.status !== 'RUNNING') || job.units.running > 0) return null
   const { next } = job
   if (next === null) return waitingForMaster(job)
   const online = workers.filter(({ status }) => status === 'online')
   const able = online.filter(({ queues }) => queues.includes(next.queue))
   if (next.pauseSeconds > 0) return waitingForTime(next)
-  if (able.length === 0) return waitingForWorker(next.queue, workers)
+  if (able.length === 0) return waitingForWorker(next.queue, workers, tasks)
   return waitingForSlot(next.queue, able, job.queuePosition ?? 0)
 }
 

@@ -59,6 +59,7 @@ describe('GET /api/tasks', () => {
       inputSchema: {},
       outputSchema: WORD_COUNT.outputSchema,
       workers: [{ id: 'desk-2', name: 'desk-2', status: 'offline' }],
+      lacking: [],
       queue: 'gpu.vram6+diarize',
       versions: 1,
       isJob: false
@@ -365,5 +366,27 @@ describe('a task that workers define differently', () => {
   it('may have any name', async () => {
     await registerTasks(one, 'odd-names', [{ ...OWN, name: 'constructor' }], { at: new Date(3000) })
     expect((await get('/api/tasks/constructor')).json()).toMatchObject({ queue: 'cpu+constructor' })
+  })
+})
+
+describe('a task that a worker has in its folder and cannot run', () => {
+  it('is listed with what it lacks, can be posted, and its job says what it waits for', async () => {
+    const large = { ...WORD_COUNT, name: 'large', gpu: true, vramGb: 20, lack: 'it needs a GPU with 20 GB' }
+    await registerTasks(one, 'desk-9', [large], { tasks: [] })
+    await vi.waitFor(async () => expect((await get('/api/workers/desk-9')).statusCode).toBe(200), { timeout: 8_000 })
+    expect((await get('/api/tasks')).json().items).toContainEqual(
+      expect.objectContaining({
+        name: 'large',
+        queue: 'gpu.vram24+large',
+        workers: [],
+        lacking: [{ id: 'desk-9', name: 'desk-9', status: 'online', lack: 'it needs a GPU with 20 GB' }]
+      })
+    )
+    const answer = await post('large', { input: { text: 'one' } })
+    expect(answer.statusCode).toBe(202)
+    expect((await get(`/api/jobs/${answer.json().jobId}`)).json()).toMatchObject({
+      status: 'PENDING',
+      waitingFor: 'needs a GPU with 20 GB; no worker that is online has one'
+    })
   })
 })

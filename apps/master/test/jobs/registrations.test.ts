@@ -1,4 +1,4 @@
-import type { TaskDescription } from '@sc/shared/python-protocol.ts'
+import type { LackingTask, TaskDescription } from '@sc/shared/python-protocol.ts'
 import { describe, expect, it } from 'vitest'
 import { forgetLeftTasks } from '../../src/cluster/task-claims.ts'
 import { useEngine } from './use-engine.ts'
@@ -36,6 +36,16 @@ describe('what workers register', () => {
       .toEqual(last?.filter(({ builtIn }) => !builtIn).map(({ name }) => name))
   }
 
+  /** As of now. */
+  const known = async (name: string) => (await at.world.tasks.list()).find(task => task.name === name)
+
+  async function lack(id: string, ...lacking: LackingTask[]): Promise<void> {
+    await at.world.worker(id).begin()
+    const before = (await rowOf(id)).tasks_at
+    await at.world.say(id, { type: 'registered', tasks: [], lacking, classes: ['cpu', 'gpu'] })
+    await expect.poll(async () => (await rowOf(id)).tasks_at, WAIT).not.toEqual(before)
+  }
+
   it('gives no units of a task to one that defines it otherwise, until it does not or the first changes it', async () => {
     await register('w-1', [NAP])
     expect(await queuesOf('w-1')).toEqual(['cpu', 'cpu+nap', 'gpu'])
@@ -68,6 +78,48 @@ describe('what workers register', () => {
     // Whoever comes back then comes after.
     await register('w-1', [NAP])
     expect(await queuesOf('w-1')).toEqual(['cpu', 'gpu'])
+  })
+
+  it('shows a task that no worker can run, with what each lacks, and gives no right to its queues', async () => {
+    await lack('w-1', { ...OTHER, name: 'hop', lack: 'it needs a GPU\u001b[2J with 20 GB' })
+    expect(await queuesOf('w-1')).toEqual(['cpu', 'gpu'])
+    expect(await known('hop')).toMatchObject({
+      queue: 'gpu+hop',
+      workers: [],
+      lacking: [{ id: 'w-1', name: 'w-1', lack: 'it needs a GPU [2J with 20 GB' }]
+    })
+    // Who can run it defines it, whoever had it first, and may be given it from then on.
+    await register('w-2', [{ ...NAP, name: 'hop' }])
+    expect(await queuesOf('w-2')).toEqual(['cpu', 'cpu+hop', 'gpu'])
+    expect(await known('hop')).toMatchObject({
+      queue: 'cpu+hop',
+      workers: [{ id: 'w-2' }],
+      lacking: [{ id: 'w-1' }],
+      versions: 1
+    })
+    expect(await refusedTasks()).toEqual([])
+    // Able by now, it comes after those who were.
+    await register('w-1', [{ ...OTHER, name: 'hop' }])
+    expect(await queuesOf('w-1')).toEqual(['cpu', 'gpu'])
+    expect(await refusedTasks()).toEqual(['w-1 hop'])
+  })
+
+  it('keeps the name of a task for the worker that has just lost what it needs', async () => {
+    await register('w-1', [{ ...NAP, name: 'skip' }])
+    await lack('w-1', { ...NAP, name: 'skip', lack: 'it needs a local LLM server, and none answers' })
+    expect(await known('skip')).toMatchObject({ workers: [], lacking: [{ id: 'w-1' }] })
+    await register('w-2', [{ ...OTHER, name: 'skip' }])
+    expect(await queuesOf('w-2')).toEqual(['cpu', 'gpu'])
+    await register('w-1', [{ ...NAP, name: 'skip' }])
+    expect(await queuesOf('w-1')).toEqual(['cpu', 'cpu+skip', 'gpu'])
+  })
+
+  it('bounds what workers lack as what they offer', async () => {
+    const large = { ...NAP, inputSchema: { description: 'x'.repeat(60_000) }, lack: 'it needs a GPU' }
+    const many = Array.from({ length: 6 }, (_, n) => ({ ...large, name: `nap-${n}` }))
+    await lack('w-1', ...many)
+    const { tasks, refused_tasks } = await rowOf('w-1')
+    expect([tasks.length, refused_tasks.length]).toEqual([5, 1])
   })
 
   it('is refused where it is said to be built in, and is not', async () => {

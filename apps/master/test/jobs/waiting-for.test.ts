@@ -213,6 +213,56 @@ describe('how many slots a queue has', () => {
   })
 })
 
+describe('a task that workers have in their folder and cannot run', () => {
+  const lackOf = (lack: string) => ({ id: 'desk-2', name: 'desk-2', status: 'online' as const, lack })
+  const task = (vramGb: number, lack: string) =>
+    new Map([['big', { name: 'big', requires: { gpu: vramGb > 0, vramGb, features: [] }, lacking: [lackOf(lack)] }]])
+  const tooSmall = task(20, 'it needs a GPU with 20 GB, and this one is too small')
+  const desk = worker('desk-2', { id: 'desk-2', gpus: [card(8)] })
+
+  it.each([
+    ['needs a GPU with 20 GB; the largest online has 8 GB (desk-2)', 'gpu.vram24+big', [desk], tooSmall],
+    [
+      'needs a GPU with 20 GB; no worker that is online has one',
+      'gpu.vram24+big',
+      [worker('off', { status: 'offline', gpus: [card(24)] }), worker('desk-2', { id: 'desk-2' })],
+      tooSmall
+    ],
+    [
+      'needs a GPU with 20 GB (of the class of 24 GB); the largest online has 20 GB (ada)',
+      'gpu.vram24+big',
+      [desk, worker('ada', { gpus: [card(20)] })],
+      tooSmall
+    ],
+    [
+      'needs a GPU with 20 GB on a worker that has the task big: large has the GPU and not the task',
+      'gpu.vram24+big',
+      [desk, worker('large', { gpus: [card(24)] })],
+      tooSmall
+    ],
+    [
+      'waits for a worker that can run the task big: on desk-2 it needs ffprobe on PATH',
+      'gpu.vram6+big',
+      [desk],
+      task(6, 'it needs ffprobe on PATH')
+    ],
+    [
+      'waits for a worker that can run the task big: on desk-2 it needs ffprobe on PATH',
+      'cpu+big',
+      [worker('desk-2', { id: 'desk-2' })],
+      task(0, 'it needs ffprobe on PATH')
+    ],
+    [
+      'waits for one of 1 slot on queue cpu+big',
+      'cpu+big',
+      [worker('desk', { queues: ['cpu+big'], tasks: ['big'], slots: [slot('running')] })],
+      new Map()
+    ]
+  ])('%s', (expected, queue, workers, tasks) => {
+    expect(waitingForOf({ ...QUEUED, ...on(queue) }, workers, tasks)).toBe(expected)
+  })
+})
+
 describe('what a job waits for', () => {
   it.each(cases)('%s', (expected, change, workers) => {
     expect(waitingForOf({ ...QUEUED, ...change }, workers)).toBe(expected)

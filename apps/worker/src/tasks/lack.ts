@@ -32,9 +32,12 @@ export function lackOf(
   if (missing.length > 0) return `it needs ${missing.join(', ')} on PATH`
   const needed = classOf(task)
   if (needed === null) return `it needs ${task.vramGb} GB of GPU memory, more than any queue is for`
-  if (isGpuClass(needed) && slot.device === 'cpu') return `it needs a GPU`
+  const card = task.vramGb > 0 ? `a GPU with ${task.vramGb} GB` : 'a GPU'
+  if (isGpuClass(needed) && slot.device === 'cpu') return `it needs ${card}`
   const served = slot.queues?.map(queue => parseQueue(queue).base) ?? slot.classes
-  return served.some(base => serves(base, needed)) ? null : `it needs the queue ${needed}`
+  if (served.some(base => serves(base, needed))) return null
+  const isTooSmall = isGpuClass(needed) && !slot.classes.some(base => serves(base, needed))
+  return isTooSmall ? `it needs ${card}, and this one is too small` : `it needs the queue ${needed}`
 }
 
 /** Whether what a slot can offer of a task depends on the LLM server. */

@@ -37,6 +37,7 @@ async function run(queue: string, task: string) {
 test('a worker runs the tasks of its folder, and registers them: at first, and when files have changed', async () => {
   const tasksDir = writeTasks({
     'turn.ts': taskFile('turn', `log.warn('turns', { at: 1 }); return { text: [...text].reverse().join('') }`),
+    'large.ts': taskFile('large', 'return { text }', 'requires: { gpu: true, vramGb: 20 },'),
     'exit.ts': taskFile('exit', 'process.kill(process.pid, "SIGKILL")')
   })
   await start({ concurrency: 2 }, { tasksDir })
@@ -47,7 +48,8 @@ test('a worker runs the tasks of its folder, and registers them: at first, and w
     expect(ready.tasks).toEqual(expect.arrayContaining(['echo', 'turn', 'exit']))
     // Once for both slots.
     expect(await said('registered')).toHaveLength(1)
-    const { tasks, classes } = await first('registered')
+    const { tasks, lacking, classes } = await first('registered')
+    expect(lacking?.map(({ name, lack }) => [name, lack])).toEqual([['large', 'it needs a GPU with 20 GB']])
     expect(classes).toEqual(['cpu'])
     expect(tasks.filter(task => !task.builtIn).map(task => task.name)).toEqual(['exit', 'turn'])
     expect(tasks.find(task => task.name === 'turn')?.inputSchema).toMatchObject({ required: ['text'] })

@@ -185,7 +185,7 @@ test.each([
   [
     { gpu: true, vramGb: 9 },
     { device: 'GPU-1', classes: ['gpu.vram8', 'gpu', 'cpu'] },
-    'it needs the queue gpu.vram12'
+    'it needs a GPU with 9 GB, and this one is too small'
   ],
   [
     { gpu: true, vramGb: 80 },
@@ -194,7 +194,8 @@ test.each([
   ],
   [{ gpu: false, vramGb: 0 }, { device: 'GPU-1', classes: ['gpu'] }, 'it needs the queue cpu'],
   [{ gpu: true, vramGb: 0 }, { device: 'GPU-1', classes: ['gpu'], queues: ['gpu+mine', 'gpu'] }, null],
-  [{ gpu: true, vramGb: 0 }, { device: 'cpu', classes: ['gpu', 'cpu'] }, 'it needs a GPU']
+  [{ gpu: true, vramGb: 0 }, { device: 'cpu', classes: ['gpu', 'cpu'] }, 'it needs a GPU'],
+  [{ gpu: true, vramGb: 20 }, { device: 'cpu', classes: ['cpu'] }, 'it needs a GPU with 20 GB']
 ])('what %o lacks on %o: %s', (needs, slot, lack) => {
   const task = { name: 't', description: '', features: [], builtIn: false, inputSchema: {}, outputSchema: {}, ...needs }
   expect(lackOf(task, slot)).toBe(lack)
