@@ -50,7 +50,12 @@ def hello(child: Child, tasks_dir: Path) -> dict[str, Any]:
 
 
 def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
-    write_task(tmp_path, "turn-round.py", "turn", ', vram_gb=6, features=["ollama"], description="Turns text round"')
+    write_task(
+        tmp_path,
+        "turn-round.py",
+        "turn",
+        ', vram_gb=6, features=["ollama"], retry_crashes=False, description="Turns round"',
+    )
     (tmp_path / "test_turn.py").write_text("raise RuntimeError('a test is no task')")
     (tmp_path / "notes.txt").write_text("no task either")
     (tmp_path / "lib").mkdir()
@@ -63,10 +68,11 @@ def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
     said = {key: value for key, value in found.items() if key not in ("inputSchema", "outputSchema")}
     assert said == {
         "name": "turn",
-        "description": "Turns text round",
+        "description": "Turns round",
         "gpu": True,
         "vramGb": 6.0,
         "features": ["ollama"],
+        "retryCrashes": False,
         "builtIn": False,
         "file": "turn-round.py",
     }
@@ -88,6 +94,7 @@ def test_a_file_of_the_folder_is_a_task(start: Start, tmp_path: Path) -> None:
         ("", "it has no task"),
         ("@task(name='Bad_Name')\ndef run(r: Text, c: Context) -> Text: ...", "task Bad_Name: name: expected"),
         ("@task(name='transcribe.mine')\ndef run(r: Text, c: Context) -> Text: ...", "transcribe. are taken"),
+        ("@task(name='m', retry_crashes='no')\ndef run(r: Text, c: Context) -> Text: ...", "expected True or False"),
         ("@task(name='m', features='ollama')\ndef run(r: Text, c: Context) -> Text: ...", "expected a list"),
         ("@task\ndef run(r: Text, c: Context) -> Text: ...", "missing 1 required keyword-only argument: 'name'"),
         ("@task('gpu', name='m')\ndef run(r: Text, c: Context) -> Text: ...", "write what it needs by name"),

@@ -49,6 +49,11 @@ export interface TaskOptions<I extends z.ZodType, O extends z.ZodType> {
   name: string
   description?: string
   requires?: TaskRequirements
+  /**
+   * False: it must not run twice. Where its process or its worker dies, the unit fails with SC_MAY_HAVE_RUN in place of
+   * running again. Default: true.
+   */
+  retryCrashes?: boolean
   /** An object schema; it travels to the master as JSON Schema. */
   input: I
   output: O
@@ -81,11 +86,21 @@ const defined = new WeakSet<object>()
 export function defineTask<I extends z.ZodType, O extends z.ZodType>(options: TaskOptions<I, O>): Task<I, O> {
   const checked = optionsSchema.safeParse(options)
   if (!checked.success) throw refusal(options, checked.error.issues.map(sentenceOf))
-  const { name, description, requires } = checked.data
+  const { name, description, requires, retryCrashes } = checked.data
   const { input, output, run } = options
   const inputSchema = jsonSchema(options, 'input', input)
   const outputSchema = jsonSchema(options, 'output', output)
-  const task = Object.freeze({ name, description, requires, input, output, run, inputSchema, outputSchema })
+  const task = Object.freeze({
+    name,
+    description,
+    requires,
+    retryCrashes,
+    input,
+    output,
+    run,
+    inputSchema,
+    outputSchema
+  })
   defined.add(task)
   return task
 }
@@ -96,9 +111,9 @@ export function isTask(value: unknown): value is Task {
 
 /** What a worker says of a task that stands in `file`. */
 export function describeTask(task: Task, file: string): TaskDescription {
-  const { name, description, requires, inputSchema, outputSchema } = task
+  const { name, description, requires, retryCrashes, inputSchema, outputSchema } = task
   const { gpu, vramGb, features } = requires
-  return { name, description, gpu, vramGb, features, builtIn: false, inputSchema, outputSchema, file }
+  return { name, description, gpu, vramGb, features, retryCrashes, builtIn: false, inputSchema, outputSchema, file }
 }
 
 const isSchema = z.custom<z.ZodType>(value => value instanceof z.ZodType, 'expected a zod schema, like z.object({ … })')
@@ -129,11 +144,12 @@ const optionsSchema = z.strictObject(
       .refine(name => !name.startsWith(OWN_PREFIX), `names that begin with ${OWN_PREFIX} are taken`),
     description: z.string('expected a text').default(''),
     requires: requirementsSchema.prefault({}),
+    retryCrashes: z.boolean('expected true or false').default(true),
     input: isSchema,
     output: isSchema,
     run: z.custom(value => typeof value === 'function', 'expected a function')
   },
-  noOther('option', 'name, description, requires, input, output, run')
+  noOther('option', 'name, description, requires, retryCrashes, input, output, run')
 )
 
 function jsonSchema(options: { name: string }, io: 'input' | 'output', schema: z.ZodType): JsonSchema {

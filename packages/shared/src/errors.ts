@@ -45,6 +45,7 @@ export const ERRORS = {
   SC_CHILD_DIED: { status: 500, title: 'The process of the task ended', retryable: true },
   SC_WORKER_LOST: { status: 500, title: 'The worker was lost', retryable: true },
   SC_POISON_UNIT: { status: 500, title: 'The unit ended every worker that it touched', retryable: false },
+  SC_MAY_HAVE_RUN: { status: 500, title: 'The unit may have run, and is not to run twice', retryable: false },
   SC_INPUT_UNREADABLE: { status: 500, title: 'The input of the unit could not be fetched', retryable: true },
   SC_WEBHOOK_FAILED: { status: 502, title: 'The webhook was not accepted', retryable: true },
 

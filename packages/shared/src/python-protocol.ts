@@ -35,6 +35,8 @@ export const taskDescriptionSchema = z.object({
   vramGb: z.number(),
   /** What the worker must have beside, by name: programs, or `llm`. */
   features: boundedTexts(1_000, 1_000).default([]),
+  /** False: a unit whose process or worker died is not run again. Left out: true. */
+  retryCrashes: z.boolean().optional(),
   /** True: every worker has it; false: a task of the user's own, which has a queue of its own. */
   builtIn: z.boolean().default(true),
   inputSchema: z.record(z.string(), z.unknown()),

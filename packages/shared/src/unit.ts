@@ -13,6 +13,8 @@ export const unitPayloadSchema = z.object({
   params: z.record(z.string(), z.unknown()),
   /** Of audio that it covers; left out: it is about none. */
   seconds: z.number().positive().optional(),
+  /** Its task must not run twice (`retryCrashes: false`). */
+  runsOnce: z.boolean().optional(),
   /** How long one attempt may run, in ms. */
   deadline: z.number().int().positive()
 })

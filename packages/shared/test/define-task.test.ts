@@ -51,7 +51,7 @@ describe('a task', () => {
   it.each([
     [
       { nme: 'x' },
-      'defineTask good: there is no option nme; there are name, description, requires, input, output, run'
+      'defineTask good: there is no option nme; there are name, description, requires, retryCrashes, input, output, run'
     ],
     [
       { name: 'Bad_Name' },

@@ -63,6 +63,7 @@ class TaskDescription(Message):
     gpu: bool
     vramGb: float
     features: list[str]
+    retryCrashes: bool = True
     builtIn: bool
     inputSchema: dict[str, Any]
     outputSchema: dict[str, Any]

@@ -34,6 +34,7 @@ class Task:
     gpu: bool
     vram_gb: float
     features: list[str]
+    retry_crashes: bool
     # The name of its file; None for the tasks of this package.
     file: str | None
     input: type[BaseModel]
@@ -47,6 +48,7 @@ class Task:
             gpu=self.gpu,
             vramGb=self.vram_gb,
             features=self.features,
+            retryCrashes=self.retry_crashes,
             builtIn=self.file is None,
             inputSchema=self.input.model_json_schema(),
             outputSchema=self.output.model_json_schema(mode="serialization"),
@@ -92,11 +94,13 @@ def task(
     vram_gb: float = 0,
     features: Sequence[str] = (),
     description: str = "",
+    retry_crashes: bool = True,
 ) -> Callable[[TaskFunction], TaskFunction]:
     """
     Decorates `def run(request: InputModel, context: Context) -> OutputModel`. `gpu`, `vram_gb` (GB of free GPU memory)
-    and `features` (programs on PATH, `llm`) say which slots may run it. Raises TypeError at import when something is
-    wrong.
+    and `features` (programs on PATH, `llm`) say which slots may run it. `retry_crashes=False`: it must not run twice;
+    where its process or its worker dies, the unit fails with SC_MAY_HAVE_RUN. Raises TypeError at import when something
+    is wrong.
     """
     # Of `@task` alone Python says that the name is missing.
     if unnamed:
@@ -105,6 +109,8 @@ def task(
         raise TypeError(f"task {name}: name: expected 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter")
     if isinstance(features, str) or not all(FEATURE.fullmatch(feature) for feature in features):
         raise TypeError(f"task {name}: features: expected a list of programs' names")
+    if not isinstance(retry_crashes, bool):
+        raise TypeError(f"task {name}: retry_crashes: expected True or False")
     if vram_gb < 0:
         raise TypeError(f"task {name}: vram_gb: expected 0 or more")
 
@@ -126,7 +132,9 @@ def task(
         if file is not None and FILES in request.model_fields:
             raise TypeError(f"task {name}: the field {FILES} is taken by the files of the unit")
         needs_gpu = gpu or vram_gb > 0
-        made = Task(name, description, needs_gpu, vram_gb, list(features), file, request, answer, function)
+        made = Task(
+            name, description, needs_gpu, vram_gb, list(features), retry_crashes, file, request, answer, function
+        )
         # Here, where only its own file is left out, should a type have no schema.
         made.describe()
         _tasks[name] = made

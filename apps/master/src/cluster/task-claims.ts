@@ -141,8 +141,9 @@ function refusalOf(name: string, { name: worker }: OffersRow, { row: owner, sinc
 function digestOf(task: TaskDescription): string {
   const known = digests.get(task)
   if (known !== undefined) return known
-  const { gpu, vramGb, features, inputSchema, outputSchema } = task
-  const digest = hash('sha256', JSON.stringify([gpu, vramGb, features, inputSchema, outputSchema]))
+  const { gpu, vramGb, features, inputSchema, outputSchema, retryCrashes = true } = task
+  const once = retryCrashes ? [] : ['runs once']
+  const digest = hash('sha256', JSON.stringify([gpu, vramGb, features, inputSchema, outputSchema, ...once]))
   digests.set(task, digest)
   return digest
 }

@@ -11,6 +11,8 @@ export interface RegisteredTask {
   name: string
   description: string
   requires: { gpu: boolean; vramGb: number; features: string[] }
+  /** False: what may have begun is not run again. */
+  retryCrashes: boolean
   inputSchema: Record<string, unknown>
   outputSchema: Record<string, unknown>
   /** Every worker that has it as it counts, also one that is off. */
@@ -89,7 +91,7 @@ function withJobs(tasks: RegisteredTask[], jobs: RegisteredTask[]): RegisteredTa
 
 function toJob({ name, description, inputSchema, outputSchema }: JobDescription): RegisteredTask {
   const requires = { gpu: false, vramGb: 0, features: [] }
-  const ofWorkers = { workers: [], lacking: [], queue: null, versions: 1 }
+  const ofWorkers = { retryCrashes: true, workers: [], lacking: [], queue: null, versions: 1 }
   return { name, description, requires, inputSchema, outputSchema, ...ofWorkers, isJob: true }
 }
 
@@ -98,12 +100,13 @@ async function readTasks({ db, presence }: TaskRegistryDeps): Promise<Registered
   const seen = new Map(presence.workers().map(({ id, status }) => [id, status]))
   const toWorker = ({ id, name }: OffersRow) => ({ id, name, status: seen.get(id) ?? ('offline' as const) })
   return [...counting.values()].map(({ task, offeredBy, lacking, others }) => {
-    const { name, description, gpu, vramGb, features, inputSchema, outputSchema } = task
+    const { name, description, gpu, vramGb, features, retryCrashes = true, inputSchema, outputSchema } = task
     const base = classOf({ gpu, vramGb, features })
     return {
       name,
       description,
       requires: { gpu, vramGb, features },
+      retryCrashes,
       inputSchema,
       outputSchema,
       workers: offeredBy.map(toWorker),

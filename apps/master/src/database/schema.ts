@@ -209,6 +209,10 @@ export interface UnitsTable {
   /** After a failed attempt: not to be sent before. */
   not_before: Time
   max_attempts: Generated<number>
+  /** False: what may have begun is not run again; see `jobs/run-once.ts`. */
+  retry_crashes: Generated<boolean>
+  /** Of such a unit, the worker that was given it and may have begun it. */
+  given_to: string | null
   output_ref: string | null
   fraction: Generated<number>
   partial: NullableJson<unknown>

@@ -21,6 +21,7 @@ export const taskSchema = named(
       vramGb: z.number(),
       features: z.array(z.string()).describe('What the worker must have beside')
     }),
+    retryCrashes: z.boolean().describe('False: a unit whose process or worker died fails with `SC_MAY_HAVE_RUN`'),
     inputSchema: jsonSchema.describe('JSON Schema of `input`'),
     outputSchema: jsonSchema.describe('JSON Schema of the result'),
     workers: z

@@ -5,7 +5,7 @@ import { isOpenById } from '../database/by-id.ts'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { checkOutput, TRANSCRIPTION_TASKS } from '../transcription/check-output.ts'
 import { sizeOf } from './size-of.ts'
-import { failAttempt, failUnit, MAX_CRASHES, poison, type SettledUnit, type Verdict } from './verdict.ts'
+import { failAttempt, failUnit, mostCrashes, poison, type SettledUnit, type Verdict } from './verdict.ts'
 
 /** Any number of starts, results and returns in one statement each: what most messages are. */
 
@@ -77,7 +77,7 @@ export async function acceptStarts(trx: DatabaseTransaction, starts: Start[], ve
   for (const unit of units) {
     verdict.changed.add(unit.job_id)
     verdict.startedRank = Math.max(verdict.startedRank, unit.rank)
-    if (unit.crashes < MAX_CRASHES) continue
+    if (unit.crashes < mostCrashes(unit)) continue
     verdict.stop.push({ id: unit.id, worker_id: unit.worker_id as string })
     await failUnit(trx, unit, poison(unit), verdict)
   }
@@ -177,7 +177,7 @@ async function takeBack(trx: DatabaseTransaction, unitId: string, refusal: ScErr
 
 /**
  * Units whose entry is gone are queued again, at no cost. One that another attempt had begun: as a crash of that one, if
- * this one came after it (it has not begun); else the other goes on. Of a unit that the worker does not hold, only its own
+ * this one came after it (it has not begun); else the other goes on. One that must not run twice and had begun ends here. Of a unit that the worker does not hold, only its own
  * attempt can be given back, and keeps its entry, which waits already or does when its lock is over: each return would bring
  * another else.
  */
@@ -190,7 +190,9 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
     update units set
       status = 'QUEUED', fraction = 0, partial = null,
       dispatch = dispatch + given.held::integer, entry = case when given.held then null else units.entry end,
-      crashes = crashes + (status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)::integer,
+      crashes = crashes + ((status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)
+        or (given.begun and not units.retry_crashes))::integer,
+      given_to = case when given.begun then units.given_to end,
       attempt_id = given.attempt_id, queued_at = now(), touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given
       (unit_id text, attempt_id text, worker_id text, entry text, begun boolean, held boolean)
@@ -202,7 +204,7 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
     if (unit.entry === null) verdict.settled.add(unit.id)
     verdict.noticed.add(unit.job_id)
     verdict.waiting.add(unit.queue)
-    if (unit.crashes >= MAX_CRASHES) await failUnit(trx, unit, poison(unit), verdict)
+    if (unit.crashes >= mostCrashes(unit)) await failUnit(trx, unit, poison(unit), verdict)
   }
 }
 

@@ -24,6 +24,9 @@ import { failAttempt, failUnit, requeue, type Verdict } from './verdict.ts'
  * | returned | open, same entry   | QUEUED again at no cost, for an entry of its own; over another attempt that  |
  * |          |                    | never ended: one crash more                                                  |
  *
+ * A unit whose task must not run twice is FAILED where this says QUEUED again after a crash, or after it was given back
+ * begun: see `run-once.ts`.
+ *
  * Crashes (a lost worker, a dead process) have a budget of their own, apart from the attempts that ended in an error.
  */
 export async function acceptMessage(

@@ -73,6 +73,7 @@ export async function queueAgain(trx: DatabaseTransaction, job: JobRow, statuses
       attempt_id: null,
       worker_id: null,
       made_by: null,
+      given_to: null,
       slot: null,
       entry: null,
       not_before: job.run_at,

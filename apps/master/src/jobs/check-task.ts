@@ -11,8 +11,9 @@ export async function checkTask(
   /** As JSON text. */
   text: string,
   asker: Asker
-): Promise<Pick<TaskRequest, 'task' | 'queue' | 'input'>> {
+): Promise<Pick<TaskRequest, 'task' | 'queue' | 'input' | 'retryCrashes'>> {
   const task = await findTask(tasks, name)
   const queue = task.isJob ? null : queueOfTask(task)
-  return { task: task.name, queue, input: await checkInput(task, text, asker) }
+  const { retryCrashes } = task
+  return { task: task.name, queue, retryCrashes, input: await checkInput(task, text, asker) }
 }

@@ -49,6 +49,8 @@ export interface UnitDraft {
   /** How much of the job's length this is, in seconds. */
   seconds: number
   deadlineMs: number
+  /** Of its task; left out: true. */
+  retryCrashes?: boolean
 }
 
 /** A blob of a unit, with what it contains. */

@@ -13,6 +13,7 @@ import { JOB_QUEUES, MERGE_QUEUE, OWN_MERGE_QUEUE } from '../queues/job-queues.t
 import { startQueueKeeper } from '../queues/keep-queues.ts'
 import { forgetMissing } from '../queues/mend-queue.ts'
 import { createOpenQueues } from '../queues/open-queues.ts'
+import { takenAmong } from '../queues/queues.ts'
 import type { Tickets } from '../transport/tickets.ts'
 import { startTransport, type Transport, type TransportDeps } from '../transport/transport.ts'
 import type { Outbound } from '../webhooks/post-webhook.ts'
@@ -32,6 +33,7 @@ import { startPlanner } from './planner.ts'
 import { startReconciler } from './reconcile.ts'
 import { createRedo } from './redo.ts'
 import { createRetry } from './retry.ts'
+import { createRunOnce } from './run-once.ts'
 import { startSchedules } from './schedules.ts'
 import { createSubmit } from './submit.ts'
 import { createSubmitTask } from './submit-task.ts'
@@ -111,7 +113,13 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const onQueuedOne = (name: string): void => transport?.queuedOne(name)
   const isAwaited = (name: string): boolean => transport?.isAwaited(name) ?? false
   const takenFrom = (queue: string): string[] => transport?.takenFrom(queue) ?? []
-  const queues = createOpenQueues({ ...deps, redis: queueRedis, onWaiting: onQueued, takenFrom })
+  const onStalled = (queue: string, entries: string[]): void => {
+    const held = new Set(takenFrom(queue))
+    const lost = entries.filter(entry => !held.has(entry))
+    const failed = (error: unknown): void => log.debug({ err: error }, 'units that stalled could not be ended')
+    runOnce.endAmong(lost).catch(failed)
+  }
+  const queues = createOpenQueues({ ...deps, redis: queueRedis, onWaiting: onQueued, onStalled, takenFrom })
   const asked = { onQueued, onQueuedOne, isAwaited, takenFrom }
   const dispatch = createDispatch({ ...deps, ...asked, db: deps.dispatchDb, queues, pace })
   const background = (name: string, concurrency: number, run: Parameters<typeof createBackgroundQueue>[0]['run']) => {
@@ -138,9 +146,11 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const holds: Holds = (workerId, unitId) => transport?.holds(workerId, unitId) ?? false
   const onRefused = (workerId: string, reason: string): void => deps.offences.record(workerId, reason, GRAVE)
   const applying = { ...settle, log, metrics, pace, onSettled, onRegistered, onRefused, holds }
+  const runOnce = createRunOnce({ ...settle, metrics, onSettled })
   transport = await startTransport({
     ...deps,
     queues,
+    runOnce,
     apply: said => applySaid(applying, said),
     onRefused: (workerId, reason, gravity, cost) =>
       deps.offences.record(workerId, reason, WEIGHTS[gravity] + weightOf(cost))
@@ -152,6 +162,9 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     isCaughtUp,
     queueMerge,
     isOffered: queue => deps.slotsOf(queue) > 0 || deps.isKnown(queue),
+    runOnce,
+    takenAmong: async (queue, entries) =>
+      new Set([...takenFrom(queue), ...(await takenAmong(queues.get(queue), entries))]),
     forgetLeftTasks: async () => onRegistered(await forgetLeftTasks(db)),
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })

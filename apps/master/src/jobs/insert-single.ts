@@ -7,6 +7,7 @@ import { checkSize, unitIdOf } from './units.ts'
 export interface SingleUnit {
   queue: string
   deadlineMs: number
+  retryCrashes: boolean
   /** The caller puts the unit into its queue: what it is to be called there is written down with it. */
   isSent: boolean
 }
@@ -18,7 +19,7 @@ export interface SingleUnit {
 export async function insertSingle(
   requestDb: Database,
   job: Insertable<JobsTable>,
-  { queue, deadlineMs, isSent }: SingleUnit
+  { queue, deadlineMs, retryCrashes, isSent }: SingleUnit
 ): Promise<SentUnit> {
   const unitId = unitIdOf(job.id, { task: job.task, index: 0 })
   checkSize(unitId, job.input)
@@ -28,9 +29,9 @@ export async function insertSingle(
       returning id, task, priority, max_attempts, run_at, input
     )
     insert into units (id, job_id, task, index, queue, params, params_bytes, span, seconds, deadline_ms, priority, rank, not_before,
-      max_attempts, entry, sent_at)
+      max_attempts, retry_crashes, entry, sent_at)
     select ${unitId}, job.id, job.task, 0, ${queue}, job.input, octet_length(job.input::text), '{}', 0, ${deadlineMs}::integer, job.priority, turn.rank,
-      job.run_at, job.max_attempts, ${isSent ? `${unitId}-0` : null}, case when ${isSent}::boolean then now() end
+      job.run_at, job.max_attempts, ${retryCrashes}::boolean, ${isSent ? `${unitId}-0` : null}, case when ${isSent}::boolean then now() end
     from job, turn
     returning ${sql.join(SENT.map(name => sql.ref(name)))}`.execute(requestDb)
   return rows[0] as SentUnit

@@ -8,6 +8,7 @@ import { MERGE_QUEUE, OWN_MERGE_QUEUE } from '../queues/job-queues.ts'
 import { untoldJobs } from './after-end.ts'
 import type { Dispatch } from './dispatch.ts'
 import { type FinishDeps, type SettledJob, settledJobs } from './finish.ts'
+import { lostAmong, type RunOnce } from './run-once.ts'
 import { BYTES, readInPieces } from './sent-entries.ts'
 
 /**
@@ -22,6 +23,9 @@ export interface ReconcileDeps extends Pick<FinishDeps, 'db' | 'dispatch' | 'red
   queueMerge(job: SettledJob): Promise<void>
   /** Whether a known worker serves a queue, also one that is away. */
   isOffered(queue: string): boolean
+  runOnce: Pick<RunOnce, 'end'>
+  /** Which entries of a queue somebody has. */
+  takenAmong(queue: string, entries: string[]): Promise<ReadonlySet<string>>
   /** Tasks that their worker has not offered for long; see `cluster/task-claims.ts`. */
   forgetLeftTasks(): Promise<void>
   /** Makes entries that no list of their queue names be missed; see `queues/mend-queue.ts`. */
@@ -58,9 +62,17 @@ export async function reconcile(deps: ReconcileDeps): Promise<boolean> {
   async function sendUnheard(): Promise<void> {
     isCaughtUp = deps.isCaughtUp()
     if (!isCaughtUp) return
+    const unheard = await unheardUnits(db)
+    const given = unheard.filter(unit => unit.given_to !== null)
+    const lost = await lostAmong(given, deps.takenAmong)
+    await deps.runOnce.end(lost.map(({ id, entry }) => ({ unitId: id, entry: entry as string })))
+    await touch(db, given)
     // What is wrong with one queue does not hold up the others.
     await eachApart(
-      Map.groupBy(await unheardUnits(db), unit => unit.queue),
+      Map.groupBy(
+        unheard.filter(unit => unit.given_to === null),
+        unit => unit.queue
+      ),
       async ([queue, units]) => {
         const isKept = (unit: Unheard): boolean => unit.status === 'RUNNING' || deps.isOffered(queue)
         await deps.dispatch.unsend(units.filter(unit => !isKept(unit)))
@@ -85,7 +97,7 @@ type Unheard = Awaited<ReturnType<typeof unheardUnits>>[number]
 async function unheardUnits(db: Database) {
   return await db
     .selectFrom('units')
-    .select(['id', 'queue', 'entry', 'rank', 'index', 'status', BYTES])
+    .select(['id', 'queue', 'entry', 'rank', 'index', 'status', 'given_to', BYTES])
     .where('status', 'in', OPEN_UNIT)
     .where('entry', 'is not', null)
     .where('sent_at', '<', sql<Date>`now() - make_interval(secs => ${UNHEARD_SECONDS})`)

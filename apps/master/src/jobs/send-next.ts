@@ -23,6 +23,7 @@ export const SENT = [
   'params',
   'seconds',
   'deadline_ms',
+  'retry_crashes',
   ...PLACE
 ] as const
 /** What is needed of a unit to put it into Redis. */
@@ -78,7 +79,8 @@ export async function markHead(db: Database, queue: string, head: Head): Promise
   return { units: rows, before, bytes, end, isAll }
 }
 
-interface Unsent extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'priority' | 'rank'> {
+interface Unsent
+  extends Pick<UnitRow, 'id' | 'job_id' | 'task' | 'deadline_ms' | 'dispatch' | 'priority' | 'rank' | 'retry_crashes'> {
   units: 1
   last_rank: number
   has_files: boolean
@@ -102,7 +104,7 @@ interface Sent extends Pick<UnitRow, 'job_id' | 'priority' | 'rank'> {
 async function readHead(db: Database, queue: string, { most, taken }: Head): Promise<Array<Unsent | Sent>> {
   const { rows } = await sql<Unsent | Sent>`
     with head as materialized (
-      select id, job_id, task, deadline_ms, dispatch, priority, rank, entry, input_ref is not null as has_files,
+      select id, job_id, task, deadline_ms, dispatch, priority, rank, retry_crashes, entry, input_ref is not null as has_files,
         coalesce(params_bytes, octet_length(params::text)) as bytes,
         (row_number() over (order by priority desc, rank, queued_at))::integer as place
       from units
@@ -110,11 +112,11 @@ async function readHead(db: Database, queue: string, { most, taken }: Head): Pro
         and (entry is null or entry <> all(${taken}::text[]))
       order by priority desc, rank, queued_at limit ${most}
     )
-    select id, job_id, task, deadline_ms, dispatch, priority, rank, has_files, bytes::float8, 1 as units, place,
+    select id, job_id, task, deadline_ms, dispatch, priority, rank, retry_crashes, has_files, bytes::float8, 1 as units, place,
       rank as last_rank
     from head where entry is null
     union all
-    select null, job_id, null, null, null, priority, min(rank), null, sum(bytes)::float8, count(*)::integer, null, max(rank)
+    select null, job_id, null, null, null, priority, min(rank), null, null, sum(bytes)::float8, count(*)::integer, null, max(rank)
     from head where entry is not null group by job_id, priority
     order by place`.execute(db)
   return rows
@@ -135,7 +137,7 @@ function endOf(parts: Array<Unsent | Sent>, head: Head): Marked['end'] {
  * The entry of each unit that is not in Redis, by its id. Held back are units of a later lap than the first of their
  * priority, since within Redis ranks count modulo RANKS_PER_LAP; and what would be more than `mostBytes`, but the first where there is
  * any room. An
- * entry of several units has only such as are on their first way: of one job and task, without files. It has the name of
+ * entry of several units has only such as are on their first way: of one job and task, without files, and none that must not run twice. It has the name of
  * its first. Where the head is full and more is to come, the last units wait to fill an entry: else each unit that ends
  * would bring an entry of one.
  */
@@ -158,7 +160,7 @@ function nameEntries(parts: Array<Unsent | Sent>, head: Head): Map<string, strin
     bytes += unit.bytes
     const firstRank = firstRankOf.get(unit.priority) ?? unit.rank
     if (lapOf(unit.rank) !== lapOf(firstRank) || (bytes > mostBytes && !(isFirst && mostBytes > 0))) continue
-    const isFresh = unit.dispatch === 0 && !unit.has_files
+    const isFresh = unit.dispatch === 0 && !unit.has_files && unit.retry_crashes
     const share = Math.floor((unitsOf.get(unit.job_id) ?? 1) / (SHARES_OF_A_SLOT * Math.max(1, slots)))
     const largest = together[unit.task] ?? 1
     const size = isFresh ? Math.min(largest, Math.max(share, Math.ceil(LEAST_SHARE * largest))) : 1

@@ -51,6 +51,7 @@ export function toPayload(unit: SentUnit): UnitPayload {
     index: unit.index,
     inputRef: unit.input_ref,
     params: unit.params,
+    ...(!unit.retry_crashes && { runsOnce: true }),
     ...(unit.seconds > 0 && { seconds: unit.seconds }),
     deadline: unit.deadline_ms
   }

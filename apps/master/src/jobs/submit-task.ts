@@ -13,6 +13,8 @@ export interface TaskRequest {
   queue: string | null
   /** Checked against the task's schema. */
   input: Record<string, unknown>
+  /** Of its task; left out: true. */
+  retryCrashes?: boolean
   priority: number
   /** Undefined: DEFAULT_ATTEMPTS. */
   attempts: number | undefined
@@ -57,7 +59,8 @@ export function createSubmitTask({ db, requestDb, dispatch, queuePlan, isAwaited
       if (queue === null) await db.insertInto('jobs').values(job).execute()
       else {
         const isSent = request.runAt === null && job.input.length <= SMALL_INPUT && isAwaited(queue)
-        const unit = { queue, deadlineMs: request.timeoutMs ?? DEFAULT_TIMEOUT_MS, isSent }
+        const { timeoutMs, retryCrashes = true } = request
+        const unit = { queue, deadlineMs: timeoutMs ?? DEFAULT_TIMEOUT_MS, retryCrashes, isSent }
         const added = await tried(() => insertSingle(requestDb, job, unit))
         if (isSent) dispatch.send(added)
         else dispatch.added([added])

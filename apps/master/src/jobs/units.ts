@@ -74,6 +74,7 @@ async function insertNew(
     seconds: draft.seconds,
     deadline_ms: draft.deadlineMs,
     cache_key: cacheKeyOf(draft),
+    retry_crashes: draft.retryCrashes ?? true,
     rank: ranks[at] as number
   }))
   const text = JSON.stringify(rows)
@@ -82,13 +83,14 @@ async function insertNew(
   // One statement for any number of rows. Not as jsonb: with what is the same of all of them beside, it takes half as long.
   await sql`
     insert into units (id, job_id, task, index, queue, input_ref, params, params_bytes, span, seconds, deadline_ms,
-      cache_key, rank, priority, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
+      cache_key, retry_crashes, rank, priority, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
     select draft.id, ${job.id}, task, index, queue, input_ref, params, octet_length(params::text), span, seconds, deadline_ms,
-      cache_key, rank, ${job.priority}::integer, ${job.run_at}::timestamptz, ${job.max_attempts}::integer,
+      cache_key, retry_crashes, rank, ${job.priority}::integer, ${job.run_at}::timestamptz, ${job.max_attempts}::integer,
       case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref, known.made_by,
       case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
     from json_to_recordset(${text}::json) as draft (id text, task text, index integer, queue text, input_ref text,
-      params json, span jsonb, seconds double precision, deadline_ms integer, cache_key text, rank double precision)
+      params json, span jsonb, seconds double precision, deadline_ms integer, cache_key text, retry_crashes boolean,
+      rank double precision)
     left join lateral ${mayBeKnown ? KNOWN_RESULT : NO_RESULT} as known on true
     on conflict (job_id, task, index) do nothing`.execute(trx)
   return rows.map(({ id, queue, rank }) => ({ id, queue, rank, priority: job.priority }))

@@ -30,6 +30,11 @@ export interface Verdict {
 }
 
 export const MAX_CRASHES = 5
+/** Of a unit: it may be run again after so many but one. */
+export function mostCrashes({ retry_crashes }: Pick<UnitRow, 'retry_crashes'>): number {
+  return retry_crashes ? MAX_CRASHES : 1
+}
+
 /** Outcomes that say nothing about the unit's own code: they count as crashes. */
 const CRASH_CODES = new Set<string>(['SC_CHILD_DIED', 'SC_WORKER_LOST'])
 
@@ -83,6 +88,7 @@ export async function requeue(
       status: 'QUEUED',
       dispatch: unit.dispatch + 1,
       entry: null,
+      given_to: null,
       not_before: pauseMs > 0 ? sql<Date>`now() + make_interval(secs => ${pauseMs / 1000})` : null,
       fraction: 0,
       partial: null,
@@ -107,7 +113,7 @@ export async function failAttempt(
   const attempts = unit.attempts + (crashed ? 0 : 1)
   const crashes = unit.crashes + (crashed ? 1 : 0)
   const again = retryable && ERRORS[error.code].retryable
-  if (again && attempts < unit.max_attempts && crashes < MAX_CRASHES) {
+  if (again && attempts < unit.max_attempts && crashes < mostCrashes(unit)) {
     const pauseMs = crashed ? 0 : pauseAfterMs(attempts)
     await requeue(trx, unit, { attempts, crashes, error, pauseMs }, verdict)
   } else {
@@ -141,7 +147,16 @@ export async function failUnit(
 
 /** What is said of a unit whose crashes are spent. */
 export function poison(unit: UnitRow): ErrorReport {
+  if (!unit.retry_crashes) return mayHaveRun(unit)
   const last = unit.error ? ` The last one said: ${unit.error.detail}` : ''
   const detail = `${unit.crashes} attempts at unit ${unit.id} ended with a lost worker or a dead process.${last}`
   return reportOf('SC_POISON_UNIT', detail)
+}
+
+/** It was not to run twice. */
+function mayHaveRun({ id, task, given_to, worker_id, error }: UnitRow): ErrorReport {
+  const worker = worker_id ?? given_to
+  const why = error ? error.detail : `The worker ${worker} gave it back after it had begun, or was lost.`
+  const detail = `Unit ${id} may have run, and its task ${task} must not run twice (retryCrashes: false). Look whether it had its effect; POST /api/jobs/{id}/retry runs it again. ${why}`
+  return reportOf('SC_MAY_HAVE_RUN', detail)
 }

@@ -56,7 +56,8 @@ async function* plan(
       blobs: {},
       span: {},
       seconds: 0,
-      deadlineMs: row.timeout_ms ?? DEFAULT_TIMEOUT_MS
+      deadlineMs: row.timeout_ms ?? DEFAULT_TIMEOUT_MS,
+      retryCrashes: known.retryCrashes
     }
   }
   const request = { job: name, input: row.input, signal, run: async (unit: JobUnit) => await run(await toDraft(unit)) }

@@ -16,6 +16,7 @@ const COMPARED = [
   'input_ref',
   'params',
   'deadline_ms',
+  'retry_crashes',
   'entry',
   'status',
   'queue'
@@ -51,6 +52,7 @@ function isSame(unit: UnitPayload, row: ComparedRow | undefined, queue: string):
     row.index === unit.index &&
     row.input_ref === unit.inputRef &&
     row.deadline_ms === unit.deadline &&
+    row.retry_crashes !== (unit.runsOnce ?? false) &&
     isDeepStrictEqual(row.params, unit.params)
   )
 }

@@ -21,6 +21,8 @@ export interface OpenQueuesDeps {
   log: Logger
   /** Entries of the queue wait again. */
   onWaiting(name: string): void
+  /** Nobody has these entries any more, and nobody said so. */
+  onStalled?(name: string, entries: string[]): void
   /** How many slots of online workers serve a queue. */
   slotsOf(queue: string): number
   /** Entries of a queue that workers hold, as far as this master knows. */
@@ -40,7 +42,7 @@ interface Open {
 }
 
 export function createOpenQueues(deps: OpenQueuesDeps): OpenQueues {
-  const { redis, log, onWaiting, slotsOf, takenFrom, idleMs = IDLE_MS } = deps
+  const { redis, log, onWaiting, onStalled, slotsOf, takenFrom, idleMs = IDLE_MS } = deps
   const open = new Map<string, Open>()
   const stopping = new AbortController()
   const stopChecks = startStalledChecks(
@@ -48,6 +50,7 @@ export function createOpenQueues(deps: OpenQueuesDeps): OpenQueues {
     () => [...open.values()].map(({ queue }) => queue),
     ({ name }, jobIds) => {
       log.warn({ queue: name, jobIds }, 'units lost their master and wait again')
+      onStalled?.(name, jobIds)
       onWaiting(name)
     },
     error => log.debug({ err: error }, 'stalled check failed')

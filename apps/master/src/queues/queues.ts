@@ -110,6 +110,12 @@ export async function peekEntries({ queue }: UnitQueue, most: number): Promise<U
   return [...waiting, ...ranked].flatMap(job => queueEntrySchema.safeParse(job?.data).data ?? [])
 }
 
+/** Those of the entries that are taken. */
+export async function takenAmong({ queue }: UnitQueue, jobIds: string[]): Promise<Set<string>> {
+  const states = await Promise.all(jobIds.map(jobId => queue.getJobState(jobId)))
+  return new Set(jobIds.filter((_, at) => states[at] === 'active'))
+}
+
 /** Takes the first entry of the queue and locks it for LOCK_MS; null: there is none. */
 export async function takeEntry(queue: UnitQueue, token: string): Promise<TakenEntry | null> {
   // A rate limit, which nobody here sets, would be remembered by BullMQ for as long as it was to last.

@@ -16,6 +16,7 @@ import type { Logger } from 'pino'
 import { QUEUED_CHANNEL } from '../queues/keys.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
 import { giveBack, headBands, type TakenEntry, takeEntry, type UnitQueue } from '../queues/queues.ts'
+import type { GivenOnce } from './given-once.ts'
 import { sendInbox } from './inbox.ts'
 import { isBusy, type Links, type ServedLink, type StandingWant } from './links.ts'
 import type { Tickets } from './tickets.ts'
@@ -44,6 +45,8 @@ export interface MatchDeps {
   /** Whether a worker shows itself: one that does not gets nothing. */
   isPresent(workerId: string): boolean
   tickets: Tickets
+  /** Of units that must not run twice. */
+  givenOnce: GivenOnce
   log: Logger
 }
 
@@ -147,11 +150,15 @@ export function choose(
 }
 
 /** False: there was nothing to take, or nobody to take it any more. */
-async function give({ redis, links, tickets, log }: MatchDeps, { link, want, queue }: Chosen): Promise<boolean> {
+async function give(deps: MatchDeps, { link, want, queue }: Chosen): Promise<boolean> {
+  const { redis, links, tickets, givenOnce, log } = deps
   const { workerId } = link
   const taken = await takeEntry(queue, workerId)
   if (!taken) return false
+  // Somebody had it before, and it must not run twice: what is behind it goes next.
+  if (!(await givenOnce.mark(taken, workerId))) return await give(deps, { link, want, queue })
   if (!links.isServed(link) || !link.isStanding(want)) {
+    await givenOnce.unmark(taken)
     await giveBack(taken)
     return false
   }

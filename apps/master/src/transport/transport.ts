@@ -11,10 +11,12 @@ import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Database } from '../database/schema.ts'
+import type { RunOnce } from '../jobs/run-once.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
-import { extendLocks, findTaken, giveBack, release } from '../queues/queues.ts'
+import { extendLocks, findTaken, giveBack, release, type TakenEntry } from '../queues/queues.ts'
 import { createAdopt } from './adopt.ts'
 import type { ApplierDeps } from './apply-pending.ts'
+import { createGivenOnce, runsOnce } from './given-once.ts'
 import { sendInbox } from './inbox.ts'
 import { startLeases } from './leases.ts'
 import { createLinks, type HeldEntry } from './links.ts'
@@ -65,6 +67,7 @@ export interface TransportDeps {
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
   graceMs?: number
   apply: ApplierDeps['apply']
+  runOnce: RunOnce
   onRefused(workerId: string, reason: string, gravity: Gravity, cost?: number): void
 }
 
@@ -81,7 +84,8 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
   const stopping = new AbortController()
   /** Workers that this master serves since a moment ago. */
   const gained = new Set<string>()
-  const matcher: Matcher = await startMatching({ ...deps, links })
+  const givenOnce = createGivenOnce({ ...deps, links })
+  const matcher: Matcher = await startMatching({ ...deps, links, givenOnce })
   const adopt = createAdopt({
     ...deps,
     links,
@@ -170,10 +174,20 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
 
   async function backToQueues(lost: HeldEntry[]): Promise<void> {
     for (const { taken } of lost) {
+      // Should that not be written now, it is when it would be given again.
+      if (runsOnce(taken) && (await hasEnded(taken))) continue
       // Its lock is another's by now, or Redis is away: the stalled check puts it back.
       await giveBack(taken).catch(logged('units could not be given back'))
       matcher.queued(taken.queue.name)
     }
+  }
+
+  /** Of a unit that must not run twice. False: PostgreSQL is away. */
+  async function hasEnded(taken: TakenEntry): Promise<boolean> {
+    return await givenOnce.end(taken).then(
+      () => true,
+      () => false
+    )
   }
 
   async function releaseAll(over: HeldEntry[]): Promise<void> {
@@ -207,6 +221,11 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
           'units are past their deadline and still with their worker: ended here'
         )
         await sendInbox(redis, workerId, { type: 'cancel', unitIds: [...held.unread] })
+        if (runsOnce(held.taken)) {
+          link.drop(held.entry)
+          await givenOnce.end(held.taken)
+          continue
+        }
         const unsettled = await deps.apply(await overdueMessages(db, workerId, held))
         link.drop(held.entry)
         await (unsettled.length > 0 ? backToQueues([held]) : releaseAll([held]))

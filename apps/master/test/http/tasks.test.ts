@@ -56,6 +56,7 @@ describe('GET /api/tasks', () => {
       name: 'diarize',
       description: 'Counts words',
       requires: { gpu: true, vramGb: 6, features: ['pyannote'] },
+      retryCrashes: true,
       inputSchema: {},
       outputSchema: WORD_COUNT.outputSchema,
       workers: [{ id: 'desk-2', name: 'desk-2', status: 'offline' }],

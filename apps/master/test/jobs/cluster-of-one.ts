@@ -205,6 +205,8 @@ interface CountInput {
   deadlineMs?: number
   /** Units without files. */
   bare?: boolean
+  /** Units that must not run twice. */
+  once?: boolean
 }
 
 const COUNT: JobDefinition = {
@@ -217,6 +219,7 @@ const COUNT: JobDefinition = {
       seconds = 1,
       queue = 'cpu',
       bare,
+      once = false,
       deadlineMs = 60_000
     } = job.input as unknown as CountInput
     const input = await context.store('input.txt', Buffer.from(`input ${job.input.salt ?? job.id}`))
@@ -229,7 +232,8 @@ const COUNT: JobDefinition = {
       blobs: {},
       span: {},
       seconds,
-      deadlineMs
+      deadlineMs,
+      retryCrashes: !once
     })
     if (waits) await context.learned({ model: String(await context.run(draft(0, 'ask'))) })
     for (let index = 0; index < units; index++) yield draft(index)

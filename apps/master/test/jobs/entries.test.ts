@@ -14,8 +14,8 @@ const ENOUGH = 20
 describe('units that take but milliseconds', () => {
   const at = useEngine()
 
-  const submit = async (units: number): Promise<string> => {
-    const jobId = await at.world.insertJob({ units, bare: true })
+  const submit = async (units: number, once = false): Promise<string> => {
+    const jobId = await at.world.insertJob({ units, bare: true, once })
     await at.engine.stop()
     await at.start()
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
@@ -68,6 +68,16 @@ describe('units that take but milliseconds', () => {
     const units = await at.world.units(jobId)
     expect(units.every(unit => unit.attempts === 0 && unit.started_at !== null && unit.worker_id === 'w-1')).toBe(true)
     expect(units[149]).toMatchObject({ status: 'DONE', timings: { ran: 1, waited: expect.any(Number) } })
+  })
+
+  it('travel alone where they must not run twice', async () => {
+    const jobId = await submit(60, true)
+    for (let n = 0; n < 60; n++) {
+      const taken = await takeOne()
+      expect(taken.units).toMatchObject([{ runsOnce: true }])
+      await work(taken)
+    }
+    await ended(jobId, 'COMPLETED')
   })
 
   it('are of one job and task in each entry', async () => {

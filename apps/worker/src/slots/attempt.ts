@@ -58,7 +58,7 @@ export async function runAttempt(
     void outbox.add({ type: 'progress', ...about, fraction, ...(partial === undefined ? {} : { partial }) }, messages)
   })
   const log = createLogLines(line => void outbox.add({ type: 'log', ...about, ...line }, messages))
-  let hasBegun = !isOneOfMany
+  let hasBegun = false
   let ranMs: number | undefined
   let files: UnitFiles | undefined
   let outcome: Outcome
@@ -66,6 +66,8 @@ export async function runAttempt(
   try {
     files = await deps.fetchFiles(unit, signal)
     timings.fetched = lap()
+    // A unit by itself begins with the word to its process: from here on nobody knows how far that is.
+    hasBegun = !isOneOfMany
     const output = await runTask(unit, files.paths, {
       signal,
       onBegin: () => {
@@ -84,7 +86,7 @@ export async function runAttempt(
     })
     outcome = { type: 'result', ...about, slot: slotId, output, timings }
   } catch (thrown) {
-    const error = hasBegun ? outcomeError(thrown, signal, isOneOfMany) : null
+    const error = hasBegun || !isOneOfMany ? outcomeError(thrown, signal, isOneOfMany) : null
     // An error is said of an attempt that is known.
     if (error) start.say()
     outcome = error

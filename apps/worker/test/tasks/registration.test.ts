@@ -38,7 +38,7 @@ test('a worker runs the tasks of its folder, and registers them: at first, and w
   const tasksDir = writeTasks({
     'turn.ts': taskFile('turn', `log.warn('turns', { at: 1 }); return { text: [...text].reverse().join('') }`),
     'large.ts': taskFile('large', 'return { text }', 'requires: { gpu: true, vramGb: 20 },'),
-    'exit.ts': taskFile('exit', 'process.kill(process.pid, "SIGKILL")')
+    'exit.ts': taskFile('exit', 'process.kill(process.pid, "SIGKILL")', 'retryCrashes: false,')
   })
   await start({ concurrency: 2 }, { tasksDir })
   try {
@@ -52,6 +52,7 @@ test('a worker runs the tasks of its folder, and registers them: at first, and w
     expect(lacking?.map(({ name, lack }) => [name, lack])).toEqual([['large', 'it needs a GPU with 20 GB']])
     expect(classes).toEqual(['cpu'])
     expect(tasks.filter(task => !task.builtIn).map(task => task.name)).toEqual(['exit', 'turn'])
+    expect(tasks.find(task => task.name === 'exit')?.retryCrashes).toBe(false)
     expect(tasks.find(task => task.name === 'turn')?.inputSchema).toMatchObject({ required: ['text'] })
 
     expect(await run('cpu', 'exit')).toMatchObject({ type: 'error', error: { code: 'SC_CHILD_DIED' }, retryable: true })
