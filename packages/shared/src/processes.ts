@@ -44,6 +44,31 @@ export function childrenOf(parent: number): ProcessIdentity[] {
     .flatMap(pid => identityOf(Number(pid)) ?? [])
 }
 
+/**
+ * The processes that a process has started, and that these have started, and all that have `entry` in their environment: what
+ * it left behind, too. None where there is no /proc.
+ */
+export function startedBy(leader: number, entry: string): ProcessIdentity[] {
+  if (process.platform !== 'linux') return []
+  const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name))
+  const parents = new Map(pids.map(pid => [Number(pid), Number(statOnLinux(Number(pid))?.[1] ?? 0)]))
+  const descends = (pid: number): boolean => {
+    const parent = parents.get(pid) ?? 0
+    return parent === leader || (parent > 1 && parent !== pid && descends(parent))
+  }
+  const found = [...parents.keys()].filter(pid => pid !== leader && (descends(pid) || hasInEnv(pid, entry)))
+  return found.flatMap(pid => identityOf(pid) ?? [])
+}
+
+/** As it was when the program began; of others' processes it is not known. */
+function hasInEnv(pid: number, entry: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(entry)
+  } catch {
+    return false
+  }
+}
+
 /** The name of its program, at most 15 letters; null where the system does not say. */
 export function programOf(pid: number): string | null {
   try {

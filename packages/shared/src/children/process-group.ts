@@ -1,5 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import { isRunning, type ProcessIdentity, sendSignal, startedBy } from '../processes.ts'
 import { createLineSplitter } from './lines.ts'
 
 /** How to start a process. */
@@ -29,6 +31,11 @@ export interface ProcessEvents {
   onEnd(reason: string): void
 }
 
+/** After the end of a process its pipes may have more to read for so long. */
+const PIPES_MS = 1_000
+/** In the environment of each such process, and so of all that it starts. No `SC_…`: of these, one that is unknown is refused. */
+const MARK = 'SEMANTICS_CLUSTER_PROCESS'
+
 /** What `taskkill` finds below a process, it finds while that runs; afterwards the number may be another's. */
 function endTree(child: ChildProcessWithoutNullStreams): void {
   if (child.exitCode !== null || child.signalCode !== null) return
@@ -43,17 +50,20 @@ export function apartFromTerminal(platform: NodeJS.Platform): { detached: boolea
 
 /**
  * A child process that leads a group of its own: a Ctrl-C in the terminal does not reach it, and a signal reaches all
- * that it started. It is killed when this process exits.
+ * that it started. It is killed when this process exits, and with it what left the group (Linux): whatever descends from
+ * it, or was started with its environment.
  */
 export function spawnGroup(command: Command, env: Record<string, string>, events: ProcessEvents): ProcessGroup {
   const { file, args, cwd, protocolFd } = command
   const stdio: 'pipe'[] = ['pipe', 'pipe', 'pipe', ...(protocolFd === undefined ? [] : (['pipe'] as const))]
-  const options = { cwd, env, stdio, ...apartFromTerminal(process.platform) }
+  const mark = randomUUID()
+  const options = { cwd, env: { ...env, [MARK]: mark }, stdio, ...apartFromTerminal(process.platform) }
   const child = spawn(file, args, options) as ChildProcessWithoutNullStreams
   const protocol = protocolFd === undefined ? child.stdout : (child.stdio[protocolFd] as Readable)
   const { promise: ended, resolve: onEnded } = Promise.withResolvers<void>()
   let spawnError = ''
   let open = true
+  const apart: ProcessIdentity[] = []
 
   function signal(name: NodeJS.Signals): void {
     if (!open || child.pid === undefined) return
@@ -61,11 +71,14 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
       endTree(child)
       return
     }
+    // Before: what it has started is found below it while it is there.
+    apart.push(...startedBy(child.pid, `${MARK}=${mark}`))
     try {
       process.kill(-child.pid, name)
     } catch {
       child.kill(name)
     }
+    if (name === 'SIGKILL') for (const one of apart.splice(0)) if (isRunning(one)) sendSignal(one.pid, name)
   }
   const killAll = (): void => signal('SIGKILL')
   process.on('exit', killAll)
@@ -79,7 +92,11 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
     spawnError = error.message
   })
   // What the child started must not outlive it, nor hold its pipes open.
-  child.on('exit', killAll)
+  child.on('exit', () => {
+    killAll()
+    // Something that was not found holds them.
+    setTimeout(() => child.stdio.forEach(pipe => void pipe?.destroy()), PIPES_MS).unref()
+  })
   child.on('close', (code, name) => {
     open = false
     process.off('exit', killAll)

@@ -14,6 +14,7 @@ import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { type FromChildLine, PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
 import type { z } from 'zod'
+import { childrenNow, endChildrenBut } from './children.ts'
 import { type LoadedTasks, loadTasks } from './load-tasks.ts'
 
 const MEMORY_EVERY_MS = 5_000
@@ -91,6 +92,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
 
   async function run({ id, task: name, input }: Message<'run'>, signal: AbortSignal): Promise<void> {
     const startedMs = performance.now()
+    const before = childrenNow()
     runningId = id
     try {
       signal.throwIfAborted()
@@ -111,7 +113,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
           }),
         files
       })
-      const output = await Promise.race([calling, stray.promise])
+      const output = await Promise.race([calling, stray.promise]).finally(() => endChildrenBut(before))
       signal.throwIfAborted()
       send({ type: 'result', id, output: output ?? null, metrics: { ranMs: performance.now() - startedMs } })
     } catch (thrown) {
