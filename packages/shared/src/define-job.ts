@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { toJsonSchema } from './define-task.ts'
 import { type ErrorReport, ScError } from './errors.ts'
 import { TASK_NAME, TASK_NAME_RULE } from './task-name.ts'
 
@@ -81,10 +82,7 @@ export function defineJob<Input extends z.ZodType, Output extends z.ZodType>(
   if (!(input instanceof z.ZodObject)) throw refuse('input: expected a z.object({ … })')
   if (!(output instanceof z.ZodType)) throw refuse('output: expected a zod schema')
   if (typeof plan !== 'function' || typeof merge !== 'function') throw refuse('plan, merge: expected functions')
-  const toSchema = (schema: z.ZodType, io: 'input' | 'output') => ({
-    ...z.toJSONSchema(schema, { io, target: 'draft-2020-12' })
-  })
-  const [inputSchema, outputSchema] = [toSchema(input, 'input'), toSchema(output, 'output')]
+  const [inputSchema, outputSchema] = [{ ...toJsonSchema(input, 'input') }, { ...toJsonSchema(output, 'output') }]
   const said = { name, description, input, output, inputSchema, outputSchema, toleratesFailures, plan, merge }
   return Object.freeze({ [KIND]: true, ...said }) as unknown as DefinedJob
 }

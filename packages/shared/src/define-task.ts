@@ -155,7 +155,9 @@ const optionsSchema = z.strictObject(
 function jsonSchema(options: { name: string }, io: 'input' | 'output', schema: z.ZodType): JsonSchema {
   let told: JsonSchema
   try {
-    told = { ...z.toJSONSchema(schema, { io, target: 'draft-2020-12' }) }
+    told = {
+      ...toJsonSchema(schema, io)
+    }
   } catch (error) {
     throw refusal(options, [`${io}: cannot be told as JSON Schema: ${(error as Error).message}`])
   }
@@ -164,6 +166,19 @@ function jsonSchema(options: { name: string }, io: 'input' | 'output', schema: z
   if (Object.hasOwn((told.properties as object | undefined) ?? {}, FILES))
     throw refusal(options, [`input: the field ${FILES} is taken by the files of the unit`])
   return told
+}
+
+export function toJsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+  return z.toJSONSchema(schema, { io, target: 'draft-2020-12', ...(io === 'input' && { override: markUnchecked }) })
+}
+
+/** Where zod changes what comes before it looks at it, the master is not to judge by the schema: see `loosen-schema.ts`. */
+function markUnchecked({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodTypes; jsonSchema: JsonSchema }): void {
+  const { def } = zodSchema._zod
+  const isCoerced = 'coerce' in def && def.coerce === true
+  const isPreprocessed = def.type === 'pipe' && def.in._zod.def.type === 'transform'
+  const isTrimmed = def.checks?.some(({ _zod }) => _zod.def.check === 'overwrite') ?? false
+  if (isCoerced || isPreprocessed || isTrimmed) jsonSchema['x-unchecked'] = true
 }
 
 function sentenceOf({ path, message }: z.core.$ZodIssue): string {

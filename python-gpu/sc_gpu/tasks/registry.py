@@ -16,6 +16,7 @@ from sc_gpu.errors import TaskFailedError, TaskInputError, UnknownTaskError
 from sc_gpu.plain import NotPlainError, to_plain
 from sc_gpu.protocol.messages import TaskDescription
 from sc_gpu.tasks.context import Context
+from sc_gpu.tasks.input_schema import input_schema_of
 
 TaskFunction = TypeVar("TaskFunction", bound=Callable[..., BaseModel])
 
@@ -50,7 +51,7 @@ class Task:
             features=self.features,
             retryCrashes=self.retry_crashes,
             builtIn=self.file is None,
-            inputSchema=self.input.model_json_schema(),
+            inputSchema=input_schema_of(self.input),
             outputSchema=self.output.model_json_schema(mode="serialization"),
             file=self.file,
         )

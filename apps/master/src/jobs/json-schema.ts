@@ -1,5 +1,6 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
-import addFormats from 'ajv-formats'
+import type { DataValidateFunction } from 'ajv/dist/types/index.js'
+import { TAKES, type Taken, takes } from './loosen-schema.ts'
 
 /**
  * The one file that knows ajv. It is loaded twice: in the threads of `check-pool.ts`, for any schema and any input, and
@@ -47,9 +48,19 @@ function compileAnew(schema: string, allErrors: boolean): Check {
   // One for each schema: their ids cannot meet. Schemas come from pydantic and zod and need not please the strict mode.
   // What is referred to is not written out again: a few references to a large part would be megabytes of code.
   const code = { regExp: EVERYTHING }
-  const options = { strict: false, allErrors, validateSchema: false, inlineRefs: false, logger: false, code } as const
+  const messages = { logger: false, validateFormats: false } as const
+  const numbers = { multipleOfPrecision: 9 } as const
+  const options = {
+    strict: false,
+    allErrors,
+    validateSchema: false,
+    inlineRefs: false,
+    code,
+    ...messages,
+    ...numbers
+  } as const
   const ajv = new Ajv2020(options)
-  addFormats.default(ajv)
+  addTakes(ajv)
   leavePatterns(ajv)
   const validate = ajv.compile(JSON.parse(schema))
   return input => faultsOf(validate, input)
@@ -62,7 +73,23 @@ function faultsOf(validate: ValidateFunction, input: unknown): Faults {
   return { named, more: all.length - named.length }
 }
 
+function addTakes(ajv: Ajv2020): void {
+  ajv.addKeyword({
+    keyword: TAKES,
+    errors: true,
+    compile: (taken: Taken) => {
+      const validate: DataValidateFunction = value => {
+        const isTaken = takes(taken, value)
+        validate.errors = isTaken ? [] : [{ keyword: TAKES, message: `must be ${taken}`, params: {} }]
+        return isTaken
+      }
+      return validate
+    }
+  })
+}
+
 /**
+ * Formats are left to the worker as well: what a time or an address is, zod, pydantic and JSON Schema say differently.
  * Patterns are left to the worker, which checks the input again: an expression of a worker's choosing may take for ever
  * for a short text, and would refuse what is valid. What names of fields are matched with counts as matched by all.
  */

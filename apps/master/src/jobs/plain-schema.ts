@@ -1,6 +1,8 @@
+import { TAKES } from './loosen-schema.ts'
+
 /**
  * Schemas that need no thread: of words whose cost is at most that of comparing the input with the schema, each part of
- * the one with each part of the other. No references, no `uniqueItems`, no formats. Most tasks have such a one, and a
+ * the one with each part of the other. No references, no `uniqueItems`. Most tasks have such a one, and a
  * round through a thread would cost more than the check.
  */
 const HARMLESS = new Set([
@@ -8,7 +10,8 @@ const HARMLESS = new Set([
   ...['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'],
   ...['$schema', '$comment', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
   // Never looked at by the master.
-  'pattern'
+  ...['pattern', 'format', 'x-lax'],
+  TAKES
 ])
 /** Their value is a schema or a list of some. */
 const OF_SCHEMAS = new Set(['items', 'additionalProperties', 'anyOf', 'allOf', 'oneOf'])

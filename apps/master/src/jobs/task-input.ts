@@ -7,6 +7,7 @@ import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import { storableJson } from '../database/jsonb.ts'
 import type { Asker, CheckOutcome, CheckPool } from './check-pool.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
+import { loosen } from './loosen-schema.ts'
 import { isCheap, isPlainSchema } from './plain-schema.ts'
 
 type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
@@ -46,7 +47,8 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>, tasks: Pick<Tas
     // A worker's registration was checked when it came; by an earlier version perhaps, and a job's never was.
     const excess = excessOfSchema(inputSchema)
     if (excess !== null) throw unfit(name, `it ${excess}`)
-    const made = { schema: JSON.stringify(inputSchema), isPlain: isPlainSchema(inputSchema) }
+    const checked = loosen(inputSchema)
+    const made = { schema: JSON.stringify(checked), isPlain: isPlainSchema(checked) }
     prepared.set(inputSchema, made)
     return made
   }
@@ -122,7 +124,7 @@ function tooLongToCompile(name: string): ScError {
 function costly(name: string, why: string): ScError {
   return new ScError(
     'SC_TASK_INPUT_COSTLY',
-    `The input of ${name} could not be checked against its schema: ${why}. Send less at once; in the schema, uniqueItems, formats and references back to itself cost the most.`
+    `The input of ${name} could not be checked against its schema: ${why}. Send less at once; in the schema, uniqueItems and references back to itself cost the most.`
   )
 }
 
