@@ -78,7 +78,7 @@ export interface ErrorReport {
 }
 
 /** Of a detail, in characters. */
-const MOST_DETAIL = 4_000
+export const MOST_DETAIL = 4_000
 /** Of one that is longer, how much of its end stays: that is where a program says why it ended. */
 const DETAIL_END = 1_000
 

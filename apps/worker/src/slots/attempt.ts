@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type ErrorCode, ScError, toScError } from '@sc/shared/errors.ts'
+import { type ErrorCode, MOST_DETAIL, ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Timings, UnitPayload } from '@sc/shared/unit.ts'
@@ -88,7 +88,10 @@ export async function runAttempt(
   } catch (thrown) {
     const error = hasBegun || !isOneOfMany ? outcomeError(thrown, signal, isOneOfMany) : null
     // An error is said of an attempt that is known.
-    if (error) start.say()
+    if (error) {
+      start.say()
+      for (const message of linesOf(error)) log.add({ level: 'error', message })
+    }
     outcome = error
       ? { type: 'error', ...about, slot: slotId, error: error.toReport(), retryable: error.retryable, timings }
       : { type: 'returned', ...about, slot: slotId, entry, hasBegun }
@@ -100,6 +103,19 @@ export async function runAttempt(
   timings.ran = ranMs ?? lap()
   timings.reported = start.reportedMs()
   return { outcome, written: outbox.add(outcome, messages) }
+}
+
+/** At most 4 bytes each: a line of a job's log has 8 KB. */
+const LINES = /.{1,2000}/gsu
+
+/** Of an error that says more than a job keeps of it, all that it says: for the log, which has bounds of its own. */
+function linesOf({ message }: ScError): string[] {
+  if (message.length <= MOST_DETAIL) return []
+  const count = message.length.toLocaleString('en')
+  return [
+    `The error says ${count} characters, of which the job keeps the begin and the end:`,
+    ...(message.match(LINES) ?? [])
+  ]
 }
 
 /** Of several units in one process: it may have been the one before, whose result was still in it, or the next. */

@@ -12,6 +12,7 @@ const tasksDir = writeTasks({
     'short',
     `if (text === 'die') process.kill(process.pid, 'SIGKILL')
     if (text === 'fail') throw new Error('it fell over')
+    if (text === 'long') throw new Error('é'.repeat(100_000))
     if (text === 'tell') globalThis.told = true
     if (text === 'told?') return { text: globalThis.told ? 'yes' : 'no' }
     const untilMs = Date.now() + Number(/^block (\\d+)$/.exec(text)?.[1] ?? 0)
@@ -71,6 +72,18 @@ test('units of one entry run one after the other, each with a result of its own'
   expect(results.map(({ unitId }) => unitId)).toEqual(Array.from({ length: 50 }, (_, n) => `u${n}`))
   expect(results[7]).toMatchObject({ output: { text: 'text 7' }, slot: 'cpu0' })
   await released()
+})
+
+test('what an error says beyond what a job keeps of it is in the log', async () => {
+  await start()
+  send('long')
+  const outcome = await heard('error', 'u0')
+  expect(outcome).toMatchObject({ error: { code: 'SC_TASK_FAILED', detail: expect.stringMatching(/cut/) } })
+  expect(outcome.type === 'error' && outcome.error.detail.length).toBeLessThanOrEqual(4_000)
+  const lines = (await said()).flatMap(one => (one.type === 'log' ? [one.message] : []))
+  expect(lines[0]).toMatch(/^The error says 100,\d{3} characters/)
+  expect(lines.every(line => Buffer.byteLength(line) <= 8 * 1024)).toBe(true)
+  expect(lines.join('')).toContain('é'.repeat(100_000))
 })
 
 test('each has the time that it took itself, not that for which its result lay behind the next one', async () => {
