@@ -300,3 +300,28 @@ def test_a_unit_test_of_a_task() -> None:
         run_task(length_of, {})
     with pytest.raises(TypeError, match="hello is no task"):
         run_task(hello, {})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="daemons are found on Linux")
+def test_what_a_run_started_ends_when_the_worker_is_gone(start: Start, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "daemon.py",
+        """
+        import subprocess, time
+
+        @task(name="daemon")
+        def run(request: Text, context: Context) -> Text:
+            context.log("started", pid=subprocess.Popen(["setsid", "sleep", "1000"]).pid)
+            time.sleep(1000)
+            return request
+        """,
+    )
+    child = start(hello=False)
+    hello(child, tmp_path)
+    child.run("1", "daemon", text="x")
+    pid = child.wait_for("log")["fields"]["pid"]
+    assert Path(f"/proc/{pid}").exists()
+    child.close_stdin()
+    child.process.wait(30)
+    assert not Path(f"/proc/{pid}").exists()

@@ -48,7 +48,7 @@ export function childrenOf(parent: number): ProcessIdentity[] {
  * The processes that a process has started, and that these have started, and all that have `entry` in their environment: what
  * it left behind, too. None where there is no /proc.
  */
-export function startedBy(leader: number, entry: string): ProcessIdentity[] {
+export function startedBy(leader: number, entry?: string): ProcessIdentity[] {
   if (process.platform !== 'linux') return []
   const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name))
   const parents = new Map(pids.map(pid => [Number(pid), Number(statOnLinux(Number(pid))?.[1] ?? 0)]))
@@ -56,7 +56,9 @@ export function startedBy(leader: number, entry: string): ProcessIdentity[] {
     const parent = parents.get(pid) ?? 0
     return parent === leader || (parent > 1 && parent !== pid && descends(parent))
   }
-  const found = [...parents.keys()].filter(pid => pid !== leader && (descends(pid) || hasInEnv(pid, entry)))
+  const found = [...parents.keys()].filter(
+    pid => pid !== leader && (descends(pid) || (entry !== undefined && hasInEnv(pid, entry)))
+  )
   return found.flatMap(pid => identityOf(pid) ?? [])
 }
 
@@ -128,6 +130,15 @@ export function isProgram(path: string): boolean {
     return statSync(path).isFile()
   } catch {
     return false
+  }
+}
+
+/** At once, unless it is gone, or another user's by now. */
+export function killProcess(identity: ProcessIdentity): void {
+  try {
+    if (isRunning(identity)) process.kill(identity.pid, 'SIGKILL')
+  } catch {
+    // It ended meanwhile, or runs as another user.
   }
 }
 

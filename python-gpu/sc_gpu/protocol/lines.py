@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 
+from sc_gpu.children import leave
 from sc_gpu.errors import ProtocolError
 from sc_gpu.protocol.messages import FromChild, ToChild, format_line, parse_line
 
@@ -23,7 +24,7 @@ class LineWriter:
                     line = line[os.write(self._fd, line) :]
         except OSError:
             # Nobody reads any more: the worker is gone.
-            os._exit(0)
+            leave()
 
 
 def start_reading(fd: int, on_message: Callable[[ToChild], None], on_bad_line: Callable[[ProtocolError], None]) -> None:
@@ -44,7 +45,7 @@ def start_reading(fd: int, on_message: Callable[[ToChild], None], on_bad_line: C
                     on_bad_line(error)
                 else:
                     on_message(message)
-        os._exit(0)
+        leave()
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
 

@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
-import { isRunning, type ProcessIdentity, sendSignal, startedBy } from '../processes.ts'
+import { killProcess, type ProcessIdentity, startedBy } from '../processes.ts'
 import { createLineSplitter } from './lines.ts'
 
 /** How to start a process. */
@@ -78,7 +78,7 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
     } catch {
       child.kill(name)
     }
-    if (name === 'SIGKILL') for (const one of apart.splice(0)) if (isRunning(one)) sendSignal(one.pid, name)
+    if (name === 'SIGKILL') for (const one of apart.splice(0)) killProcess(one)
   }
   const killAll = (): void => signal('SIGKILL')
   process.on('exit', killAll)

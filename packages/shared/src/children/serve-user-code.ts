@@ -1,4 +1,5 @@
 import type { LogLevel } from '../define-task.ts'
+import { killProcess, startedBy } from '../processes.ts'
 import { takeConsole } from './console.ts'
 import { endWithParent } from './end-with-parent.ts'
 import { createLineSplitter } from './lines.ts'
@@ -31,5 +32,9 @@ export function serveUserCode(server: UserCodeServer): void {
       'data',
       createLineSplitter(server.onLine, () => exit(1))
     )
-    .on('end', () => exit(0))
+    .on('end', () => {
+      // Whoever would end what a user's code started is gone.
+      for (const one of startedBy(process.pid)) killProcess(one)
+      exit(0)
+    })
 }

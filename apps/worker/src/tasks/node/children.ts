@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { childrenOf, isRunning, type ProcessIdentity, sendSignal } from '@sc/shared/processes.ts'
+import { childrenOf, killProcess, type ProcessIdentity } from '@sc/shared/processes.ts'
 
 const LOOK_MS = 5
 /** For what a signal does not end at once. */
@@ -33,7 +33,7 @@ export async function endChildrenBut(before: ProcessIdentity[]): Promise<void> {
   while (performance.now() < endMs) {
     const left = childrenNow().filter(one => !before.some(kept => isSame(one, kept)))
     if (left.length === 0) return
-    for (const one of left) if (isRunning(one)) sendSignal(one.pid, 'SIGKILL')
+    for (const one of left) killProcess(one)
     await sleep(LOOK_MS)
   }
 }
