@@ -5,10 +5,20 @@ import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
  * A kind of job: what the master does before its units (`plan`) and after them (`merge`). Both are restartable: a
  * master that was killed starts them again, and the same audio and parameters must give the same drafts.
  */
-export interface JobDefinition {
-  readonly task: string
+export type JobDefinition = Kind & (Plans | PlansBatches)
+
+interface Plans {
   /** Yields units as soon as each is known; what it returns is kept with the job for `merge`. */
   plan(job: JobRow, context: PlanContext): AsyncGenerator<UnitDraft, Record<string, unknown>>
+}
+
+interface PlansBatches {
+  /** The same, but yields those together that are to be added at once; goes on when they are. */
+  planBatches(job: JobRow, context: PlanContext): AsyncGenerator<UnitDraft[], Record<string, unknown>>
+}
+
+interface Kind {
+  readonly task: string
   /** Runs when every unit is settled; idempotent. */
   merge(job: JobRow, units: UnitToMerge[], signal: AbortSignal): Promise<JobOutcome>
 }
@@ -51,6 +61,15 @@ export interface UnitDraft {
   deadlineMs: number
   /** Of its task; left out: true. */
   retryCrashes?: boolean
+  /** Who is told what became of the unit. */
+  awaiter?: Awaiter | null
+}
+
+export interface Awaiter {
+  /** `output`: as JSON text. Returns when more may come. */
+  settled(outcome: { output: string | null; error: ErrorReport | null }): Promise<void>
+  /** It cannot be known. */
+  failed(error: unknown): void
 }
 
 /** A blob of a unit, with what it contains. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import { type JobRow, OPEN_JOB } from '../database/schema.ts'
+import { type AwaitedOutputs, awaitOutputs, RELOOK_MS } from './awaited-outputs.ts'
 import type { Definitions, PlanContext, StoredInput, UnitDraft } from './definition.ts'
 import type { JobFeed } from './feed.ts'
 import { type BatchLimits, inBatches } from './in-batches.ts'
@@ -20,8 +21,6 @@ export interface PlanDeps extends SettleDeps {
 /** Says that a job waits for its plan. */
 export type QueuePlan = (job: Pick<JobRow, 'id' | 'task'>, runAt?: Date | null) => Promise<void>
 
-/** A notification may be lost with its connection. */
-const RELOOK_MS = 2_000
 /** Units in one statement: what a transaction costs is shared by so many. */
 const BATCH: BatchLimits<UnitDraft> = {
   most: 1_000,
@@ -60,14 +59,18 @@ async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: T
   const definition = deps.definitions.find(job.task)
   if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
   const context = createContext(deps, job, signal, turn)
-  const batches = inBatches(definition.plan(job, context), BATCH)
+  const over = new AbortController()
+  const outputs = awaitOutputs(deps, job.id, AbortSignal.any([signal, over.signal]))
+  const batches =
+    'planBatches' in definition ? definition.planBatches(job, context) : inBatches(definition.plan(job, context), BATCH)
   try {
     for (let step = await batches.next(); ; step = await batches.next()) {
       signal.throwIfAborted()
       if (step.done) return await keepSummary(deps, job, step.value)
-      await addUnits(deps, job, step.value)
+      tellAwaiters(outputs, step.value, await addUnits(deps, job, step.value))
     }
   } finally {
+    over.abort()
     await batches.return({})
   }
 }
@@ -88,6 +91,10 @@ async function addUnits(deps: PlanDeps, job: JobRow, drafts: UnitDraft[]): Promi
   deps.dispatch.added(units)
   await notifyJob(deps.db, job.id)
   return units
+}
+
+function tellAwaiters(outputs: AwaitedOutputs, drafts: UnitDraft[], units: KnownUnit[]): void {
+  for (const [at, { awaiter }] of drafts.entries()) if (awaiter) outputs.add(units[at]?.id as string, awaiter)
 }
 
 function createContext(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: Turn): PlanContext {

@@ -16,10 +16,11 @@ import { createTail } from '@sc/shared/children/lines.ts'
 import { nodeProcess } from '@sc/shared/children/node-command.ts'
 import { type ProcessGroup, spawnGroup } from '@sc/shared/children/process-group.ts'
 import { childEnv } from '@sc/shared/config.ts'
-import type { JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
-import { type ErrorReport, isErrorCode, ScError } from '@sc/shared/errors.ts'
+import type { UnitOutcome } from '@sc/shared/define-job.ts'
+import { isErrorCode, ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import { type FromProcess, fromProcessSchema, type ToProcess } from './protocol.ts'
+import type { Awaiter } from '../jobs/definition.ts'
+import { type FromProcess, fromProcessSchema, type ToProcess, type UnitLine } from './protocol.ts'
 
 const PING_MS = 1_000
 const PINGS_UNANSWERED = 30
@@ -40,9 +41,13 @@ export interface RunRequest {
   signal: AbortSignal
 }
 
-export interface PlanRequest extends RunRequest {
-  /** Adds a unit and waits for its output. */
-  run(unit: JobUnit): Promise<unknown>
+/** A unit that a plan asks for. */
+export interface AskedUnit {
+  task: string
+  /** As JSON text. */
+  input: string
+  /** Null: nobody awaits its output. */
+  awaiter: Awaiter | null
 }
 
 export interface MergeRequest extends RunRequest {
@@ -104,9 +109,9 @@ export class JobProcess {
     return this.#isDead
   }
 
-  /** Yields the units of a plan. Throws what it threw, SC_JOB_DIED, or the signal's reason. */
-  async *plan({ job, input, signal, run: runUnit }: PlanRequest): AsyncGenerator<JobUnit, void> {
-    const lines: JobUnit[][] = []
+  /** Yields the units of a plan, in its order, those that are there together. Throws what it threw, SC_JOB_DIED, or the signal's reason. */
+  async *plan({ job, input, signal }: RunRequest): AsyncGenerator<AskedUnit[], void> {
+    let lines: UnitLine[][] = []
     let isPlanned = false
     let failure: { error: unknown } | undefined
     let awaited = 0
@@ -119,29 +124,31 @@ export class JobProcess {
       onMessage: message => {
         if (message.type === 'units') lines.push(message.units)
         else if (message.type === 'planned') isPlanned = true
-        else if (message.type === 'run') {
-          const { call, unit } = message
-          const answer = (output: unknown, error: ErrorReport | null): void =>
-            this.#send({ type: 'ran', id: run.id, call, output, error })
-          awaited++
-          runUnit(unit)
-            .then(output => answer(output, null))
-            .catch(error => (error instanceof ScError ? answer(null, error.toReport()) : fail(error)))
-            .finally(() => {
-              awaited--
-              change.resolve()
-            })
-        }
         change.resolve()
       },
       reject: fail
     })
+    const toAsked = ({ task, input, call }: UnitLine): AskedUnit => {
+      if (call === null) return { task, input, awaiter: null }
+      awaited++
+      const settled: Awaiter['settled'] = async outcome => {
+        awaited--
+        change.resolve()
+        this.#send({ type: 'ran', id: run.id, call, ...outcome })
+        await this.#process.drained()
+      }
+      return { task, input, awaiter: { settled, failed: fail } }
+    }
     try {
       this.#send({ type: 'plan', id: run.id, job, input })
       for (;;) {
-        for (let units = lines.shift(); units; units = lines.shift()) {
-          yield* units
-          this.#send({ type: 'taken', id: run.id })
+        const taken = lines
+        lines = []
+        if (taken.length > 0) {
+          // The next ones come while these are added.
+          for (const _ of taken) this.#send({ type: 'taken', id: run.id })
+          yield taken.flat().map(toAsked)
+          continue
         }
         if (failure) throw failure.error
         if (isPlanned) return

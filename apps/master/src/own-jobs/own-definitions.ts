@@ -1,5 +1,4 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import type { JobUnit } from '@sc/shared/define-job.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import type { JobRow } from '../database/schema.ts'
@@ -7,6 +6,8 @@ import type { Definitions, JobDefinition, JobOutcome, PlanContext, UnitDraft, Un
 import { keepOutput } from '../jobs/output.ts'
 import { DEFAULT_TIMEOUT_MS } from '../jobs/submit-task.ts'
 import { type CheckInput, queueOfTask } from '../jobs/task-input.ts'
+import { checkSize, unitIdOf } from '../jobs/units.ts'
+import type { AskedUnit } from './job-process.ts'
 import type { OwnJobs } from './own-jobs.ts'
 import type { JobDescription } from './protocol.ts'
 
@@ -31,7 +32,7 @@ export function createOwnDefinitions(deps: OwnDefinitionsDeps): Definitions {
 function toDefinition(deps: OwnDefinitionsDeps, job: JobDescription): JobDefinition {
   return {
     task: job.name,
-    plan: (row, context) => plan(deps, job, row, context),
+    planBatches: (row, context) => plan(deps, job, row, context),
     merge: (row, units, signal) => merge(deps, job, row, { units, signal })
   }
 }
@@ -40,29 +41,42 @@ async function* plan(
   { ownJobs, tasks, checkInput }: OwnDefinitionsDeps,
   { name }: JobDescription,
   row: JobRow,
-  { signal, run }: PlanContext
-): AsyncGenerator<UnitDraft, Record<string, unknown>> {
-  let count = 0
+  { signal }: PlanContext
+): AsyncGenerator<UnitDraft[], Record<string, unknown>> {
   const asker = { keyId: row.key_id, signal: () => signal }
-  const toDraft = async ({ task, input }: JobUnit): Promise<UnitDraft> => {
-    const index = count++
+  const toDraft = async ({ task, input, awaiter }: AskedUnit, index: number): Promise<UnitDraft> => {
     const known = await knownTask(tasks, name, task)
+    checkSize(unitIdOf(row.id, { task, index }), input)
     return {
       task,
       index,
       queue: queueOfTask(known),
       input: null,
-      params: await checkInput(known, JSON.stringify(input) ?? 'null', asker),
+      params: await checkInput(known, input, asker),
       blobs: {},
       span: {},
       seconds: 0,
       deadlineMs: row.timeout_ms ?? DEFAULT_TIMEOUT_MS,
-      retryCrashes: known.retryCrashes
+      retryCrashes: known.retryCrashes,
+      awaiter
     }
   }
-  const request = { job: name, input: row.input, signal, run: async (unit: JobUnit) => await run(await toDraft(unit)) }
-  for await (const unit of ownJobs.plan(row.id, request)) yield await toDraft(unit)
+  let count = 0
+  for await (const units of ownJobs.plan(row.id, { job: name, input: row.input, signal })) {
+    const drafts: UnitDraft[] = []
+    for (const unit of units) {
+      const draft = await toDraft(unit, count++).catch(error => refuse(unit, error))
+      if (draft) drafts.push(draft)
+    }
+    if (drafts.length > 0) yield drafts
+  }
   return {}
+}
+
+/** Whoever awaits a unit is told why there is none. */
+async function refuse({ awaiter }: AskedUnit, error: unknown): Promise<void> {
+  if (!awaiter || !(error instanceof ScError)) throw error
+  await awaiter.settled({ output: null, error: error.toReport() })
 }
 
 async function knownTask(tasks: OwnDefinitionsDeps['tasks'], job: string, name: string): Promise<RegisteredTask> {

@@ -9,13 +9,18 @@
  *
  * A change that breaks a file whose jobs were there does not take them away: the process from before stays.
  */
-import type { JobUnit } from '@sc/shared/define-job.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { LeftOut } from '@sc/shared/python-protocol.ts'
 import { nodeTaskFiles, stampsOf } from '@sc/shared/task-files.ts'
 import { watchFolder } from '@sc/shared/watch-folder.ts'
-import { JobProcess, type JobProcessOptions, type MergeRequest, type PlanRequest } from './job-process.ts'
+import {
+  type AskedUnit,
+  JobProcess,
+  type JobProcessOptions,
+  type MergeRequest,
+  type RunRequest
+} from './job-process.ts'
 import type { JobDescription } from './protocol.ts'
 
 export interface OwnJobs {
@@ -23,7 +28,7 @@ export interface OwnJobs {
   /** Files that are not in use, and why. */
   leftOut(): LeftOut[]
   /** See `JobProcess`. */
-  plan(jobId: string, request: PlanRequest): AsyncGenerator<JobUnit, void>
+  plan(jobId: string, request: RunRequest): AsyncGenerator<AskedUnit[], void>
   merge(jobId: string, request: MergeRequest): Promise<unknown>
   stop(): Promise<void>
 }

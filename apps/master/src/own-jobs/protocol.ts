@@ -1,4 +1,4 @@
-import type { JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
+import type { UnitOutcome } from '@sc/shared/define-job.ts'
 import type { ErrorReport } from '@sc/shared/errors.ts'
 import { leftOutSchema } from '@sc/shared/python-protocol.ts'
 import { z } from 'zod'
@@ -11,10 +11,9 @@ import { z } from 'zod'
  *     hello ------------------------------------>      imports the files of the folder
  *        <-------------------------------- ready       the jobs, and what was left out
  *     plan id ---------------------------------->
- *        <----------------------------- units id       up to AHEAD and AHEAD_CHARS that were not taken
+ *        <----------------------------- units id       up to AHEAD and AHEAD_CHARS that were not taken, in the order of the plan
  *     taken id --------------------------------->      those of one such line
- *        <------------------------------- run id       `context.run`: a unit, and its output is awaited
- *     ran id ----------------------------------->      its output, or its error
+ *     ran id ----------------------------------->      of a unit with a `call`, which is awaited: its output, or its error
  *        <--------------------------- planned id
  *     outcomes id, …, merge id ----------------->      what became of the units, in pieces
  *        <---------------------------- merged id
@@ -22,6 +21,9 @@ import { z } from 'zod'
  *        <---------------------------- failed id       in place of planned and merged
  *     ping ------------------------------------->
  *        <--------------------------------- pong       its event loop turns
+ *
+ * Inputs and outputs of units are JSON text within the JSON: as objects they may be many times as large, and the master only
+ * passes them on.
  */
 export const AHEAD = 1_000
 /** Of their JSON. */
@@ -31,14 +33,17 @@ export type ToProcess =
   | { type: 'hello'; tasksDir: string }
   | { type: 'plan'; id: string; job: string; input: unknown }
   | { type: 'taken'; id: string }
-  | { type: 'ran'; id: string; call: number; output: unknown; error: ErrorReport | null }
+  | { type: 'ran'; id: string; call: number; output: string | null; error: ErrorReport | null }
   | { type: 'outcomes'; id: string; units: UnitOutcome[] }
   | { type: 'merge'; id: string; job: string; input: unknown }
   | { type: 'cancel'; id: string }
   | { type: 'ping' }
 
 const id = z.string()
-const unit: z.ZodType<JobUnit> = z.object({ task: z.string(), input: z.unknown() })
+/** `call`: of `context.run`; null: it was yielded. */
+const unit = z.object({ task: z.string(), input: z.string(), call: z.number().int().nullable() })
+/** A unit that a plan asks for. */
+export type UnitLine = z.infer<typeof unit>
 
 const jobDescriptionSchema = z.object({
   name: z.string(),
@@ -54,7 +59,6 @@ export type JobDescription = z.infer<typeof jobDescriptionSchema>
 export const fromProcessSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), jobs: z.array(jobDescriptionSchema), leftOut: z.array(leftOutSchema) }),
   z.object({ type: z.literal('units'), id, units: z.array(unit) }),
-  z.object({ type: z.literal('run'), id, call: z.number().int(), unit }),
   z.object({ type: z.literal('planned'), id }),
   z.object({ type: z.literal('merged'), id, output: z.unknown() }),
   z.object({

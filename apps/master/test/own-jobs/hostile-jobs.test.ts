@@ -1,6 +1,7 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { sql } from 'kysely'
 import { beforeAll, expect, it, vi } from 'vitest'
 import type { Taken } from '../jobs/test-worker.ts'
 import { useEngine } from '../jobs/use-engine.ts'
@@ -44,6 +45,21 @@ write('hangs', ONE, 'await new Promise(() => {})')
 write('throws', ONE, `throw new Error('no good')`)
 write('idle', 'await new Promise(() => {})')
 write('tells', ONE, 'return units')
+
+const GATE = join(folder, 'gate')
+write(
+  'floods',
+  `const { existsSync } = await import('node:fs')
+   while (!existsSync(${JSON.stringify(GATE)})) await new Promise(resolve => setTimeout(resolve, 20))
+   yield { task: 'add', input: { a: 0, b: 0 } }
+   await Promise.all(Array.from({ length: 3_000 }, (_, at) => run({ task: 'add', input: { a: at + 1, b: 0 } })))`
+)
+write(
+  'catches',
+  `const error = await run({ task: 'add', input: { a: 1 } }).catch(error => error)
+   yield { task: 'add', input: { a: 1, b: 1, text: error.code } }`,
+  'return units.map(({ input }) => input.text)'
+)
 
 const at = useEngine(async () => ({
   tasksDir: folder,
@@ -131,6 +147,46 @@ it('a plan yields no faster than its units are taken, in order', async () => {
   const units = await at.world.units(jobId)
   expect(units.map(({ params }) => (params as { a: number }).a)).toEqual(Array.from({ length: 2_500 }, (_, a) => a))
   await at.engine.cancel(jobId)
+})
+
+it('a plan that awaits thousands at once adds them one batch after the other, in its order', async () => {
+  rmSync(GATE, { force: true })
+  const jobId = await submit('floods')
+  const planned = sql<{ id: string }>`select job_id as id from plans where job_id = ${jobId}`
+  await vi.waitFor(async () => expect((await planned.execute(at.world.db)).rows).toHaveLength(1), WAIT)
+  const waiting = sql<{ count: number }>`
+    select count(*)::integer as count from pg_stat_activity where wait_event_type = 'Lock'`
+  const countWaiting = async (): Promise<number> => (await waiting.execute(at.world.db)).rows[0]?.count ?? 0
+  const counts: number[] = []
+  await at.world.db.transaction().execute(async trx => {
+    await trx.selectFrom('jobs').select('id').where('id', '=', jobId).forNoKeyUpdate().execute()
+    writeFileSync(GATE, '')
+    await vi.waitFor(async () => expect(await countWaiting()).toBeGreaterThan(0), WAIT)
+    // All connections would be taken by now.
+    for (let n = 0; n < 20; n++) {
+      counts.push(await countWaiting())
+      await new Promise(resolve => setTimeout(resolve, 20))
+    }
+  })
+  expect(new Set(counts)).toEqual(new Set([1]))
+  await vi.waitFor(async () => expect(await at.world.units(jobId)).toHaveLength(3_001), WAIT)
+  const units = await at.world.units(jobId)
+  expect(units.map(({ params }) => (params as { a: number }).a)).toEqual(Array.from({ length: 3_001 }, (_, a) => a))
+  // Others are worked on, and awaited, as before.
+  await runBeside(jobId)
+})
+
+/** Ends a job that is in the way of the queue, and runs another. */
+async function runBeside(jobId: string): Promise<void> {
+  await at.engine.cancel(jobId)
+  await ended(jobId, 'CANCELLED')
+  await runPlain()
+}
+
+it('a plan is told of a unit that it awaits and that cannot be', async () => {
+  const jobId = await submit('catches')
+  await work(await takeOne())
+  expect((await ended(jobId, 'COMPLETED')).output).toEqual(['SC_TASK_INPUT'])
 })
 
 it('a plan may yield more without a pause than one line between the processes may hold', async () => {

@@ -18,6 +18,8 @@ export interface ProcessGroup {
   /** Resolves when the process and its pipes are closed. */
   readonly ended: Promise<void>
   write(line: string): void
+  /** Resolves when the process has read most of what was written, or has ended. */
+  drained(): Promise<void>
   closeInput(): void
   /** To the process and to whatever it started. On Windows each signal ends them at once. */
   signal(signal: NodeJS.Signals): void
@@ -105,12 +107,14 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
   })
 
   let lines: string[] = []
+  /** Of all who wait. */
+  let draining: Promise<void> | undefined
   /** All that is written at once goes in one piece: a system call for each line is what short tasks spend most time on. */
   function write(line: string): void {
     if (lines.push(`${line}\n`) === 1) queueMicrotask(flush)
   }
   function flush(): void {
-    if (child.stdin.writable) child.stdin.write(lines.join(''))
+    if (lines.length > 0 && child.stdin.writable) child.stdin.write(lines.join(''))
     lines = []
   }
 
@@ -118,6 +122,16 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
     pid: child.pid,
     ended,
     write,
+    drained: async () => {
+      flush()
+      if (!open || !child.stdin.writableNeedDrain) return
+      draining ??= Promise.race([ended, new Promise<void>(resolve => child.stdin.once('drain', resolve))]).finally(
+        () => {
+          draining = undefined
+        }
+      )
+      await draining
+    },
     closeInput: () => {
       flush()
       child.stdin.end()

@@ -14,7 +14,7 @@ import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { changedByJson } from '@sc/shared/plain-json.ts'
 import type { z } from 'zod'
-import { AHEAD, AHEAD_CHARS, type FromProcess, type ToProcess } from '../protocol.ts'
+import { AHEAD, AHEAD_CHARS, type FromProcess, type ToProcess, type UnitLine } from '../protocol.ts'
 import { type LoadedJob, loadJobs } from './load-jobs.ts'
 
 type Message<T extends ToProcess['type']> = Extract<ToProcess, { type: T }>
@@ -27,11 +27,13 @@ interface Run {
   /** Rejects when the run fails, however that comes. */
   failed: PromiseWithResolvers<never>
   /** Units that wait to be sent together: those that come in one turn of the event loop. */
-  units: JobUnit[]
+  units: UnitLine[]
   chars: number
   /** What was sent and not taken, line by line. */
   sent: Array<{ units: number; chars: number }>
   onTaken: () => void
+  /** Resolves when all that was asked for is among `units`, or was sent: one at a time, as there is room. */
+  added: Promise<void>
   calls: Map<number, Pick<PromiseWithResolvers<unknown>, 'resolve' | 'reject'>>
 }
 
@@ -95,7 +97,8 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
     const failed = Promise.withResolvers<never>()
     const name = `The ${what} of ${job}`
     const stop = new AbortController()
-    const run = { id, name, stop, failed, units: [], chars: 0, sent: [], onTaken: () => {}, calls: new Map() }
+    const ahead = { units: [], chars: 0, sent: [], onTaken: () => {}, added: Promise.resolve() }
+    const run: Run = { id, name, stop, failed, ...ahead, calls: new Map() }
     runs.set(id, run)
     void current.run(run, async () => {
       try {
@@ -136,10 +139,9 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
       stop.signal.throwIfAborted()
       const { promise, ...answer } = Promise.withResolvers<unknown>()
       const call = calls++
+      const asked = { ...checked(unit), call }
       run.calls.set(call, answer)
-      // Their order is that of the plan.
-      sendUnits(run)
-      send({ type: 'run', id, call, unit: checked(unit) })
+      void add(run, asked)
       return await promise
     }
     function runUnit(unit: JobUnit): Promise<unknown> {
@@ -150,13 +152,22 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
     }
     for await (const unit of job.plan(input, { signal: stop.signal, run: runUnit })) {
       stop.signal.throwIfAborted()
-      const known = checked(unit)
-      run.chars += JSON.stringify(known).length
-      if (run.units.push(known) === 1) setImmediate(sendUnits, run)
-      if (isFull(run.units.length, run.chars, 2)) sendUnits(run)
-      await untilTaken(run)
+      await add(run, { ...checked(unit), call: null })
     }
+    // Units that it did not await.
+    await run.added
     return { type: 'planned', id }
+  }
+
+  /** In the order in which it is called: that of the plan. */
+  function add(run: Run, unit: UnitLine): Promise<void> {
+    run.added = run.added.then(async () => {
+      await untilTaken(run)
+      run.chars += charsOf(unit)
+      if (run.units.push(unit) === 1) setImmediate(sendUnits, run)
+      if (isFull(run.units.length, run.chars, 2)) sendUnits(run)
+    })
+    return run.added
   }
 
   function sendUnits(run: Run): void {
@@ -197,7 +208,7 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
     const answer = run?.calls.get(call)
     run?.calls.delete(call)
     if (error) answer?.reject(new ScError(error.code, error.detail, { retryable: false }))
-    else answer?.resolve(output)
+    else answer?.resolve(JSON.parse(output ?? 'null'))
   }
 
   async function merge(job: DefinedJob, { id, input: raw }: Message<'merge'>): Promise<FromProcess> {
@@ -246,14 +257,18 @@ function isFull(units: number, chars: number, parts = 1): boolean {
   return units >= AHEAD / parts || chars >= AHEAD_CHARS / parts
 }
 
+function charsOf({ task, input }: UnitLine): number {
+  return task.length + input.length
+}
+
 /** What a plan wants may be anything. */
-function checked(unit: JobUnit): JobUnit {
+function checked(unit: JobUnit): Pick<UnitLine, 'task' | 'input'> {
   const { task, input } = (unit ?? {}) as Partial<JobUnit>
   if (typeof task !== 'string')
     throw new ScError('SC_TASK_FAILED', 'A unit is { task, input }, with the name of a task.', { retryable: false })
   const changed = changedByJson(input ?? null, 'input')
   if (changed !== null) throw new ScError('SC_TASK_INPUT', `The input of a unit of ${task} is not valid: ${changed}`)
-  return { task, input }
+  return { task, input: JSON.stringify(input ?? null) }
 }
 
 async function parse(code: 'SC_TASK_INPUT' | 'SC_TASK_FAILED', schema: z.ZodType, value: unknown, what: string) {
