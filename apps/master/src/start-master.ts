@@ -39,7 +39,7 @@ import { withBuiltIn } from './jobs/definition.ts'
 import { startEngine } from './jobs/engine.ts'
 import { createJobFeed } from './jobs/feed.ts'
 import { startRetention } from './jobs/retention.ts'
-import { createCheckInput } from './jobs/task-input.ts'
+import { createCheckInput, createCheckText } from './jobs/task-input.ts'
 import { createMetrics } from './metrics.ts'
 import { createOwnDefinitions } from './own-jobs/own-definitions.ts'
 import { startOwnJobs } from './own-jobs/own-jobs.ts'
@@ -159,6 +159,7 @@ export async function startMaster(
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
   const checkInput = createCheckInput(checkPool, tasks)
+  const checkText = createCheckText(checkPool, tasks)
   // The same name after a restart: what this master had read and not applied is read again first.
   const consumer = createHash('sha256').update(`${hostname()}:${config.dataDir}`).digest('hex').slice(0, 16)
   let httpUrl: string | undefined
@@ -192,7 +193,7 @@ export async function startMaster(
     tasks,
     checkInput,
     room,
-    definitions: withBuiltIn([transcription], createOwnDefinitions({ ownJobs, tasks, checkInput, blobs }))
+    definitions: withBuiltIn([transcription], createOwnDefinitions({ ownJobs, tasks, checkText, blobs }))
   })
   const engine = await step('starting the engine', starting)
   releasers.add('engine', () => engine.stop())

@@ -6,13 +6,15 @@ export interface CheckRequest {
   /** JSON text, both. */
   schema: string
   input: string
+  /** A field of the input, of which is asked whether it is there. */
+  field?: string
 }
 
 export type CheckAnswer =
   | { type: 'ready' }
   /** The schema is one; what follows is the input's cost. */
   | { type: 'compiled' }
-  | { type: 'faults'; faults: Faults }
+  | { type: 'faults'; faults: Faults; isObject: boolean; hasField: boolean }
   | { type: 'unfit'; why: string }
   /** Checking failed, as where a schema goes deeper into the input than the stack. */
   | { type: 'failed'; why: string }
@@ -24,16 +26,19 @@ function answer(message: CheckAnswer): void {
   parentPort?.postMessage(message)
 }
 
-parentPort?.on('message', ({ schema, input }: CheckRequest) => {
+parentPort?.on('message', ({ schema, input: text, field }: CheckRequest) => {
   let check: ReturnType<typeof compileSchema>
   try {
-    check = compileSchema(schema, input.length <= ALL_FIELDS_UP_TO_CHARS)
+    check = compileSchema(schema, text.length <= ALL_FIELDS_UP_TO_CHARS)
   } catch (error) {
     return answer({ type: 'unfit', why: messageOf(error) })
   }
   answer({ type: 'compiled' })
   try {
-    answer({ type: 'faults', faults: check(JSON.parse(input)) })
+    const input: unknown = JSON.parse(text)
+    const isObject = typeof input === 'object' && input !== null && !Array.isArray(input)
+    const hasField = isObject && field !== undefined && Object.hasOwn(input, field)
+    answer({ type: 'faults', faults: check(input), isObject, hasField })
   } catch (error) {
     answer({ type: 'failed', why: messageOf(error) })
   }

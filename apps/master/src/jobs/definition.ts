@@ -52,7 +52,8 @@ export interface UnitDraft {
   queue: string
   /** Null: its input is its params. */
   input: StoredInput | null
-  params: Record<string, unknown>
+  /** Text: as JSON, checked, and without further blobs. It takes the least memory, and is not looked into. */
+  params: Record<string, unknown> | string
   /** Further inputs by name; the task finds each as a local file. */
   blobs: Record<string, StoredInput>
   span: Record<string, unknown>

@@ -8,7 +8,7 @@ import type { JobFeed } from './feed.ts'
 import { type BatchLimits, inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import type { Turn } from './turns.ts'
-import { insertUnits, type KnownUnit } from './units.ts'
+import { insertUnits, type KnownUnit, paramsOf } from './units.ts'
 
 export interface PlanDeps extends SettleDeps {
   blobs: BlobStore
@@ -24,8 +24,8 @@ export type QueuePlan = (job: Pick<JobRow, 'id' | 'task'>, runAt?: Date | null) 
 /** Units in one statement: what a transaction costs is shared by so many. */
 const BATCH: BatchLimits<UnitDraft> = {
   most: 1_000,
-  mostWeight: 8 * 1024 ** 2,
-  weigh: ({ params }) => JSON.stringify(params).length
+  mostWeight: 2 * 1024 ** 2,
+  weigh: draft => paramsOf(draft).length
 }
 
 /**

@@ -20,6 +20,9 @@ type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
  */
 export type CheckInput = (task: Task, text: string, asker: Asker) => Promise<Record<string, unknown>>
 
+/** The same for who needs only the text. Answers the object where one was made of it here: of small texts. */
+export type CheckText = (task: Task, text: string, asker: Asker) => Promise<Record<string, unknown> | null>
+
 interface Prepared {
   /** As JSON text. */
   schema: string
@@ -27,8 +30,11 @@ interface Prepared {
 }
 
 interface Checked {
-  input: unknown
+  isObject: boolean
+  hasFiles: boolean
   faults: Faults
+  /** Null: it was checked elsewhere. */
+  input: Record<string, unknown> | null
 }
 
 /** A schema that could not be compiled in time is not tried again at once: each try takes a thread. */
@@ -37,7 +43,12 @@ const MOST_UNFIT = 1_000
 /** What numbers with an exponent may add: PostgreSQL keeps, and answers, all their digits. */
 const MOST_ADDED = 1024 ** 2
 
-export function createCheckInput(pool: Pick<CheckPool, 'check'>, tasks: Pick<TaskRegistry, 'find'>): CheckInput {
+export function createCheckInput(...deps: Parameters<typeof createCheckText>): CheckInput {
+  const checkText = createCheckText(...deps)
+  return async (task, text, asker) => (await checkText(task, text, asker)) ?? JSON.parse(text)
+}
+
+export function createCheckText(pool: Pick<CheckPool, 'check'>, tasks: Pick<TaskRegistry, 'find'>): CheckText {
   const prepared = new WeakMap<object, Prepared>()
   const unfitUntil = new Map<string, number>()
 
@@ -58,12 +69,12 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>, tasks: Pick<Tas
     if (isCheap(schema, isPlain, text)) return checkHere(task.name, schema, text)
     if ((unfitUntil.get(schema) ?? 0) > performance.now()) throw tooLongToCompile(task.name)
     const isThere = async (): Promise<boolean> => (await tasks.find(task.name)) !== undefined
-    const outcome = await pool.check(asker, { name: task.name, isThere }, { schema, input: text })
+    const outcome = await pool.check(asker, { name: task.name, isThere }, { schema, input: text, field: FILES })
     if (outcome.type === 'exceeded' && outcome.of === 'schema') {
       if (unfitUntil.size >= MOST_UNFIT) unfitUntil.clear()
       unfitUntil.set(schema, performance.now() + UNFIT_FOR_MS)
     }
-    return { input: JSON.parse(text), faults: faultsOf(task.name, outcome) }
+    return { ...faultsOf(task.name, outcome), input: null }
   }
 
   return async (task, text, asker) => {
@@ -72,12 +83,12 @@ export function createCheckInput(pool: Pick<CheckPool, 'check'>, tasks: Pick<Tas
         'SC_TASK_INPUT',
         `The input of ${task.name} has numbers with too many digits, written without exponents.`
       )
-    const { input, faults: found } = await faultsIn(task, text, asker)
+    const { isObject, hasFiles, faults: found, input } = await faultsIn(task, text, asker)
     // Its schema would say the same in other words.
-    if (!isObject(input)) throw invalid(task.name, ['input: must be an object'])
+    if (!isObject) throw invalid(task.name, ['input: must be an object'])
     const faults = [...found.named]
     // The local files of a unit reach its task under this name.
-    if (Object.hasOwn(input, FILES) && !task.isJob) faults.push(`${FILES}: is not known`)
+    if (hasFiles && !task.isJob) faults.push(`${FILES}: is not known`)
     else if (storableJson(text) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
     if (faults.length === 0) return input
     throw invalid(task.name, faults, found.more)
@@ -97,13 +108,15 @@ function checkHere(name: string, schema: string, text: string): Checked {
     throw unfit(name, error instanceof Error ? error.message : String(error), error)
   }
   const input: unknown = JSON.parse(text)
-  return { input, faults: check(input) }
+  const faults = check(input)
+  if (!isRecord(input)) return { isObject: false, hasFiles: false, faults, input: null }
+  return { isObject: true, hasFiles: Object.hasOwn(input, FILES), faults, input }
 }
 
-function faultsOf(name: string, outcome: CheckOutcome): Faults {
+function faultsOf(name: string, outcome: CheckOutcome): Omit<Checked, 'input'> {
   switch (outcome.type) {
     case 'faults':
-      return outcome.faults
+      return { isObject: outcome.isObject, hasFiles: outcome.hasField, faults: outcome.faults }
     case 'unfit':
       throw unfit(name, outcome.why)
     case 'failed':
@@ -138,6 +151,6 @@ export function queueOfTask({ name, queue, requires }: Pick<RegisteredTask, 'nam
   )
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -69,7 +69,6 @@ async function insertNew(
     index: draft.index,
     queue: draft.queue,
     input_ref: draft.input?.key ?? null,
-    params: paramsOf(draft),
     span: draft.span,
     seconds: draft.seconds,
     deadline_ms: draft.deadlineMs,
@@ -77,8 +76,9 @@ async function insertNew(
     retry_crashes: draft.retryCrashes ?? true,
     rank: ranks[at] as number
   }))
-  const text = JSON.stringify(rows)
-  if (text.length > LARGEST_INPUT) for (const { id, params } of rows) checkSize(id, JSON.stringify(params))
+  const params = drafts.map(paramsOf)
+  const text = `[${rows.map((row, at) => `${JSON.stringify(row).slice(0, -1)},"params":${params[at]}}`).join()}]`
+  if (text.length > LARGEST_INPUT) for (const [at, { id }] of rows.entries()) checkSize(id, params[at] as string)
   const mayBeKnown = reuse && rows.some(({ cache_key }) => cache_key !== null)
   // One statement for any number of rows. Not as jsonb: with what is the same of all of them beside, it takes half as long.
   await sql`
@@ -118,10 +118,11 @@ export function checkSize(unitId: string, params: string): void {
     )
 }
 
-/** What the task gets as its input, with the keys of its further blobs. */
-function paramsOf({ params, blobs }: UnitDraft): Record<string, unknown> {
+/** What the task gets as its input, with the keys of its further blobs: as JSON text. */
+export function paramsOf({ params, blobs }: Pick<UnitDraft, 'params' | 'blobs'>): string {
+  if (typeof params === 'string') return params
   const keys = Object.entries(blobs).map(([name, { key }]) => [name, key])
-  return keys.length === 0 ? params : { ...params, blobs: Object.fromEntries(keys) }
+  return JSON.stringify(keys.length === 0 ? params : { ...params, blobs: Object.fromEntries(keys) })
 }
 
 /** sha256 of what the unit is made of: task, audio, parameters; not of names and keys. */

@@ -1,35 +1,47 @@
+import { setImmediate } from 'node:timers/promises'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { measureJson } from '@sc/shared/json-depth.ts'
+import { excessOfJson, MOST_OUTPUT_DEPTH } from '@sc/shared/outbox-message.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import type { JobRow } from '../database/schema.ts'
 import type { Definitions, JobDefinition, JobOutcome, PlanContext, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
 import { keepOutput } from '../jobs/output.ts'
 import { DEFAULT_TIMEOUT_MS } from '../jobs/submit-task.ts'
-import { type CheckInput, queueOfTask } from '../jobs/task-input.ts'
+import { type CheckText, queueOfTask } from '../jobs/task-input.ts'
 import { checkSize, unitIdOf } from '../jobs/units.ts'
 import type { AskedUnit } from './job-process.ts'
 import type { OwnJobs } from './own-jobs.ts'
+import { createPlanPlaces, type PlanPlaces } from './plan-places.ts'
 import type { JobDescription } from './protocol.ts'
 
 export interface OwnDefinitionsDeps {
   ownJobs: OwnJobs
   tasks: Pick<TaskRegistry, 'find'>
-  checkInput: CheckInput
+  checkText: CheckText
   blobs: BlobStore
 }
 
+interface WithPlaces extends OwnDefinitionsDeps {
+  places: PlanPlaces
+}
+
+/** Adding a batch does not hold up the master for longer. */
+const LONGEST_STEP_MS = 10
+
 /** Jobs of the user's own, as the engine runs any: their units are tasks of the cluster, checked before they are queued. */
 export function createOwnDefinitions(deps: OwnDefinitionsDeps): Definitions {
+  const places = createPlanPlaces()
   return {
     find: name => {
       const job = deps.ownJobs.list().find(one => one.name === name)
-      return job && toDefinition(deps, job)
+      return job && toDefinition({ ...deps, places }, job)
     },
     own: () => deps.ownJobs.list().map(({ name }) => name)
   }
 }
 
-function toDefinition(deps: OwnDefinitionsDeps, job: JobDescription): JobDefinition {
+function toDefinition(deps: WithPlaces, job: JobDescription): JobDefinition {
   return {
     task: job.name,
     planBatches: (row, context) => plan(deps, job, row, context),
@@ -38,7 +50,7 @@ function toDefinition(deps: OwnDefinitionsDeps, job: JobDescription): JobDefinit
 }
 
 async function* plan(
-  { ownJobs, tasks, checkInput }: OwnDefinitionsDeps,
+  { ownJobs, tasks, checkText, places }: WithPlaces,
   { name }: JobDescription,
   row: JobRow,
   { signal }: PlanContext
@@ -47,12 +59,14 @@ async function* plan(
   const toDraft = async ({ task, input, awaiter }: AskedUnit, index: number): Promise<UnitDraft> => {
     const known = await knownTask(tasks, name, task)
     checkSize(unitIdOf(row.id, { task, index }), input)
+    checkExcess(task, input)
+    await checkText(known, input, asker)
     return {
       task,
       index,
       queue: queueOfTask(known),
       input: null,
-      params: await checkInput(known, input, asker),
+      params: input,
       blobs: {},
       span: {},
       seconds: 0,
@@ -63,12 +77,21 @@ async function* plan(
   }
   let count = 0
   for await (const units of ownJobs.plan(row.id, { job: name, input: row.input, signal })) {
-    const drafts: UnitDraft[] = []
-    for (const unit of units) {
-      const draft = await toDraft(unit, count++).catch(error => refuse(unit, error))
-      if (draft) drafts.push(draft)
+    const leave = await places.take(row.key_id, signal)
+    try {
+      const drafts: UnitDraft[] = []
+      let sinceMs = performance.now()
+      for (const unit of units) {
+        const draft = await toDraft(unit, count++).catch(error => refuse(unit, error))
+        if (draft) drafts.push(draft)
+        if (performance.now() - sinceMs < LONGEST_STEP_MS) continue
+        await setImmediate()
+        sinceMs = performance.now()
+      }
+      if (drafts.length > 0) yield drafts
+    } finally {
+      leave()
     }
-    if (drafts.length > 0) yield drafts
   }
   return {}
 }
@@ -77,6 +100,15 @@ async function* plan(
 async function refuse({ awaiter }: AskedUnit, error: unknown): Promise<void> {
   if (!awaiter || !(error instanceof ScError)) throw error
   await awaiter.settled({ output: null, error: error.toReport() })
+}
+
+/** As what a task answers: checking it, and passing it on, costs by these more than by its characters. */
+function checkExcess(task: string, input: string): void {
+  const measure = measureJson(input, MOST_OUTPUT_DEPTH)
+  const excess = measure.isDeeper
+    ? `is nested in more than ${MOST_OUTPUT_DEPTH} levels`
+    : excessOfJson(measure, { isMessage: false })
+  if (excess !== null) throw new ScError('SC_TASK_INPUT', `The input of a unit of ${task} ${excess}.`)
 }
 
 async function knownTask(tasks: OwnDefinitionsDeps['tasks'], job: string, name: string): Promise<RegisteredTask> {

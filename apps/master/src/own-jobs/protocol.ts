@@ -26,8 +26,10 @@ import { z } from 'zod'
  * passes them on.
  */
 export const AHEAD = 1_000
-/** Of their JSON. */
-export const AHEAD_CHARS = 16 * 1024 ** 2
+/** Of their inputs. As many again are being added by the master. */
+export const AHEAD_CHARS = 2 * 1024 ** 2
+/** No unit may have a larger input, and so no line is longer than the master reads. */
+export const MOST_INPUT_CHARS = 3 * 1024 ** 2
 
 export type ToProcess =
   | { type: 'hello'; tasksDir: string }

@@ -18,7 +18,7 @@ import { createCheckPool } from '../../src/jobs/check-pool.ts'
 import { type JobDefinition, withBuiltIn } from '../../src/jobs/definition.ts'
 import { startEngine } from '../../src/jobs/engine.ts'
 import { createJobFeed } from '../../src/jobs/feed.ts'
-import { createCheckInput } from '../../src/jobs/task-input.ts'
+import { createCheckInput, createCheckText } from '../../src/jobs/task-input.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { createOwnDefinitions } from '../../src/own-jobs/own-definitions.ts'
 import { type OwnJobsOptions, startOwnJobs } from '../../src/own-jobs/own-jobs.ts'
@@ -86,6 +86,7 @@ export async function startClusterOfOne({
   const checkPool = createCheckPool()
   releasers.add('check pool', () => checkPool.close())
   const checkInput = createCheckInput(checkPool, tasks)
+  const checkText = createCheckText(checkPool, tasks)
 
   const openRoom = async (leastFreeBytes = 0) => {
     const room = await startRoom({ redis, folder, log, leastFreeBytes })
@@ -129,7 +130,7 @@ export async function startClusterOfOne({
       room,
       definitions: withBuiltIn(
         [COUNT, ...definitions(blobs)],
-        createOwnDefinitions({ ownJobs, tasks, checkInput, blobs })
+        createOwnDefinitions({ ownJobs, tasks, checkText, blobs })
       )
     })
     engine.startSchedules()

@@ -61,6 +61,10 @@ write(
   'return units.map(({ input }) => input.text)'
 )
 
+const LISTS = "JSON.parse('[' + '{},'.repeat(500_000) + '{}]')"
+write('many-objects', `yield { task: 'add', input: { a: 1, b: 1, many: ${LISTS} } }`)
+write('large-input', `yield { task: 'add', input: { a: 1, b: 1, text: 'x'.repeat(4 * 2 ** 20) } }`)
+
 const at = useEngine(async () => ({
   tasksDir: folder,
   jobLimits: { pingsUnanswered: 2, limitMs: 4_000, memoryMb: 64 }
@@ -195,6 +199,13 @@ it('a plan may yield more without a pause than one line between the processes ma
   expect(await at.world.units(jobId)).toHaveLength(70)
   await at.engine.cancel(jobId)
 })
+
+it('a unit whose input is too much fails its plan alone', async () => {
+  const [objects, large] = await failures(['many-objects', 'large-input'])
+  expect(objects).toEqual(['SC_TASK_INPUT', expect.stringMatching(/has more than 500000 objects and lists/)])
+  expect(large).toEqual(['SC_TASK_INPUT', expect.stringMatching(/characters of JSON; 3145728 are the most/)])
+  await runPlain()
+}, 60_000)
 
 it('a merge that throws or never ends fails its job with what happened', async () => {
   const failing = failures(['hangs', 'throws'])

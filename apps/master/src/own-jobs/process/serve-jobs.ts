@@ -14,7 +14,7 @@ import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { changedByJson } from '@sc/shared/plain-json.ts'
 import type { z } from 'zod'
-import { AHEAD, AHEAD_CHARS, type FromProcess, type ToProcess, type UnitLine } from '../protocol.ts'
+import { AHEAD, AHEAD_CHARS, type FromProcess, MOST_INPUT_CHARS, type ToProcess, type UnitLine } from '../protocol.ts'
 import { type LoadedJob, loadJobs } from './load-jobs.ts'
 
 type Message<T extends ToProcess['type']> = Extract<ToProcess, { type: T }>
@@ -268,7 +268,13 @@ function checked(unit: JobUnit): Pick<UnitLine, 'task' | 'input'> {
     throw new ScError('SC_TASK_FAILED', 'A unit is { task, input }, with the name of a task.', { retryable: false })
   const changed = changedByJson(input ?? null, 'input')
   if (changed !== null) throw new ScError('SC_TASK_INPUT', `The input of a unit of ${task} is not valid: ${changed}`)
-  return { task, input: JSON.stringify(input ?? null) }
+  const text = JSON.stringify(input ?? null)
+  if (text.length > MOST_INPUT_CHARS) {
+    const sizes = `${text.length} characters of JSON; ${MOST_INPUT_CHARS} are the most`
+    const next = 'Write what is larger to a file, and pass where it is.'
+    throw new ScError('SC_TASK_INPUT', `The input of a unit of ${task} has ${sizes}. ${next}`)
+  }
+  return { task, input: text }
 }
 
 async function parse(code: 'SC_TASK_INPUT' | 'SC_TASK_FAILED', schema: z.ZodType, value: unknown, what: string) {
