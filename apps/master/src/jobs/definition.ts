@@ -1,5 +1,6 @@
 import type { ErrorReport } from '@sc/shared/errors.ts'
-import type { Gap, JobRow, UnitRow } from '../database/schema.ts'
+import type { Gap, JobRow } from '../database/schema.ts'
+import type { UnitsToMerge } from './units-to-merge.ts'
 
 /**
  * A kind of job: what the master does before its units (`plan`) and after them (`merge`). Both are restartable: a
@@ -20,7 +21,7 @@ interface PlansBatches {
 interface Kind {
   readonly task: string
   /** Runs when every unit is settled; idempotent. */
-  merge(job: JobRow, units: UnitToMerge[], signal: AbortSignal): Promise<JobOutcome>
+  merge(job: JobRow, units: UnitsToMerge, signal: AbortSignal): Promise<JobOutcome>
 }
 
 /** The kinds of jobs that a master knows now; those of the user's own may be others a moment later. */
@@ -40,10 +41,6 @@ export function withBuiltIn(builtIn: JobDefinition[], own?: Definitions): Defini
     own: () => own?.own() ?? []
   }
 }
-
-/** Of a settled unit, what there is to put together. */
-export type UnitToMerge = Pick<UnitRow, (typeof TO_MERGE)[number]>
-export const TO_MERGE = ['id', 'task', 'index', 'status', 'params', 'span', 'output', 'output_ref', 'error'] as const
 
 /** A unit before it is a row. The same (job, task, index) is the same unit. */
 export interface UnitDraft {

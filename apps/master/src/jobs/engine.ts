@@ -98,8 +98,8 @@ export interface Engine {
 
 const WEIGHTS = { wrong: 1, grave: GRAVE, flood: FLOOD } as const
 const MERGES_AT_ONCE = 2
-/** They run in a process of their own. */
-const OWN_MERGES_AT_ONCE = 8
+/** They run in a process of their own, and hold up each other only. */
+const OWN_MERGES_AT_ONCE = 2
 
 /**
  * The way of a job: submit -> plan -> (units, on the workers) -> collect -> merge -> webhook. What is to be planned,

@@ -3,9 +3,10 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import { sql } from 'kysely'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
-import { type Definitions, type JobOutcome, TO_MERGE, type UnitToMerge } from './definition.ts'
+import type { Definitions, JobOutcome } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
+import { type UnitsToMerge, unitsToMerge } from './units-to-merge.ts'
 
 const AT_MOST = 1_000
 /** Merges of a job that may end with the master that ran them: one that takes it down is not to do so at every start. */
@@ -104,13 +105,10 @@ async function checkSize(db: Database, jobId: string): Promise<void> {
 /** False: the job was no longer open. */
 async function merge(deps: FinishDeps, job: JobRow, signal: AbortSignal): Promise<boolean> {
   await checkSize(deps.db, job.id)
-  const units = await deps.db
-    .selectFrom('units')
-    .select(TO_MERGE)
-    .where('job_id', '=', job.id)
-    .orderBy('index')
-    .execute()
-  const outcome = job.single ? await mergeSingle(deps, job, units) : await mergeMany(deps, job, units, signal)
+  const units = unitsToMerge(deps.db, job.id)
+  const outcome = job.single
+    ? await mergeSingle(deps, job, await units.all())
+    : await mergeMany(deps, job, units, signal)
   const { numUpdatedRows } = await deps.db
     .updateTable('jobs')
     .set({
@@ -134,7 +132,7 @@ async function merge(deps: FinishDeps, job: JobRow, signal: AbortSignal): Promis
 async function mergeMany(
   { definitions }: FinishDeps,
   job: JobRow,
-  units: UnitToMerge[],
+  units: UnitsToMerge,
   signal: AbortSignal
 ): Promise<JobOutcome> {
   const definition = definitions.find(job.task)

@@ -1,5 +1,5 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
-import { toJsonb } from '../database/jsonb.ts'
+import { storableJson } from '../database/jsonb.ts'
 import type { JobRow } from '../database/schema.ts'
 import type { StoredOutput } from './definition.ts'
 
@@ -7,7 +7,12 @@ import type { StoredOutput } from './definition.ts'
 export const LARGEST_IN_ROW_BYTES = 256 * 1024
 
 export async function keepOutput(blobs: BlobStore, jobId: string, output: unknown): Promise<StoredOutput> {
-  const text = toJsonb(output ?? null)
+  return await keepJson(blobs, jobId, JSON.stringify(output ?? null))
+}
+
+/** The same of what `JSON.stringify` made. */
+export async function keepJson(blobs: BlobStore, jobId: string, json: string): Promise<StoredOutput> {
+  const text = storableJson(json)
   if (Buffer.byteLength(text) <= LARGEST_IN_ROW_BYTES) return { output: text, output_ref: null }
   const key = `results/${jobId}.json`
   await blobs.put(key, Buffer.from(text))

@@ -1,8 +1,9 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { sql } from 'kysely'
 import type { Database, DatabaseTransaction, JobRow } from '../database/schema.ts'
-import type { JobOutcome, StoredOutput, UnitToMerge } from './definition.ts'
+import type { JobOutcome, StoredOutput } from './definition.ts'
 import { keepOutput, LARGEST_IN_ROW_BYTES } from './output.ts'
+import type { UnitToMerge } from './units-to-merge.ts'
 
 /**
  * Ends jobs of one unit together with their units, in the transaction that settles these; those with an output that is too

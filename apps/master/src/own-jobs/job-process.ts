@@ -16,11 +16,10 @@ import { createTail } from '@sc/shared/children/lines.ts'
 import { nodeProcess } from '@sc/shared/children/node-command.ts'
 import { type ProcessGroup, spawnGroup } from '@sc/shared/children/process-group.ts'
 import { childEnv } from '@sc/shared/config.ts'
-import type { UnitOutcome } from '@sc/shared/define-job.ts'
 import { isErrorCode, ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { Awaiter } from '../jobs/definition.ts'
-import { type FromProcess, fromProcessSchema, type ToProcess, type UnitLine } from './protocol.ts'
+import { type FromProcess, fromProcessSchema, type OutcomeLine, type ToProcess, type UnitLine } from './protocol.ts'
 
 const PING_MS = 1_000
 const PINGS_UNANSWERED = 30
@@ -29,8 +28,6 @@ const MEMORY_MB = 1_024
 /** For a merge, and for a plan between two units while it awaits no output. */
 const LIMIT_MS = 10 * 60_000
 const STDERR_TAIL_BYTES = 4_096
-/** Outcomes in one line, by their JSON, inputs included; one may be larger by itself. */
-const PIECE_CHARS = 1024 ** 2
 
 export type Ready = Extract<FromProcess, { type: 'ready' }>
 
@@ -51,8 +48,8 @@ export interface AskedUnit {
 }
 
 export interface MergeRequest extends RunRequest {
-  /** In the order of the plan. */
-  units: UnitOutcome[]
+  /** In the order of the plan, some at a time. */
+  units: AsyncIterable<OutcomeLine[]>
 }
 
 export interface JobProcessOptions {
@@ -161,17 +158,29 @@ export class JobProcess {
     }
   }
 
-  /** The output of a merge, checked. Throws as `plan` does. */
-  async merge({ job, input, signal, units }: MergeRequest): Promise<unknown> {
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+  /** The output of a merge, checked, as JSON text. Throws as `plan` does. */
+  async merge({ job, input, signal, units }: MergeRequest): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
     promise.catch(() => {})
+    const pieces: string[] = []
+    let isOver = false
     const onMessage = (message: FromProcess): void => {
-      if (message.type === 'merged') resolve(message.output)
+      if (message.type === 'output') pieces.push(message.text)
+      else if (message.type === 'merged') resolve(pieces.join(''))
     }
-    const run = this.#begin(signal, { onMessage, reject })
+    const fail = (error: unknown): void => {
+      isOver = true
+      reject(error)
+    }
+    const run = this.#begin(signal, { onMessage, reject: fail })
     try {
-      for (const piece of inPieces(units)) this.#send({ type: 'outcomes', id: run.id, units: piece })
-      this.#send({ type: 'merge', id: run.id, job, input })
+      for await (const page of units) {
+        if (isOver) break
+        this.#send({ type: 'outcomes', id: run.id, units: page })
+        // No more than a page waits in the master.
+        await this.#process.drained()
+      }
+      if (!isOver) this.#send({ type: 'merge', id: run.id, job, input })
       return await within(this.#options.limitMs ?? LIMIT_MS, `The merge of ${job}`, promise)
     } finally {
       this.#end(run)
@@ -277,18 +286,4 @@ function parseLine(line: string): FromProcess | undefined {
   } catch {
     return undefined
   }
-}
-
-function* inPieces(units: UnitOutcome[]): Generator<UnitOutcome[]> {
-  let piece: UnitOutcome[] = []
-  let chars = 0
-  for (const unit of units) {
-    piece.push(unit)
-    chars += JSON.stringify(unit).length
-    if (chars < PIECE_CHARS) continue
-    yield piece
-    piece = []
-    chars = 0
-  }
-  yield piece
 }

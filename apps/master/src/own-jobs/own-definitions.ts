@@ -5,15 +5,16 @@ import { measureJson } from '@sc/shared/json-depth.ts'
 import { excessOfJson, MOST_OUTPUT_DEPTH } from '@sc/shared/outbox-message.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import type { JobRow } from '../database/schema.ts'
-import type { Definitions, JobDefinition, JobOutcome, PlanContext, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
-import { keepOutput } from '../jobs/output.ts'
+import type { Definitions, JobDefinition, JobOutcome, PlanContext, UnitDraft } from '../jobs/definition.ts'
+import { keepJson } from '../jobs/output.ts'
 import { DEFAULT_TIMEOUT_MS } from '../jobs/submit-task.ts'
 import { type CheckText, queueOfTask } from '../jobs/task-input.ts'
 import { checkSize, unitIdOf } from '../jobs/units.ts'
+import type { UnitAsText, UnitsToMerge } from '../jobs/units-to-merge.ts'
 import type { AskedUnit } from './job-process.ts'
 import type { OwnJobs } from './own-jobs.ts'
 import { createPlanPlaces, type PlanPlaces } from './plan-places.ts'
-import type { JobDescription } from './protocol.ts'
+import type { JobDescription, OutcomeLine } from './protocol.ts'
 
 export interface OwnDefinitionsDeps {
   ownJobs: OwnJobs
@@ -122,21 +123,24 @@ async function merge(
   { ownJobs, blobs }: OwnDefinitionsDeps,
   job: JobDescription,
   row: JobRow,
-  { units: settled, signal }: { units: UnitToMerge[]; signal: AbortSignal }
+  { units, signal }: { units: UnitsToMerge; signal: AbortSignal }
 ): Promise<JobOutcome> {
-  const units = settled
-    .toSorted((a, b) => a.index - b.index)
-    .map(({ id, task, params, output, error, status }) => ({
+  const error = await units.firstError()
+  const same = { gaps: [], language: null }
+  if (error && !job.toleratesFailures) return { ...same, status: 'FAILED', error }
+  const outcomes = outcomesOf(units.pages())
+  const output = await ownJobs.merge(row.id, { job: job.name, input: row.input, signal, units: outcomes })
+  const kept = await keepJson(blobs, row.id, output)
+  return { ...same, status: error ? 'PARTIAL' : 'COMPLETED', error: null, output: kept }
+}
+
+async function* outcomesOf(pages: AsyncIterable<UnitAsText[]>): AsyncGenerator<OutcomeLine[]> {
+  for await (const page of pages)
+    yield page.map(({ id, task, params, output, error, status }) => ({
       unitId: id,
       task,
       input: params,
       output: status === 'DONE' ? output : null,
       error: status === 'DONE' ? null : error
     }))
-  const failed = units.find(({ error }) => error !== null)
-  const same = { gaps: [], language: null }
-  if (failed && !job.toleratesFailures) return { ...same, status: 'FAILED', error: failed.error }
-  const output = await ownJobs.merge(row.id, { job: job.name, input: row.input, signal, units })
-  const kept = await keepOutput(blobs, row.id, output)
-  return { ...same, status: failed ? 'PARTIAL' : 'COMPLETED', error: null, output: kept }
 }

@@ -29,7 +29,7 @@ export interface OwnJobs {
   leftOut(): LeftOut[]
   /** See `JobProcess`. */
   plan(jobId: string, request: RunRequest): AsyncGenerator<AskedUnit[], void>
-  merge(jobId: string, request: MergeRequest): Promise<unknown>
+  merge(jobId: string, request: MergeRequest): Promise<string>
   stop(): Promise<void>
 }
 

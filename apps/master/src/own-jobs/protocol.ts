@@ -16,7 +16,7 @@ import { z } from 'zod'
  *     ran id ----------------------------------->      of a unit with a `call`, which is awaited: its output, or its error
  *        <--------------------------- planned id
  *     outcomes id, …, merge id ----------------->      what became of the units, in pieces
- *        <---------------------------- merged id
+ *        <------------------ output id, …, merged id      the job's output, in pieces of its text
  *     cancel id -------------------------------->      nothing of it counts any more
  *        <---------------------------- failed id       in place of planned and merged
  *     ping ------------------------------------->
@@ -31,12 +31,18 @@ export const AHEAD_CHARS = 2 * 1024 ** 2
 /** No unit may have a larger input, and so no line is longer than the master reads. */
 export const MOST_INPUT_CHARS = 3 * 1024 ** 2
 
+/** What became of a unit. */
+export interface OutcomeLine extends Omit<UnitOutcome, 'input' | 'output'> {
+  input: string
+  output: string | null
+}
+
 export type ToProcess =
   | { type: 'hello'; tasksDir: string }
   | { type: 'plan'; id: string; job: string; input: unknown }
   | { type: 'taken'; id: string }
   | { type: 'ran'; id: string; call: number; output: string | null; error: ErrorReport | null }
-  | { type: 'outcomes'; id: string; units: UnitOutcome[] }
+  | { type: 'outcomes'; id: string; units: OutcomeLine[] }
   | { type: 'merge'; id: string; job: string; input: unknown }
   | { type: 'cancel'; id: string }
   | { type: 'ping' }
@@ -62,7 +68,8 @@ export const fromProcessSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), jobs: z.array(jobDescriptionSchema), leftOut: z.array(leftOutSchema) }),
   z.object({ type: z.literal('units'), id, units: z.array(unit) }),
   z.object({ type: z.literal('planned'), id }),
-  z.object({ type: z.literal('merged'), id, output: z.unknown() }),
+  z.object({ type: z.literal('output'), id, text: z.string() }),
+  z.object({ type: z.literal('merged'), id }),
   z.object({
     type: z.literal('failed'),
     id,

@@ -7,7 +7,8 @@ import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { toScError } from '@sc/shared/errors.ts'
 import type { DecodeParams, Window } from '@sc/shared/transcription.ts'
 import type { Gap, JobRow } from '../database/schema.ts'
-import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft, UnitToMerge } from '../jobs/definition.ts'
+import type { JobDefinition, JobOutcome, PlanContext, StoredInput, UnitDraft } from '../jobs/definition.ts'
+import type { UnitToMerge } from '../jobs/units-to-merge.ts'
 import { CHUNK_TASK, DETECT_TASK, readChunkOutput, readDetectOutput, windowsOf } from './check-output.ts'
 import { chooseModel, detectionModel, type ModelQuestion } from './choose-model.ts'
 import { type ChunkResult, mergeTranscript } from './merge.ts'
@@ -45,7 +46,7 @@ export function createTranscription(deps: TranscriptionDeps): JobDefinition {
   return {
     task: 'transcribe',
     plan: (job, context) => plan(deps, job, context),
-    merge: (job, units) => merge(deps, job, units)
+    merge: async (job, units) => await merge(deps, job, await units.all())
   }
 }
 

@@ -241,7 +241,8 @@ const COUNT: JobDefinition = {
     if (fail) throw new Error('the plan stops here')
     return { counted: units }
   },
-  async merge(_job, units) {
+  async merge(_job, toMerge) {
+    const units = await toMerge.all()
     const failed = units.filter(unit => unit.status !== 'DONE')
     return {
       status: failed.length === 0 ? 'COMPLETED' : failed.length < units.length ? 'PARTIAL' : 'FAILED',

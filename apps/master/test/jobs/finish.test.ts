@@ -2,6 +2,7 @@
 import { sql } from 'kysely'
 import { beforeEach, expect, it, vi } from 'vitest'
 import type { JobDefinition } from '../../src/jobs/definition.ts'
+import { type UnitAsText, unitsToMerge } from '../../src/jobs/units-to-merge.ts'
 import { useEngine } from './use-engine.ts'
 
 const WAIT = { timeout: 8_000, interval: 20 }
@@ -96,3 +97,58 @@ it('results that are too much for the memory of a master are an error, and are n
     detail: expect.stringContaining('129 MB')
   })
 }, 30_000)
+
+/** Units of a job that are done, each with an output of so many characters. */
+async function doneUnits(outputs: Array<{ count: number; chars: number }>): Promise<string> {
+  const id = await at.world.insertJob({})
+  // Planned: no master is to look at it.
+  await at.world.db.updateTable('jobs').set({ status: 'CANCELLED', planned: true }).where('id', '=', id).execute()
+  let first = 0
+  for (const { count, chars } of outputs) {
+    await sql`
+      insert into units (id, job_id, task, index, queue, params, deadline_ms, status, output)
+      select ${id}::text || '.' || at, ${id}, 'square', at, 'cpu', json_build_object('at', at), 1000, 'DONE',
+        to_json(repeat('x', ${chars}::integer - 2))
+      from generate_series(${first}::integer, ${first + count - 1}::integer) as at`.execute(at.world.db)
+    first += count
+  }
+  return id
+}
+
+it('results are read as text, in the order of the plan, and no more at once than is little in memory', async () => {
+  const MB = 1024 ** 2
+  const id = await doneUnits([
+    { count: 2_500, chars: 10 },
+    { count: 6, chars: 1.5 * MB },
+    { count: 1, chars: 9 * MB },
+    { count: 10, chars: 10 }
+  ])
+  const pages: UnitAsText[][] = []
+  for await (const page of unitsToMerge(at.world.db, id).pages()) pages.push(page)
+  const all = pages.flat()
+  expect(all.map(({ params }) => JSON.parse(params))).toEqual(Array.from({ length: 2_517 }, (_, at) => ({ at })))
+  expect(all[0]).toMatchObject({ output: '"xxxxxxxx"', status: 'DONE', error: null })
+  expect(pages.slice(0, 2).map(({ length }) => length)).toEqual([1_000, 1_000])
+  for (const page of pages) {
+    const sizes = page.map(({ params, output }) => params.length + (output?.length ?? 0)).sort((a, b) => b - a)
+    expect(sizes.slice(1).reduce((sum, size) => sum + size, 0)).toBeLessThan(4 * MB)
+  }
+}, 30_000)
+
+it('the error of the first unit that failed is known without a look at the others', async () => {
+  const id = await doneUnits([{ count: 5, chars: 10 }])
+  const units = unitsToMerge(at.world.db, id)
+  expect(await units.firstError()).toBeNull()
+  const error = (detail: string) => JSON.stringify({ code: 'SC_TASK_FAILED', title: 'The task failed', detail })
+  for (const [index, detail] of [
+    [3, 'later'],
+    [1, 'first']
+  ] as const)
+    await at.world.db
+      .updateTable('units')
+      .set({ status: 'FAILED', error: error(detail) })
+      .where('job_id', '=', id)
+      .where('index', '=', index)
+      .execute()
+  expect(await units.firstError()).toMatchObject({ detail: 'first' })
+})

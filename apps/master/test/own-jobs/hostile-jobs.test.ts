@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
 import { sql } from 'kysely'
 import { beforeAll, expect, it, vi } from 'vitest'
 import type { Taken } from '../jobs/test-worker.ts'
@@ -61,6 +62,12 @@ write(
   'return units.map(({ input }) => input.text)'
 )
 
+write(
+  'echoes',
+  `for (let a = 0; a < 2_500; a++) yield { task: 'add', input: { a, b: 0 } }`,
+  `const inOrder = units.every(({ input, output }, at) => input.a === at && output.at === at)
+   return { inOrder, large: 'é"'.repeat(1_500_000), last: units.at(-1).output }`
+)
 const LISTS = "JSON.parse('[' + '{},'.repeat(500_000) + '{}]')"
 write('many-objects', `yield { task: 'add', input: { a: 1, b: 1, many: ${LISTS} } }`)
 write('large-input', `yield { task: 'add', input: { a: 1, b: 1, text: 'x'.repeat(4 * 2 ** 20) } }`)
@@ -215,6 +222,18 @@ it('a merge that throws or never ends fails its job with what happened', async (
   expect(hangs).toEqual(['SC_TASK_TIMEOUT', expect.stringMatching(/^The merge of hangs waited for 4 s/)])
   expect(throws).toEqual(['SC_TASK_FAILED', expect.stringMatching(/^The merge of throws failed\. Error: no good/)])
 }, 60_000)
+
+it('a merge of more units than are read at once gets them in order, and may answer more than a line holds', async () => {
+  const jobId = await submit('echoes')
+  await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
+  const output = sql<string>`json_build_object('at', index, 'many', array_fill('é"'::text, array[case index when 1 then 100000 else 1 end]))`
+  await at.world.db.updateTable('units').set({ status: 'DONE', output }).where('job_id', '=', jobId).execute()
+  await at.engine.stop()
+  await at.start()
+  const { output_ref } = await ended(jobId, 'COMPLETED')
+  const result = await json(await at.world.blobs.get(output_ref ?? ''))
+  expect(result).toEqual({ inOrder: true, large: 'é"'.repeat(1_500_000), last: { at: 2_499, many: ['é"'] } })
+})
 
 it('a merge knows the unit and the input of each outcome', async () => {
   const jobId = await submit('tells')

@@ -37,8 +37,10 @@ interface Run {
   calls: Map<number, Pick<PromiseWithResolvers<unknown>, 'resolve' | 'reject'>>
 }
 
-/** A line of more is no result but a mistake; the master reads lines of at most 64 MB. */
+/** Of more it is no result but a mistake. */
 const MOST_OUTPUT_CHARS = 32 * 1024 ** 2
+/** Of an output, in one line. */
+const PIECE_CHARS = 1024 ** 2
 
 export function serveJobs(send: (message: FromProcess) => void): UserCodeServer {
   const runs = new Map<string, Run>()
@@ -200,7 +202,13 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
   function onOutcomes({ id, units }: Message<'outcomes'>): void {
     const pieces = outcomes.get(id) ?? []
     outcomes.set(id, pieces)
-    pieces.push(units)
+    pieces.push(
+      units.map(({ input, output, ...unit }) => ({
+        ...unit,
+        input: JSON.parse(input),
+        output: JSON.parse(output ?? 'null')
+      }))
+    )
   }
 
   function onRan({ id, call, output, error }: Message<'ran'>): void {
@@ -231,7 +239,9 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
         }
       )
     }
-    return { type: 'merged', id, output: output ?? null }
+    for (let at = 0; at < text.length; at += PIECE_CHARS)
+      send({ type: 'output', id, text: text.slice(at, at + PIECE_CHARS) })
+    return { type: 'merged', id }
   }
 
   return {
