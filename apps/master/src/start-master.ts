@@ -135,7 +135,13 @@ export async function startMaster(
   releasers.add('offences', () => offences.stop())
   const onRefused = (workerId: string, reason: string): void => offences.record(workerId, reason, GRAVE)
   const onFlood = (workerId: string, reason: string): void => offences.record(workerId, reason, FLOOD)
-  const connections = watchConnections({ redis, log, onFlood, onCodeFlood: codeId => endJoinCode(db, codeId) })
+  const connections = watchConnections({
+    redis,
+    log,
+    isOurs: config.redisUrl === undefined,
+    onFlood,
+    onCodeFlood: codeId => endJoinCode(db, codeId)
+  })
   releasers.add('connections', () => connections.stop())
   const presence = await step('looking which workers are there', startPresence({ db, redis, log, onRefused }))
   releasers.add('presence', () => presence.stop())

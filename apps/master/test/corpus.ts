@@ -33,6 +33,7 @@ export type CorpusFile =
   | 'truncatedWav'
   | 'truncatedM4a'
   | 'noise'
+  | 'manySamples'
 
 export type Corpus = Record<CorpusFile, string>
 
@@ -86,7 +87,8 @@ export async function makeCorpus(ffmpegPath: string, dir: string): Promise<Corpu
     truncatedMp3: await truncated(await ffmpeg('truncated.mp3', '-i', SPEECH, '-b:a', '64k'), 0.5),
     truncatedWav: await truncated(await ffmpeg('truncated.wav', '-i', SPEECH), 0.5),
     truncatedM4a: await truncated(await ffmpeg('truncated.m4a', '-i', SPEECH, '-c:a', 'aac'), 0.5),
-    noise: await ffmpeg('noise.wav', ...lavfi('anoisesrc=r=16000:d=8:seed=1:amplitude=0.1'))
+    noise: await ffmpeg('noise.wav', ...lavfi('anoisesrc=r=16000:d=8:seed=1:amplitude=0.1')),
+    manySamples: await write('many-samples.mp4', manySamples())
   }
 }
 
@@ -111,4 +113,52 @@ async function lyingWav(dataBytes: number): Promise<Buffer> {
   const header = Buffer.alloc(WAV_HEADER_BYTES)
   writeWavHeader(header, dataBytes)
   return Buffer.concat([header, samples])
+}
+
+/** An MP4 of some KB whose tables say that its two tracks have 10 million samples each, of one byte; all at one place. */
+function manySamples(): Buffer {
+  const [samples, chunks, tracks] = [10_000_000, 1_000, 2]
+  const perChunk = samples / chunks
+  const ftyp = mp4Box('ftyp', Buffer.from('isom'), words(512), Buffer.from('isommp41'))
+  const sound = mp4Box('mdat', Buffer.alloc(perChunk, 0x55))
+  const soundAt = ftyp.length + 8
+  const format = mp4Box(
+    '.mp3',
+    words(0, 1, 0, 0),
+    // Mono, 16 bit, 44,100 Hz.
+    Buffer.from([0, 1, 0, 16, 0, 0, 0, 0]),
+    words(44_100 * 65_536)
+  )
+  const tables = mp4Box(
+    'stbl',
+    mp4Table('stsd', words(1), format),
+    mp4Table('stts', words(2, 1, 2, samples - 1, 1)),
+    mp4Table('stsc', words(1, 1, perChunk, 1)),
+    mp4Table('stsz', words(1, samples)),
+    mp4Table('stco', words(chunks, ...Array<number>(chunks).fill(soundAt)))
+  )
+  const media = mp4Box(
+    'mdia',
+    mp4Table('mdhd', words(0, 0, 44_100, 44_100, 0)),
+    mp4Table('hdlr', words(0), Buffer.from('soun'), words(0, 0, 0, 0)),
+    mp4Box('minf', tables)
+  )
+  const track = mp4Box('trak', media)
+  return Buffer.concat([ftyp, sound, mp4Box('moov', ...Array<Buffer>(tracks).fill(track))])
+}
+
+function mp4Box(type: string, ...parts: Buffer[]): Buffer {
+  const body = Buffer.concat(parts)
+  return Buffer.concat([words(8 + body.length), Buffer.from(type), body])
+}
+
+/** One with a version and flags. */
+function mp4Table(type: string, ...parts: Buffer[]): Buffer {
+  return mp4Box(type, words(0), ...parts)
+}
+
+function words(...values: number[]): Buffer {
+  const bytes = Buffer.alloc(4 * values.length)
+  for (const [at, value] of values.entries()) bytes.writeUInt32BE(value, 4 * at)
+  return bytes
 }

@@ -18,6 +18,9 @@ import { joinRights, workerRights } from './rights.ts'
  *
  *   worker enrolled, code made            --wake--> round: SETUSER of those that are not so yet
  *   worker revoked, code used or too old            round: DELUSER, which ends their connections, and all their keys
+ *   user of a worker or a code that PostgreSQL does not know, in the master's own Redis    the same
+ *
+ * Each change is saved, and until that has succeeded each round tries it: a user that is left in the file would return.
  *
  * Where the masters' own login may not make users there are none, and workers share an ordinary login.
  */
@@ -68,28 +71,38 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
   let woken = new AbortController()
   /** What each user was made. */
   const made = new Map<string, string>()
+  /** The file may have other users than Redis. */
+  let isUnsaved = true
   const onReady = (): void => {
     made.clear()
     wake()
   }
   redis.on('ready', onReady)
 
-  async function set(user: string, rights: string[]): Promise<boolean> {
+  async function set(user: string, rights: string[]): Promise<void> {
     const text = rights.join(' ')
-    if (made.get(user) === text) return false
+    if (made.get(user) === text) return
+    isUnsaved = true
     await redis.call('ACL', 'SETUSER', user, ...rights)
     made.set(user, text)
-    return true
   }
 
-  async function remove(users: string[]): Promise<boolean> {
-    if (users.length === 0) return false
+  async function remove(users: string[]): Promise<void> {
+    if (users.length === 0) return
     for (const user of users) made.delete(user)
-    return Number(await redis.call('ACL', 'DELUSER', ...users)) > 0
+    isUnsaved = true
+    await redis.call('ACL', 'DELUSER', ...users)
   }
 
-  async function save(changed: boolean): Promise<void> {
-    if (changed && isOurs) await redis.call('ACL', 'SAVE')
+  async function save(): Promise<void> {
+    if (!isOurs || !isUnsaved) return
+    isUnsaved = false
+    try {
+      await redis.call('ACL', 'SAVE')
+    } catch (error) {
+      isUnsaved = true
+      throw error
+    }
   }
 
   async function grant(workerId?: string): Promise<void> {
@@ -101,16 +114,15 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
       .where('quarantined_at', 'is', null)
     if (workerId !== undefined) query = query.where('id', '=', workerId)
     const rows = await query.where('redis_hash', 'is not', null).execute()
-    let changed = false
-    const granting = eachApart(rows, async ({ id, redis_hash: hash, is_old: isOld }) => {
-      changed = (await set(id, workerRights({ id, hash: hash as string, isOld, database }))) || changed
-    })
-    await granting.finally(() => save(changed))
+    const granting = eachApart(rows, ({ id, redis_hash: hash, is_old: isOld }) =>
+      set(id, workerRights({ id, hash: hash as string, isOld, database }))
+    )
+    await granting.finally(save)
   }
 
   async function round(): Promise<void> {
     if (!hasUsers || redis.status !== 'ready') return
-    await eachApart([grant, endRevoked, shutOutQuarantined, renewCodes], step => step())
+    await eachApart([grant, endRevoked, shutOutQuarantined, renewCodes, endStrangers, save], step => step())
   }
 
   async function endRevoked(): Promise<void> {
@@ -146,12 +158,29 @@ export async function startAccess(deps: AccessDeps): Promise<Access> {
     )
     const over = codes.filter(({ id, good }) => !good && made.get(id) !== GONE).map(({ id }) => id)
     await remove(over)
-    if (over.length > 0) await redis.del(over.flatMap(id => [enrolAskKey(id), enrolAnswerKey(id)]))
+    if (over.length > 0) await redis.del(over.flatMap(keysOf))
     for (const id of over) made.set(id, GONE)
   }
 
+  async function endStrangers(): Promise<void> {
+    if (!isOurs) return
+    // First: PostgreSQL knows each before Redis does.
+    const users = (await redis.call('ACL', 'USERS')) as string[]
+    const { rows } = await sql<{ id: string }>`
+      select id from workers where redis_hash is not null
+      union all select id from join_codes where used_at > now() - make_interval(secs => ${ANSWER_READ_SECONDS})
+        or used_at is null and expires_at > now()`.execute(db)
+    const known = new Set(rows.map(({ id }) => id))
+    const strangers = users.filter(user => /^(w|join)-/.test(user) && !known.has(user))
+    if (strangers.length === 0) return
+    log.warn({ users: strangers }, 'Redis had users that PostgreSQL does not know: ended')
+    await remove(strangers)
+    await redis.del(strangers.flatMap(keysOf))
+  }
+
   async function shutOut(workerId: string): Promise<void> {
-    await save(hasUsers && (await remove([workerId])))
+    if (hasUsers) await remove([workerId])
+    await save()
     await redis.del(keysOf(workerId))
     made.set(workerId, GONE)
   }
@@ -240,6 +269,7 @@ async function mayMakeUsers(redis: Redis): Promise<boolean> {
   }
 }
 
-function keysOf(workerId: string): string[] {
-  return [inboxKey(workerId), outboxKey(workerId), presenceKey(workerId), leaseKey(workerId)]
+function keysOf(user: string): string[] {
+  if (user.startsWith('join-')) return [enrolAskKey(user), enrolAnswerKey(user)]
+  return [inboxKey(user), outboxKey(user), presenceKey(user), leaseKey(user)]
 }

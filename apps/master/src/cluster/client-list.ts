@@ -2,6 +2,8 @@
 export interface Client {
   id: string
   user: string
+  /** Without the port. */
+  address: string
   ageSeconds: number
   /** Answers that wait to be read, and commands that are not whole. */
   memoryBytes: number
@@ -26,6 +28,7 @@ export function parseClients(list: string): Client[] {
       {
         id,
         user,
+        address: (fields.get('addr') ?? '').replace(/:\d+$/, ''),
         ageSeconds: number('age'),
         memoryBytes: number('tot-mem'),
         inputBytes: number('tot-net-in'),

@@ -10,7 +10,14 @@ const MOST_EACH = 32
 /** Without a login. */
 const MOST_NAMELESS = 100
 const NAMELESS_SECONDS = 5
+/** Above it, who is nameless for longer than OLD_MS goes: also workers that all come back at once log in within milliseconds. */
+const FAR_TOO_MANY_NAMELESS = 1_000
+/** The same for one address, of which so many stay. */
+const MOST_NAMELESS_OF_ADDRESS = 64
+const OLD_MS = 1_000
 const LOOK_EVERY_MS = 1_000
+/** While nameless ones come fast. */
+const LOOK_AGAIN_MS = 250
 /** The user of who has not logged in. */
 const NAMELESS = 'default'
 
@@ -49,27 +56,32 @@ interface Sent {
 export function watchConnections(deps: {
   redis: Redis
   log: Logger
+  /** Redis is the master's own, where `default` is nobody's login. */
+  isOurs: boolean
   onFlood(workerId: string, reason: string): void
   /** Of somebody who has only a join code. */
   onCodeFlood(codeId: string): Promise<void>
 }): { stop(): Promise<void> } {
-  const { redis, log } = deps
+  const { redis, log, isOurs } = deps
   const stopping = new AbortController()
   /** As of the last look. */
   let before = new Map<string, Client>()
   let sent = new Map<string, Sent>()
+  /** By id, when they were seen first. */
+  let nameless = new Map<string, number>()
   let lastLookMs = performance.now()
 
   async function look(): Promise<void> {
+    const askedMs = performance.now()
     const clients = parseClients(String(await redis.client('LIST')))
     const nowMs = performance.now()
     const seconds = (nowMs - lastLookMs) / 1_000
     lastLookMs = nowMs
+    await lookAtNameless(clients, askedMs, nowMs)
     const byUser = Map.groupBy(clients, ({ user }) => user)
     const sentBefore = sent
     sent = new Map()
     for (const [user, own] of byUser) {
-      if (user === NAMELESS && clients.length >= LOOK_ABOVE) await endNameless(own)
       if (!/^(w|join)-/.test(user)) continue
       const total = addUp(own, sentBefore.get(user), seconds, inputOf(user).bytesPerS)
       sent.set(user, total)
@@ -109,20 +121,37 @@ export function watchConnections(deps: {
     else await deps.onCodeFlood(user)
   }
 
-  async function endNameless(clients: Client[]): Promise<void> {
-    const old = clients.filter(({ ageSeconds }) => ageSeconds >= NAMELESS_SECONDS)
-    if (clients.length <= MOST_NAMELESS || old.length === 0) return
+  /** Between the answer to an earlier look and the question of this one it was nameless for sure. */
+  async function lookAtNameless(clients: Client[], askedMs: number, nowMs: number): Promise<void> {
+    const own = clients.filter(({ user }) => user === NAMELESS)
+    nameless = new Map(own.map(({ id }) => [id, nameless.get(id) ?? nowMs]))
+    // Redis counts whole seconds by the clock: the first may have been a moment.
+    const isOld = ({ id, ageSeconds }: Client): boolean =>
+      askedMs - (nameless.get(id) ?? nowMs) > OLD_MS || ageSeconds > OLD_MS / 1_000
+    const tooMany = [...Map.groupBy(own, ({ address }) => address).values()].flatMap(ofAddress =>
+      byAge(ofAddress).slice(0, -MOST_NAMELESS_OF_ADDRESS)
+    )
+    const old = isOurs ? (own.length > FAR_TOO_MANY_NAMELESS ? own : tooMany).filter(isOld) : []
+    const veryOld =
+      clients.length >= LOOK_ABOVE && own.length > MOST_NAMELESS
+        ? own.filter(({ ageSeconds }) => ageSeconds >= NAMELESS_SECONDS)
+        : []
+    await endNameless(new Set([...old, ...veryOld].map(({ id }) => id)))
+  }
+
+  async function endNameless(ids: Set<string>): Promise<void> {
+    if (ids.size === 0) return
     const pipeline = redis.pipeline()
-    for (const { id } of old) pipeline.client('KILL', 'ID', id)
+    for (const id of ids) pipeline.client('KILL', 'ID', id)
     await pipeline.exec()
-    log.warn({ connections: old.length }, 'connections to Redis that never logged in: ended')
+    log.warn({ connections: ids.size }, 'connections to Redis that never logged in: ended')
   }
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
       if (redis.status === 'ready')
         await look().catch(error => log.debug({ err: error }, 'connections were not looked at'))
-      await pause(LOOK_EVERY_MS, stopping.signal)
+      await pause(nameless.size > FAR_TOO_MANY_NAMELESS ? LOOK_AGAIN_MS : LOOK_EVERY_MS, stopping.signal)
     }
   })()
   return {
@@ -131,6 +160,11 @@ export function watchConnections(deps: {
       await running
     }
   }
+}
+
+/** The oldest first. */
+function byAge(clients: Client[]): Client[] {
+  return clients.toSorted((a, b) => Number(a.id) - Number(b.id))
 }
 
 function isWorker(user: string): boolean {

@@ -41,7 +41,9 @@ const CODES_EVERY_MS = 1_000
 const ANSWER_TTL_MS = 60_000
 const ASKERS_AT_ONCE = 20
 /** Whoever joins is seen within seconds. One that never was, for so long, gives its name up. */
-const UNSEEN_MINUTES = 10
+const UNSEEN_SECONDS = 600
+/** To a code that says it is of the same machine, which nobody can check. */
+const UNSEEN_SECONDS_OF_HOST = 60
 /** A code that was used or grew old lately gets a refusal that says so. */
 const REFUSED_FOR = "interval '1 minute'"
 
@@ -182,29 +184,29 @@ async function welcome(trx: DatabaseTransaction, { access }: EnrolDeps, request:
 
 /**
  * One name is one worker, from its joining on. Answers those that had it and are to go, since they never came: of the same
- * machine, whose joining broke off, or of long ago.
+ * machine, whose joining broke off, or of long ago. An ordinary login may do anything, and waits for none of its machine.
  */
-async function checkName(trx: DatabaseTransaction, { name, hostname }: EnrolRequest, id: string): Promise<string[]> {
+async function checkName(
+  trx: DatabaseTransaction,
+  { asker, name, hostname }: EnrolRequest,
+  id: string
+): Promise<string[]> {
+  const secondsOfHost = JOIN_USER.test(asker) ? UNSEEN_SECONDS_OF_HOST : 0
   const others = await withName(trx, name)
-    .select(['id', 'hostname', 'enrolled_at'])
-    .select(eb =>
-      eb
-        .and([
-          eb('last_seen', 'is', null),
-          eb.or([
-            eb('hostname', '=', hostname),
-            eb('enrolled_at', '<', sql<Date>`now() - make_interval(mins => ${UNSEEN_MINUTES})`)
-          ])
-        ])
-        .as('isOver')
+    .select(['id', 'hostname', 'enrolled_at', sql<boolean>`last_seen is null`.as('isUnseen')])
+    .select(
+      sql<boolean>`last_seen is null and enrolled_at < now() - make_interval(secs =>
+        case hostname when ${hostname} then ${secondsOfHost}::integer else ${UNSEEN_SECONDS}::integer end)`.as('isOver')
     )
     .where('id', '!=', id)
     .execute()
   const other = others.find(({ isOver }) => !isOver)
   if (!other) return others.map(one => one.id)
+  const since = `Worker ${other.id} (${other.hostname}) is named ${name}, since ${other.enrolled_at.toISOString()}`
+  const waiting = other.isUnseen ? '. It was not seen yet: if its joining broke off, try again in a minute; or' : ':'
   throw new ScError(
     'SC_NAME_TAKEN',
-    `Worker ${other.id} (${other.hostname}) is named ${name}, since ${other.enrolled_at.toISOString()}: give this one another --name, or remove that one, on the cluster page or by DELETE /api/workers/${other.id}.`
+    `${since}${waiting} give this one another --name, or remove that one, on the cluster page or by DELETE /api/workers/${other.id}.`
   )
 }
 

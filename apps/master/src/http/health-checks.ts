@@ -16,6 +16,7 @@ type Core = Pick<AppDeps, 'redis' | 'redisWatch' | 'db' | 'blobs'>
 type Parts = Core & Pick<AppDeps, 'presence' | 'tailnet' | 'config'>
 
 const LIMIT_MS = 3_000
+const KEPT_MS = 1_000
 
 /** What the master cannot work without. */
 export async function checkCore({
@@ -35,6 +36,26 @@ export async function checkCore({
     ask('the blob store', async () => await blobs.check())
   ])
   return { redis: redisCheck, postgres, blobs: blobsCheck }
+}
+
+type CoreChecks = Awaited<ReturnType<typeof checkCore>>
+
+/** Anybody may ask, and each look writes a file: all who ask meanwhile share one, and its answer for KEPT_MS. */
+export function shareLooks(
+  look: () => Promise<CoreChecks>,
+  nowMs = () => performance.now()
+): () => Promise<CoreChecks> {
+  let last: { checks: Promise<CoreChecks>; goodUntilMs: number } | undefined
+  return () => {
+    if (last && nowMs() < last.goodUntilMs) return last.checks
+    const next = { checks: look(), goodUntilMs: Number.POSITIVE_INFINITY }
+    const onEnd = (): void => {
+      next.goodUntilMs = nowMs() + KEPT_MS
+    }
+    next.checks.then(onEnd, onEnd)
+    last = next
+    return next.checks
+  }
 }
 
 export async function checkAll(

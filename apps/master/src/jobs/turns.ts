@@ -27,6 +27,8 @@ export interface Turn {
 
 export interface TurnsOptions {
   atOnce: number
+  /** No two of a key run at once. */
+  oneOfKey?: boolean
   nowMs?: () => number
 }
 
@@ -47,7 +49,7 @@ interface Key {
 /** Shorter than a user notices, longer than the start of anything. */
 const SLICE_MS = 250
 
-export function createTurns({ atOnce, nowMs = () => performance.now() }: TurnsOptions): Turns {
+export function createTurns({ atOnce, oneOfKey = false, nowMs = () => performance.now() }: TurnsOptions): Turns {
   const keys = new Map<string, Key>()
   const all = (): Plan[] => [...keys.values()].flatMap(({ plans }) => [...plans])
 
@@ -68,7 +70,7 @@ export function createTurns({ atOnce, nowMs = () => performance.now() }: TurnsOp
   function grantNext(): void {
     while (all().filter(({ run }) => run).length < atOnce) {
       const [best] = all()
-        .filter(({ granted }) => granted)
+        .filter(({ granted, key }) => granted && !(oneOfKey && isBusy(key)))
         .sort((a, b) => a.key.hadMs - b.key.hadMs || a.hadMs - b.hadMs)
       if (!best) return
       best.run = { sinceMs: nowMs(), slice: 0 }
@@ -115,6 +117,10 @@ export function createTurns({ atOnce, nowMs = () => performance.now() }: TurnsOp
       }
     }
   }
+}
+
+function isBusy({ plans }: Key): boolean {
+  return [...plans].some(({ run }) => run)
 }
 
 function least(among: Array<{ hadMs: number }>): number {

@@ -15,6 +15,12 @@ export const FORMATS_READ =
 
 /** 30 times what ffmpeg takes for the formats above. */
 const MEMORY_BYTES = 1024 ** 3
+/** A file may claim millions of samples in a few bytes. Twice what the index of an M4A of 24 hours takes. */
+const LOOK_DATA_BYTES = 384 * 1024 ** 2
+/** 50 times what that takes. */
+const LOOK_CPU_SECONDS = 10
+/** Whatever is uploaded, the master's own work goes first. */
+const NICENESS = 10
 const LARGEST_ALLOCATION_BYTES = 256 * 1024 ** 2
 /** Handed from one of ffmpeg's threads to the next; a packet of 20 ms each costs a quarter of the time more. */
 const SAMPLES_AT_ONCE = 4_096
@@ -75,7 +81,9 @@ export function describeCommand(wanted: TrackWanted): Command {
   // `ashowinfo` has the number of channels as a number, where the stream's line has a layout's name.
   const filters = ['ashowinfo', 'asetpts=PTS-STARTPTS', ...channelFilter(wanted.channel)]
   // The file's own timestamps: some formats would be counted from the first track that is decoded.
-  return command(wanted, '-v info -nostats -copyts', filters, `-ac 1 -ar ${SAMPLE_RATE}`)
+  // Past the first number of seconds ffmpeg is ended by SIGXCPU.
+  const limits = [`--data=${LOOK_DATA_BYTES}`, `--cpu=${LOOK_CPU_SECONDS}:${LOOK_CPU_SECONDS + 1}`]
+  return command({ ...wanted, limits }, '-v info -nostats -copyts', filters, `-ac 1 -ar ${SAMPLE_RATE}`)
 }
 
 /** The two channels of a track, as they are: s16le, 8 kHz. */
@@ -87,15 +95,15 @@ export const STEREO_RATE = 8_000
 export type Command = [string, ...string[]]
 
 function command(
-  wanted: TrackWanted & Partial<DecodeWanted>,
+  wanted: TrackWanted & Partial<DecodeWanted> & { limits?: string[] },
   verbosity: string,
   filters: string[],
   output: string
 ): Command {
-  const { ffmpegPath, path, track, seconds, bytes, ignoresLength } = wanted
+  const { ffmpegPath, path, track, seconds, bytes, ignoresLength, limits = [] } = wanted
   const file = `file:${resolve(path)}`
   return [
-    ...memoryLimit(),
+    ...limited(limits),
     ffmpegPath,
     ...words(`-nostdin -hide_banner ${verbosity} -max_alloc ${LARGEST_ALLOCATION_BYTES}`),
     ...words(`-dts_delta_threshold ${LONGEST_HOLE_SECONDS}`),
@@ -136,10 +144,18 @@ function printed(value: string): string {
   return `0*print((${value}-STARTPTS)/SR,${LEVEL_ERROR})`
 }
 
-/** Limits by util-linux where it is there; ffmpeg's own `-max_alloc` holds everywhere. */
-function memoryLimit(): string[] {
-  const prlimit = ['/usr/bin/prlimit', '/bin/prlimit'].find(path => existsSync(path))
-  return prlimit ? [prlimit, `--as=${MEMORY_BYTES}`, '--fsize=0', '--core=0', '--'] : []
+/** By util-linux where it is there; ffmpeg's own `-max_alloc` holds everywhere. */
+function limited(more: string[]): string[] {
+  const nice = find('nice')
+  const prlimit = find('prlimit')
+  return [
+    ...(nice ? [nice, '-n', `${NICENESS}`] : []),
+    ...(prlimit ? [prlimit, `--as=${MEMORY_BYTES}`, ...more, '--fsize=0', '--core=0', '--'] : [])
+  ]
+}
+
+function find(program: string): string | undefined {
+  return [`/usr/bin/${program}`, `/bin/${program}`].find(path => existsSync(path))
 }
 
 function words(text: string): string[] {

@@ -18,6 +18,8 @@ const REASONS = [
   ['Format not on whitelist', 'the format is not one of those that are read here'],
   ['moov atom not found', 'the index of the file is missing, as after an upload or recording that broke off'],
   ['Cannot allocate memory', 'decoding it would take too much memory'],
+  // Of a thread, which gets no stack.
+  ['Resource temporarily unavailable', 'decoding it would take too much memory'],
   ['Invalid data found when processing input', 'it is not audio, or badly damaged'],
   ['Decoder not found', 'its codec is not known'],
   ['No such file or directory', 'the file is not there']

@@ -8,8 +8,8 @@ import type { Command } from './ffmpeg-command.ts'
 const STDERR_TAIL_CHARS = 4_000
 /** What it tells of a recording stands after the tags, which may hold a whole song's text. */
 const STDERR_HEAD_CHARS = 256 * 1024
-/** Exit codes of prlimit for a program that is not there or not executable. */
-const PRLIMIT_FAILED = new Set([126, 127])
+/** Exit codes of nice and prlimit for a program that is not there or not executable. */
+const NOT_STARTED = new Set([126, 127])
 
 export interface FfmpegEnd {
   readonly code: number | null
@@ -104,7 +104,7 @@ async function collectEnd(
     lines.forEach(onLine)
   })
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
-  if (code !== null && PRLIMIT_FAILED.has(code)) throw new ScError('SC_INTERNAL', 'ffmpeg did not start.')
+  if (code !== null && NOT_STARTED.has(code)) throw new ScError('SC_INTERNAL', 'ffmpeg did not start.')
   return { code, signal, stderr: tail, stderrHead: head }
 }
 

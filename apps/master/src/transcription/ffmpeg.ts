@@ -210,7 +210,8 @@ async function look(
   try {
     let bytes = 0
     for (let buffer = await run.read(); buffer; buffer = await run.read()) bytes += buffer.length
-    const { stderr, stderrHead } = await run.ended
+    const { signal: endedBy, stderr, stderrHead } = await run.ended
+    if (endedBy === 'SIGXCPU') throw new ScError('SC_DECODE_TIMEOUT', 'A look at the recording took too long.')
     return { track, bytes, stderr, found: readDescription(stderrHead) }
   } finally {
     run.kill()

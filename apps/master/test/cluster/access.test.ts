@@ -1,8 +1,9 @@
+import { readFile } from 'node:fs/promises'
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis, waitForRedis } from '@sc/shared/redis.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
 import { sql } from 'kysely'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Access, startAccess } from '../../src/cluster/access.ts'
 import { joinAnswer } from '../../src/cluster/join-command.ts'
 import { PRESENCE, registerTasks } from '../http/register-tasks.ts'
@@ -15,6 +16,13 @@ beforeAll(async () => {
   one = await startApp()
 })
 afterAll(() => one.release())
+
+const enrolled = async (id: string, columns: { is_old?: boolean; redis_hash?: string } = {}) => {
+  await registerTasks(one, id, [], { protocol: 1 })
+  const row = { redis_hash: 'a'.repeat(64), ...columns }
+  await one.deps.db.updateTable('workers').set(row).where('id', '=', id).execute()
+}
+const users = async () => (await one.deps.redis.call('ACL', 'USERS')) as string[]
 
 describe('the line for another machine', () => {
   it('has a code that ends in 15 minutes, for those who may make one', async () => {
@@ -44,7 +52,6 @@ describe('the line for another machine', () => {
 
   it('a code that was not used in time is gone from Redis', async () => {
     const { user } = await one.deps.access.createJoinCode()
-    const users = async () => (await one.deps.redis.call('ACL', 'USERS')) as string[]
     expect(await users()).toContain(user)
     await one.deps.db
       .updateTable('join_codes')
@@ -57,11 +64,6 @@ describe('the line for another machine', () => {
 
 describe('what a worker may', () => {
   const rights = async (id: string) => JSON.stringify(await one.deps.redis.call('ACL', 'GETUSER', id))
-  const enrolled = async (id: string, columns: { is_old?: boolean; redis_hash?: string } = {}) => {
-    await registerTasks(one, id, [], { protocol: 1 })
-    const row = { redis_hash: 'a'.repeat(64), ...columns }
-    await one.deps.db.updateTable('workers').set(row).where('id', '=', id).execute()
-  }
 
   it('does not grow by a presence that names an old protocol, and ends with the update of one that is old', async () => {
     await enrolled('w-liar')
@@ -87,12 +89,48 @@ describe('what a worker may', () => {
     const { user } = await one.deps.access.createJoinCode()
     await one.deps.redis.call('ACL', 'DELUSER', 'w-other', user)
     one.deps.redis.disconnect(true)
-    const users = async () => (await one.deps.redis.call('ACL', 'USERS')) as string[]
     await expect.poll(users, { timeout: 10_000 }).toEqual(expect.arrayContaining(['w-other', user]))
   })
 })
 
 describe('revoking', () => {
+  const saved = async () => {
+    const [, path] = (await one.deps.redis.config('GET', 'aclfile')) as [string, string]
+    return await readFile(path, 'utf8')
+  }
+
+  it('ends the login in the file of Redis, too, also when saving fails at first', async () => {
+    const { access, redis } = one.deps
+    await enrolled('w-returns')
+    await access.grantWorker('w-returns')
+    expect(await saved()).toContain('w-returns')
+    const call = redis.call.bind(redis)
+    let failures = 0
+    const spy = vi
+      .spyOn(redis, 'call')
+      .mockImplementation(((...words: [string, ...string[]]) =>
+        words[1] === 'SAVE' && failures++ === 0
+          ? Promise.reject(new Error('ERR There was an error trying to save the ACLs.'))
+          : call(...words)) as typeof redis.call)
+    await access.revokeWorker('w-returns')
+    expect(failures).toBeGreaterThan(0)
+    await expect.poll(saved, { timeout: 10_000 }).not.toContain('w-returns')
+    spy.mockRestore()
+  })
+
+  it('ends users of workers and codes that PostgreSQL does not know, and no others', async () => {
+    const { access, redis } = one.deps
+    await enrolled('w-known')
+    await access.grantWorker('w-known')
+    const { user: code } = await access.createJoinCode()
+    for (const user of ['w-stranger', 'join-stranger', 'somebody'])
+      await redis.call('ACL', 'SETUSER', user, 'on', '>secret')
+    await expect.poll(users, { timeout: 10_000 }).not.toContain('w-stranger')
+    expect(await users()).not.toContain('join-stranger')
+    expect(await users()).toEqual(expect.arrayContaining(['w-known', code, 'somebody']))
+    await expect.poll(saved).not.toMatch(/stranger/)
+  })
+
   it('waits for answers that are being applied: what comes after finds them', async () => {
     await registerTasks(one, 'w-busy', [])
     const { promise: applied, resolve: apply } = Promise.withResolvers<void>()

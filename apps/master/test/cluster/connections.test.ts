@@ -49,6 +49,7 @@ function startWatch(): void {
   watch = watchConnections({
     redis: master,
     log,
+    isOurs: true,
     onFlood: (workerId, reason) => void floods.push(`${workerId}: ${reason}`),
     onCodeFlood: async codeId => void floods.push(codeId)
   })

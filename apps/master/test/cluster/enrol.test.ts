@@ -116,21 +116,40 @@ describe('enrolling', () => {
     expect(codeOf(await ask(await one.deps.access.createJoinCode(), { name: 'twice' }))).toBe('enrolled')
   })
 
-  it('holds a name for one that was not seen yet, unless its own machine asks again or it never comes', async () => {
+  it('holds a name for one that was not seen yet, for a minute, and ten from codes of another machine', async () => {
     const code = () => one.deps.access.createJoinCode()
+    const enrolledAgo = (seconds: number) =>
+      one.deps.db
+        .updateTable('workers')
+        .set({ enrolled_at: new Date(Date.now() - seconds * 1_000) })
+        .where('name', '=', 'studio')
+        .execute()
     const first = idOf(await ask(await code(), { name: 'studio' }))
-    expect(codeOf(await ask(await code(), { name: 'studio', change: { hostname: 'desk' } }))).toBe('enrolled')
-    const { revoked_at } = await workerRow(first)
-    expect(revoked_at).not.toBeNull()
+    // Whoever has a code may say that it is of any machine.
+    const again = await code()
+    expect(await ask(again, { name: 'studio' })).toMatchObject({
+      error: { code: 'SC_NAME_TAKEN', detail: expect.stringMatching(/not seen yet: .*try again in a minute/) }
+    })
+    expect((await workerRow(first)).revoked_at).toBeNull()
+    await enrolledAgo(61)
+    expect(codeOf(await ask(again, { name: 'studio' }))).toBe('enrolled')
+    expect((await workerRow(first)).revoked_at).not.toBeNull()
     await one.deps.db.updateTable('workers').set({ hostname: 'another' }).where('name', '=', 'studio').execute()
     expect(codeOf(await ask(await code(), { name: 'studio' }))).toBe('SC_NAME_TAKEN')
-    const longAgo = new Date(Date.now() - 11 * 60_000)
-    await one.deps.db.updateTable('workers').set({ enrolled_at: longAgo }).where('name', '=', 'studio').execute()
+    await enrolledAgo(61)
+    expect(codeOf(await ask(await code(), { name: 'studio' }))).toBe('SC_NAME_TAKEN')
+    await enrolledAgo(601)
     const items = async () =>
       (await one.app.inject({ url: '/api/cluster/doctor', headers: one.bearer('read') })).json().items
     const found = expect.stringMatching(/^w-.* \(another\) joined at .* and was never seen: it gets no units/)
     await expect.poll(items).toContainEqual(expect.objectContaining({ check: 'worker studio: presence', found }))
     expect(codeOf(await ask(await code(), { name: 'studio' }))).toBe('enrolled')
+  })
+
+  it('lets an ordinary login, which may do anything, take the place of one of its machine that was not seen', async () => {
+    const first = idOf(await ask(null, { name: 'plain' }))
+    expect(codeOf(await ask(null, { name: 'plain' }))).toBe('enrolled')
+    expect((await workerRow(first)).revoked_at).not.toBeNull()
   })
 
   it('tells who speaks another protocol which side to update', async () => {

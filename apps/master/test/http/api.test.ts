@@ -1,7 +1,8 @@
 import type { Presence } from '@sc/shared/presence.ts'
 import { presenceKey } from '@sc/shared/redis-keys.ts'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Scope } from '../../src/database/schema.ts'
+import { shareLooks } from '../../src/http/health-checks.ts'
 import { form, tone } from './recordings.ts'
 import { PRESENCE } from './register-tasks.ts'
 import { startApp, type TestApp } from './start-app.ts'
@@ -199,6 +200,34 @@ describe('the cluster', () => {
     expect((await one.app.inject('/healthz')).json()).toEqual({ status: 'ok' })
     expect((await one.app.inject('/readyz')).json()).toEqual({ status: 'ready' })
   })
+
+  it('looks once for all who ask whether it is ready', async () => {
+    const check = vi.spyOn(one.deps.blobs, 'check')
+    const answers = await Promise.all(Array.from({ length: 50 }, () => one.app.inject('/readyz')))
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual(Array(50).fill(200))
+    expect(check.mock.calls.length).toBeLessThan(2)
+    check.mockRestore()
+  })
+
+  it('keeps what it found for a second, and then looks again', async () => {
+    let nowMs = 0
+    let looks = 0
+    const ok = { status: 'ok', detail: null, latencyMs: 1 } as const
+    const ask = shareLooks(
+      async () => {
+        looks++
+        return { redis: ok, postgres: ok, blobs: ok }
+      },
+      () => nowMs
+    )
+    await Promise.all([ask(), ask()])
+    nowMs = 999
+    await ask()
+    expect(looks).toBe(1)
+    nowMs = 1_000
+    await ask()
+    expect(looks).toBe(2)
+  })
 })
 
 describe('GET /blobs/{key}', () => {
@@ -275,12 +304,15 @@ describe('what is not there or not right', () => {
     const { body, headers } = form(['file', { fileName: 'a.wav', bytes: tone(1) }])
     const upload = { method: 'POST', url: '/transcribe', payload: body } as const
     expect((await one.app.inject({ ...upload, headers: { ...headers, ...one.bearer('submit') } })).statusCode).toBe(503)
-    const notReady = await one.app.inject('/readyz')
-    expect([notReady.statusCode, notReady.json().detail]).toEqual([503, 'Not ready: postgres did not answer.'])
+    const readiness = async () => {
+      const answer = await one.app.inject('/readyz')
+      return [answer.statusCode, answer.json().detail]
+    }
+    await expect.poll(readiness, { timeout: 5_000 }).toEqual([503, 'Not ready: postgres did not answer.'])
     expect((await one.app.inject('/healthz')).statusCode).toBe(200)
     await one.door.open()
     expect((await get('/api/jobs')).statusCode).toBe(200)
-    expect((await one.app.inject('/readyz')).statusCode).toBe(200)
+    await expect.poll(readiness, { timeout: 5_000 }).toEqual([200, undefined])
   })
 
   it('hides the cause of what went wrong inside, and says where it is', async () => {

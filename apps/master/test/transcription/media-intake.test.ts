@@ -170,6 +170,20 @@ describe('limits', () => {
     await expect(decodeStream({ ffmpegPath: greedy, path: corpus.speech }).next()).rejects.toEqual(code('SC_NOT_AUDIO'))
   })
 
+  test.runIf(process.platform === 'linux')(
+    'memory and processor time of a look, whatever the file claims',
+    async () => {
+      await expect(probeRecording({ ffmpegPath, path: corpus.manySamples })).rejects.toMatchObject({
+        code: 'SC_NOT_AUDIO',
+        message: expect.stringContaining('too much memory')
+      })
+      const limits = `mkdir ${dir}/limits-$(ulimit -t)-$(ulimit -d)-$(nice)`
+      const probed = probeRecording({ ffmpegPath: await fakeFfmpeg(`${limits}; kill -XCPU $$`), path: corpus.speech })
+      await expect(probed).rejects.toEqual(code('SC_DECODE_TIMEOUT'))
+      expect(await readdir(dir)).toContain(`limits-10-${384 * 1024}-10`)
+    }
+  )
+
   test.runIf(process.platform === 'linux')('a reader that stops early leaves no process behind', async () => {
     const decoder = decodeStream({ ffmpegPath, path: corpus.silence6h })
     await decoder.next()

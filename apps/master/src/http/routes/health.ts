@@ -1,13 +1,15 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { z } from 'zod'
 import type { App, AppDeps } from '../app-deps.ts'
-import { checkCore } from '../health-checks.ts'
+import { checkCore, shareLooks } from '../health-checks.ts'
 import { problems } from '../problem.ts'
 
 const tags = ['health']
 
 /** For whoever watches the process: the only routes of the API that need no key. */
 export function addHealth(app: App, deps: AppDeps): void {
+  const look = shareLooks(() => checkCore(deps))
+
   app.get('/healthz', {
     config: { public: true },
     schema: { summary: 'The process lives', tags, response: { 200: z.object({ status: z.literal('ok') }) } },
@@ -22,7 +24,7 @@ export function addHealth(app: App, deps: AppDeps): void {
       response: { 200: z.object({ status: z.literal('ready') }), ...problems() }
     },
     handler: async () => {
-      const checks = await checkCore(deps)
+      const checks = await look()
       const away = Object.entries(checks).flatMap(([name, { status }]) => (status === 'failing' ? [name] : []))
       if (away.length === 0) return { status: 'ready' as const }
       const does = deps.redisWatch.trouble() === null ? 'did not answer' : 'did not answer or does not work'

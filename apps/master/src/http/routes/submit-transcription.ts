@@ -4,6 +4,7 @@ import { dataDir } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { createTurns, type Turns } from '../../jobs/turns.ts'
 import { probeRecording } from '../../transcription/ffmpeg.ts'
 import { parseTranscribeParams, type TranscribeParams, transcribeParamsSchema } from '../../transcription/params.ts'
 import type { App, AppDeps } from '../app-deps.ts'
@@ -16,12 +17,16 @@ import { receiveUpload, type Upload } from '../receive-upload.ts'
 import { hashOfRequest } from '../request-hash.ts'
 import { submittedSchema, transcriptionUrlOf } from '../schemas.ts'
 
+/** What a file makes ffmpeg do is known only afterwards: so few do it at once, one of each key. */
+const PROBES_AT_ONCE = 2
+
 /** `POST /transcribe`: the upload to the disk, a look whether it is audio, the blob store, the job, 202. */
 export function addSubmitTranscription(app: App, deps: AppDeps): void {
   const { chunkSeconds, maxUploadBytes, modelsDir } = deps.config
   const paramsSchema = transcribeParamsSchema(chunkSeconds)
   const fieldNames = Object.keys(paramsSchema.shape)
   const spoolDir = dataDir(deps.config.dataDir).spool
+  const probes = createTurns({ atOnce: PROBES_AT_ONCE, oneOfKey: true })
 
   app.route({
     method: 'POST',
@@ -65,7 +70,8 @@ export function addSubmitTranscription(app: App, deps: AppDeps): void {
           { ...inQuery(request.query), ...upload.fields },
           { chunkSeconds, modelsDir }
         )
-        const { jobId, status, blobKey } = await submit(deps, request, upload, params, idempotencyKey, signal)
+        const submitted = { upload, params, idempotencyKey, probes, signal }
+        const { jobId, status, blobKey } = await submit(deps, request, submitted)
         const url = transcriptionUrlOf(request, jobId)
         reply.status(202).header('location', `/transcribe/${jobId}`)
         return {
@@ -92,22 +98,21 @@ function inQuery(query: object): Record<string, string> {
   return query as Record<string, string>
 }
 
+interface Submitted {
+  upload: Upload
+  params: TranscribeParams
+  idempotencyKey: string | null
+  probes: Turns
+  signal: AbortSignal
+}
+
 async function submit(
   deps: AppDeps,
   request: FastifyRequest,
-  upload: Upload,
-  params: TranscribeParams,
-  idempotencyKey: string | null,
-  signal: AbortSignal
+  { upload, params, idempotencyKey, probes, signal }: Submitted
 ) {
-  const { channel, track } = params
-  const { declaredSeconds } = await probeRecording({
-    ffmpegPath: deps.ffmpegPath,
-    path: upload.path,
-    track: track ?? undefined,
-    channel,
-    signal
-  })
+  const { keyId } = callerOf(request)
+  const declaredSeconds = await probe(deps, keyId, { upload, params, probes, signal })
   const jobId = randomUUID()
   const blobKey = `files/${jobId}/${blobNameOf(upload.fileName)}`
   await deps.blobs.putFile(blobKey, upload.path, { signal })
@@ -115,7 +120,7 @@ async function submit(
     const submitted = await deps.submit({
       jobId,
       params,
-      keyId: callerOf(request).keyId,
+      keyId,
       idempotencyKey,
       requestHash: hashOfRequest([params, upload.sha256]),
       sourceFile: shownNameOf(upload.fileName),
@@ -129,6 +134,22 @@ async function submit(
     // A job whose row was written keeps its recording: the reconciler will plan it.
     if (!(await isJob(deps, jobId))) await deps.blobs.removePrefix(`files/${jobId}`)
     throw error
+  }
+}
+
+async function probe(
+  { ffmpegPath }: AppDeps,
+  keyId: string,
+  { upload, params, probes, signal }: Pick<Submitted, 'upload' | 'params' | 'probes' | 'signal'>
+): Promise<number | null> {
+  const turn = probes.enter(keyId)
+  try {
+    await turn.next(signal)
+    const { channel, track } = params
+    const found = await probeRecording({ ffmpegPath, path: upload.path, track: track ?? undefined, channel, signal })
+    return found.declaredSeconds
+  } finally {
+    turn.leave()
   }
 }
 
