@@ -153,6 +153,7 @@ export async function startClusterOfOne({
   return {
     folder,
     db,
+    requestDb: dispatchDb,
     blobs,
     tasks,
     ownJobs,
