@@ -206,8 +206,12 @@ export interface UnitsTable {
   entry: string | null
   /** When it was last put into one. */
   sent_at: Time
-  /** After a failed attempt: not to be sent before. */
+  /** Of a delayed job, or after a failed attempt: not to be sent before. */
   not_before: Time
+  /** False: QUEUED, and not to be sent yet; see `jobs/due-units.ts`. */
+  is_due: Generated<boolean>
+  /** When it will have waited, once QUEUED, for as long as its job allows; null: any time. See `jobs/wait-timeouts.ts`. */
+  wait_until: Time
   max_attempts: Generated<number>
   /** False: what may have begun is not run again; see `jobs/run-once.ts`. */
   retry_crashes: Generated<boolean>

@@ -6,6 +6,7 @@ import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
 import { checkOutput, TRANSCRIPTION_TASKS } from '../transcription/check-output.ts'
 import { sizeOf } from './size-of.ts'
 import { failAttempt, failUnit, mostCrashes, poison, type SettledUnit, type Verdict } from './verdict.ts'
+import { waitUntil } from './when-due.ts'
 
 /** Any number of starts, results and returns in one statement each: what most messages are. */
 
@@ -193,7 +194,7 @@ export async function acceptReturns(trx: DatabaseTransaction, returns: Return[],
       crashes = crashes + ((status = 'RUNNING' and units.attempt_id is distinct from given.attempt_id)
         or (given.begun and not units.retry_crashes))::integer,
       given_to = case when given.begun then units.given_to end,
-      attempt_id = given.attempt_id, queued_at = now(), touched_at = now()
+      attempt_id = given.attempt_id, queued_at = now(), wait_until = ${waitUntil(sql`null`)}, touched_at = now()
     from jsonb_to_recordset(${JSON.stringify(json)}::jsonb) as given
       (unit_id text, attempt_id text, worker_id text, entry text, begun boolean, held boolean)
     where units.id = given.unit_id and units.entry = given.entry and ${isOpenById}

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import { type DatabaseTransaction, type JobRow, OPEN_UNIT, type UnitRow, type UnitStatus } from '../database/schema.ts'
 import { rankUnits } from './fair-share.ts'
+import { isDue, waitUntil } from './when-due.ts'
 
 /** Workers remember for 3 s which units were cancelled: until then they would end them again. */
 const AFTER_CANCEL_SECONDS = 4
@@ -62,6 +63,7 @@ export async function planAgain(trx: DatabaseTransaction, jobId: string): Promis
 export async function queueAgain(trx: DatabaseTransaction, job: JobRow, statuses: UnitStatus[]): Promise<UnitRow[]> {
   // Behind what came meanwhile: its old rank would go before everything.
   const [rank = 0] = await rankUnits(trx, job, [0])
+  const runAt = sql<Date | null>`${job.run_at}::timestamptz`
   return await trx
     .updateTable('units')
     .set(eb => ({
@@ -77,6 +79,8 @@ export async function queueAgain(trx: DatabaseTransaction, job: JobRow, statuses
       slot: null,
       entry: null,
       not_before: job.run_at,
+      is_due: isDue(runAt),
+      wait_until: waitUntil(runAt),
       fraction: 0,
       output: null,
       output_ref: null,

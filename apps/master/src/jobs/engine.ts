@@ -24,6 +24,7 @@ import { applySaid } from './apply-said.ts'
 import { createCancel } from './cancel.ts'
 import type { Definitions } from './definition.ts'
 import { createDispatch, type Dispatch } from './dispatch.ts'
+import { startDueUnits } from './due-units.ts'
 import type { JobFeed } from './feed.ts'
 import { createFinish, type SettledJob, settledJobs } from './finish.ts'
 import { startLeavingGpus } from './leave-gpu.ts'
@@ -169,7 +170,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     forgetMissing: (queue, ids) => forgetMissing(redis, queue, ids)
   })
   const keeper = startQueueKeeper({ ...deps, ...settle, queues, jobQueues: JOB_QUEUES, reconcileNow: reconciler.now })
-  const waitTimeouts = startWaitTimeouts({ ...settle, log, metrics: deps.metrics, isCaughtUp, onSettled })
+  const dueUnits = startDueUnits({ ...deps, dispatch })
+  const waitTimeouts = startWaitTimeouts({ ...deps, ...settle, isCaughtUp, onSettled })
   const leavingGpus = startLeavingGpus({ ...deps, ...settle, queuePlan, isCaughtUp, onSettled })
   const submitTask = createSubmitTask({ ...deps, dispatch, queuePlan, isAwaited })
   let schedules: ReturnType<typeof startSchedules> | undefined
@@ -190,6 +192,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
       // At once: none is to go on because another hangs.
       await Promise.all([
         schedules?.stop(),
+        dueUnits.stop(),
         waitTimeouts.stop(),
         leavingGpus.stop(),
         reconciler.stop(),

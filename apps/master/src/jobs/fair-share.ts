@@ -54,13 +54,19 @@ export async function rankUnits(
 
 type Beginning = Pick<JobRow, 'id' | 'key_id'>
 
-/** Open jobs of its key beside it; those that wait for their time take nothing yet. */
-const openBeside = ({ id, key_id }: Beginning) => sql<number>`(
+/**
+ * Open jobs of its key beside it; those that wait for their time take nothing yet, and are not come past: the others are
+ * two stretches of an index.
+ */
+const openBeside = (job: Beginning) => sql<number>`(
   select count(*)::integer from (
-    select from jobs where key_id = ${key_id} and id <> ${id} and status in ('PENDING', 'RUNNING')
-      and (run_at is null or run_at <= now())
+    ${openOf(job)} and run_at is null
+    union all
+    ${openOf(job)} and run_at <= now()
     limit ${MOST_JOBS_COUNTED - 1}
   ) as open)`
+const openOf = ({ id, key_id }: Beginning) =>
+  sql`select from jobs where key_id = ${key_id} and id <> ${id} and status in ('PENDING', 'RUNNING')`
 
 /**
  * A statement that answers the rank of a job's first unit: behind the beginnings of the key's other open jobs. Whether the

@@ -1,6 +1,6 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
-import { sql } from 'kysely'
+import { type SqlBool, sql } from 'kysely'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
 import type { Definitions, JobOutcome } from './definition.ts'
@@ -33,7 +33,10 @@ export async function settledJobs(db: Database, among?: string[]): Promise<Settl
     )
     .orderBy('created_at')
     .limit(AT_MOST)
-  if (among) query = query.where('id', 'in', among)
+  query = among
+    ? query.where('id', 'in', among)
+    : // None of a job that is delayed can be settled.
+      query.where(sql<SqlBool>`(run_at is null or run_at <= now())`)
   return await query.execute()
 }
 

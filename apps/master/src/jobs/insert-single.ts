@@ -3,6 +3,9 @@ import type { Database, JobsTable } from '../database/schema.ts'
 import { takeTurn } from './fair-share.ts'
 import { SENT, type SentUnit } from './send-next.ts'
 import { checkSize, unitIdOf } from './units.ts'
+import { isDue, waitUntil } from './when-due.ts'
+
+const RUN_AT = sql<Date | null>`job.run_at`
 
 export interface SingleUnit {
   queue: string
@@ -26,12 +29,13 @@ export async function insertSingle(
   const { rows } = await sql<SentUnit>`
     with turn as (${takeTurn(job)}), job as (
       insert into jobs (${sql.join(Object.keys(job).map(name => sql.ref(name)))}) values (${sql.join(Object.values(job))})
-      returning id, task, priority, max_attempts, run_at, input
+      returning id, task, priority, max_attempts, run_at, wait_timeout_ms, input
     )
     insert into units (id, job_id, task, index, queue, params, params_bytes, span, seconds, deadline_ms, priority, rank, not_before,
-      max_attempts, retry_crashes, entry, sent_at)
+      is_due, wait_until, max_attempts, retry_crashes, entry, sent_at)
     select ${unitId}, job.id, job.task, 0, ${queue}, job.input, octet_length(job.input::text), '{}', 0, ${deadlineMs}::integer, job.priority, turn.rank,
-      job.run_at, job.max_attempts, ${retryCrashes}::boolean, ${isSent ? `${unitId}-0` : null}, case when ${isSent}::boolean then now() end
+      job.run_at, ${isDue(RUN_AT)}, ${waitUntil(RUN_AT, sql`job.wait_timeout_ms`)}, job.max_attempts, ${retryCrashes}::boolean,
+      ${isSent ? `${unitId}-0` : null}, case when ${isSent}::boolean then now() end
     from job, turn
     returning ${sql.join(SENT.map(name => sql.ref(name)))}`.execute(requestDb)
   return rows[0] as SentUnit

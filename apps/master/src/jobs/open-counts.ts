@@ -23,7 +23,7 @@ export const readOpenUnits = shared(
       from waiting full join running using (queue)
       left join lateral (
         select greatest(units.queued_at, units.not_before) as since from units
-        where units.queue = waiting.queue and status = 'QUEUED' and (not_before is null or not_before <= now())
+        where units.queue = waiting.queue and status = 'QUEUED' and is_due
         order by units.queued_at limit 1
       ) as oldest on true`.execute(trx)
     )

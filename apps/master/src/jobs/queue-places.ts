@@ -23,7 +23,7 @@ async function placesOfUnits(trx: DatabaseTransaction, jobs: SelectedJob[]): Pro
   const { rows } = await sql<{ queue: string; priority: number; higher: number; ranks: number[]; queued_us: number[] }>`
     select head.queue, head.priority,
       (select count(*)::integer from (select from units as o where o.queue = head.queue and o.status = 'QUEUED'
-        and o.priority > head.priority and (o.not_before is null or o.not_before <= now())
+        and o.priority > head.priority and o.is_due
         order by o.priority desc limit ${COUNTED_UP_TO}) as higher) as higher,
       same.ranks, same.queued_us
     from unnest(
@@ -34,7 +34,7 @@ async function placesOfUnits(trx: DatabaseTransaction, jobs: SelectedJob[]): Pro
       select coalesce(array_agg(o.rank), '{}') as ranks,
         coalesce(array_agg((extract(epoch from o.queued_at) * 1000000)::float8), '{}') as queued_us
       from (select rank, queued_at from units where queue = head.queue and status = 'QUEUED'
-        and priority = head.priority and (not_before is null or not_before <= now())
+        and priority = head.priority and is_due
         order by rank, queued_at limit ${COUNTED_UP_TO}) as o
     ) as same`.execute(trx)
   const found = new Map(rows.map(row => [keyOf(row.queue, row.priority), row]))

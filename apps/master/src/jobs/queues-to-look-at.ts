@@ -5,7 +5,7 @@ import type { HeadRoom } from './head-room.ts'
 
 /**
  * Which queues have a round without being woken, every LOOK_MS: those with units that wait outside of Redis and may run, as
- * after the pause that follows a failed attempt, or left behind by another master. Only where a worker serves the queue: what
+ * those left behind by another master. Only where a worker serves the queue: what
  * nobody takes is of no use in Redis, and would be there for every name that a worker ever offered.
  */
 interface LookDeps {
@@ -14,7 +14,7 @@ interface LookDeps {
   room: HeadRoom
   isServed(queue: string): boolean
   isAwaited(queue: string): boolean
-  /** No other queue has units or entries. */
+  /** No other queue has units that may run, or entries. */
   onKnown(queues: ReadonlySet<string>): void
 }
 
@@ -57,20 +57,20 @@ export function createQueuesToLookAt(deps: LookDeps): () => Promise<string[]> {
 }
 
 /**
- * Queues that have units which wait, and whether one of them may be sent; looks from one name to the next, not at every
+ * Queues that have units which wait and may run, and whether one of them may be sent; looks from one name to the next, not at every
  * unit. `limit`: else PostgreSQL would rather read every unit that waits, to know all that are ready.
  */
 async function queuesThatWait(db: Database): Promise<Array<{ queue: string; isReady: boolean }>> {
   const { rows } = await sql<{ queue: string; isReady: boolean }>`
     with recursive names as (
-      (select queue from units where status = 'QUEUED' order by queue limit 1)
+      (select queue from units where status = 'QUEUED' and is_due order by queue limit 1)
       union all
-      select (select queue from units where status = 'QUEUED' and queue > names.queue order by queue limit 1)
+      select (select queue from units where status = 'QUEUED' and is_due and queue > names.queue order by queue limit 1)
       from names where names.queue is not null
     )
     select names.queue, coalesce((
-      select true from units where units.queue = names.queue and status = 'QUEUED' and entry is null
-        and (not_before is null or not_before <= now()) limit 1
+      select true from units where units.queue = names.queue and status = 'QUEUED' and is_due
+        and entry is null limit 1
     ), false) as "isReady"
     from names where names.queue is not null`.execute(db)
   return rows

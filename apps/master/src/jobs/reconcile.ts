@@ -1,5 +1,5 @@
 import { pause } from '@sc/shared/pause.ts'
-import { sql } from 'kysely'
+import { type SqlBool, sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type Database, OPEN_UNIT } from '../database/schema.ts'
 import { eachApart } from '../each-apart.ts'
@@ -99,6 +99,7 @@ async function unheardUnits(db: Database) {
     .selectFrom('units')
     .select(['id', 'queue', 'entry', 'rank', 'index', 'status', 'given_to', BYTES])
     .where('status', 'in', OPEN_UNIT)
+    .where(sql<SqlBool>`is_due`)
     .where('entry', 'is not', null)
     .where('sent_at', '<', sql<Date>`now() - make_interval(secs => ${UNHEARD_SECONDS})`)
     .where('touched_at', '<', sql<Date>`now() - make_interval(secs => ${UNHEARD_SECONDS})`)

@@ -108,7 +108,7 @@ async function readHead(db: Database, queue: string, { most, taken }: Head): Pro
         coalesce(params_bytes, octet_length(params::text)) as bytes,
         (row_number() over (order by priority desc, rank, queued_at))::integer as place
       from units
-      where queue = ${queue} and status = 'QUEUED' and (not_before is null or not_before <= now())
+      where queue = ${queue} and status = 'QUEUED' and is_due
         and (entry is null or entry <> all(${taken}::text[]))
       order by priority desc, rank, queued_at limit ${most}
     )

@@ -63,7 +63,7 @@ export function createSubmitTask({ db, requestDb, dispatch, queuePlan, isAwaited
         const unit = { queue, deadlineMs: timeoutMs ?? DEFAULT_TIMEOUT_MS, retryCrashes, isSent }
         const added = await tried(() => insertSingle(requestDb, job, unit))
         if (isSent) dispatch.send(added)
-        else dispatch.added([added])
+        else if (request.runAt === null) dispatch.added([added])
       }
     } catch (error) {
       if (!isUniqueViolation(error) || request.idempotencyKey === null) throw error

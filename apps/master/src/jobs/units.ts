@@ -6,6 +6,7 @@ import { OPEN_JOB } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { UnitDraft } from './definition.ts'
 import { rankUnits } from './fair-share.ts'
+import { isDue, waitUntil } from './when-due.ts'
 
 /** Of one unit, in bytes of JSON: it travels as one value of Redis, which takes 4 MB. */
 const LARGEST_INPUT = 3 * 1024 ** 2
@@ -28,7 +29,7 @@ export async function insertUnits(
     // Against a cancel at the same moment: it waits for these rows, or this finds the job ended.
     const job = await trx
       .selectFrom('jobs')
-      .select(['id', 'key_id', 'single', 'priority', 'max_attempts', 'run_at', 'next_rank'])
+      .select(['id', 'key_id', 'single', 'priority', 'max_attempts', 'run_at', 'wait_timeout_ms', 'next_rank'])
       .where('id', '=', jobId)
       .where('generation', '=', generation)
       .where('status', 'in', OPEN_JOB)
@@ -49,7 +50,7 @@ async function knownOf(trx: DatabaseTransaction, ids: string[]): Promise<KnownUn
   return rows
 }
 
-type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'single' | 'priority' | 'max_attempts' | 'run_at'>
+type LockedJob = Pick<JobRow, 'id' | 'key_id' | 'single' | 'priority' | 'max_attempts' | 'run_at' | 'wait_timeout_ms'>
 
 /** Adds drafts of which none is there yet, of a job that this transaction has locked. */
 async function insertNew(
@@ -80,12 +81,16 @@ async function insertNew(
   const text = `[${rows.map((row, at) => `${JSON.stringify(row).slice(0, -1)},"params":${params[at]}}`).join()}]`
   if (text.length > LARGEST_INPUT) for (const [at, { id }] of rows.entries()) checkSize(id, params[at] as string)
   const mayBeKnown = reuse && rows.some(({ cache_key }) => cache_key !== null)
+  const runAt = sql<Date | null>`${job.run_at}::timestamptz`
+  const waitTimeoutMs = sql<number | null>`${job.wait_timeout_ms}::integer`
   // One statement for any number of rows. Not as jsonb: with what is the same of all of them beside, it takes half as long.
   await sql`
     insert into units (id, job_id, task, index, queue, input_ref, params, params_bytes, span, seconds, deadline_ms,
-      cache_key, retry_crashes, rank, priority, not_before, max_attempts, status, output, output_ref, made_by, fraction, finished_at)
+      cache_key, retry_crashes, rank, priority, not_before, is_due, wait_until, max_attempts, status, output, output_ref,
+      made_by, fraction, finished_at)
     select draft.id, ${job.id}, task, index, queue, input_ref, params, octet_length(params::text), span, seconds, deadline_ms,
-      cache_key, retry_crashes, rank, ${job.priority}::integer, ${job.run_at}::timestamptz, ${job.max_attempts}::integer,
+      cache_key, retry_crashes, rank, ${job.priority}::integer, ${runAt}, ${isDue(runAt)},
+      ${waitUntil(runAt, waitTimeoutMs)}, ${job.max_attempts}::integer,
       case when known.id is null then 'QUEUED' else 'DONE' end, known.output, known.output_ref, known.made_by,
       case when known.id is null then 0 else 1 end, case when known.id is null then null else now() end
     from json_to_recordset(${text}::json) as draft (id text, task text, index integer, queue text, input_ref text,

@@ -2,6 +2,7 @@ import { ERRORS, type ErrorReport, reportOf } from '@sc/shared/errors.ts'
 import type { Timings } from '@sc/shared/unit.ts'
 import { sql } from 'kysely'
 import type { DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import { waitUntil } from './when-due.ts'
 
 /** What a settled unit is told by outside PostgreSQL. */
 export type SettledUnit = Pick<UnitRow, 'id' | 'job_id' | 'task' | 'queue'>
@@ -78,6 +79,7 @@ export async function requeue(
   { attempts, crashes, error, queue = unit.queue, pauseMs = 0 }: Requeue,
   verdict: Verdict
 ): Promise<void> {
+  const notBefore = pauseMs > 0 ? sql<Date>`now() + make_interval(secs => ${pauseMs / 1000})` : sql<null>`null`
   await trx
     .updateTable('units')
     .set(eb => ({
@@ -89,7 +91,9 @@ export async function requeue(
       dispatch: unit.dispatch + 1,
       entry: null,
       given_to: null,
-      not_before: pauseMs > 0 ? sql<Date>`now() + make_interval(secs => ${pauseMs / 1000})` : null,
+      not_before: notBefore,
+      is_due: pauseMs <= 0,
+      wait_until: waitUntil(notBefore),
       fraction: 0,
       partial: null,
       queued_at: eb.fn<Date>('now'),

@@ -1,9 +1,9 @@
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
-import { sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { Logger } from 'pino'
 import { isQueuedById } from '../database/by-id.ts'
-import type { Database, DatabaseTransaction, UnitRow } from '../database/schema.ts'
+import type { Database, DatabaseTransaction, Tables, UnitRow } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { Metrics } from '../metrics.ts'
 import { notifyJobs, type SettleDeps } from './settle.ts'
@@ -18,6 +18,7 @@ import { emptyVerdict, failUnit, type Verdict } from './verdict.ts'
  * its result is dropped.
  */
 export interface WaitTimeoutDeps extends SettleDeps {
+  requestDb: Database
   log: Logger
   metrics: Metrics
   /** False: what started meanwhile is not known yet. */
@@ -29,11 +30,6 @@ export interface WaitTimeoutDeps extends SettleDeps {
 const EVERY_MS = 500
 const AT_ONCE = 500
 const STOP_MS = 2_000
-
-const WAIT = sql`make_interval(secs => jobs.wait_timeout_ms / 1000.0)`
-/** Units of a job, to be looked up job by job: what is queued may be a hundred thousand units of other jobs. */
-const WAITED_TOO_LONG = sql<boolean>`units.job_id = jobs.id and ${isQueuedById}
-  and greatest(units.queued_at, units.not_before) + ${WAIT} < now()`
 
 export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
@@ -58,9 +54,10 @@ export function startWaitTimeouts(deps: WaitTimeoutDeps): { stop(): Promise<void
 /** False: there may be more. */
 async function failThoseThatWait(deps: WaitTimeoutDeps): Promise<boolean> {
   if (!deps.isCaughtUp()) return true
-  const jobIds = await jobsWithSuch(deps.db)
-  if (jobIds.length === 0) return true
-  const verdict = await transact(deps.db, trx => failUnits(trx, jobIds))
+  const late = await lateUnits(deps.requestDb)
+  if (late.length === 0) return true
+  const jobIds = [...new Set(late.map(({ job_id }) => job_id))]
+  const verdict = await transact(deps.db, trx => failUnits(trx, late, jobIds))
   for (const { unit, error } of verdict.failed) deps.metrics.unitFailed(unit.task, error.code)
   await deps.onEnded(verdict.ended)
   await deps.onSettled(jobIds)
@@ -69,31 +66,33 @@ async function failThoseThatWait(deps: WaitTimeoutDeps): Promise<boolean> {
   return verdict.failed.length < AT_ONCE
 }
 
-/** Mostly there are no jobs to look into, and their units are not asked for: none waited for longer than its job is old. */
-async function jobsWithSuch(db: Database): Promise<string[]> {
-  const { rows } = await sql<{ id: string }>`
-    with jobs as materialized (
-      select id, wait_timeout_ms from jobs
-      where wait_timeout_ms is not null and status in ('PENDING', 'RUNNING') and created_at + ${WAIT} < now()
-    )
-    select jobs.id from jobs
-    cross join lateral (select from units where ${WAITED_TOO_LONG} limit 1) as such
-    limit ${AT_ONCE}`.execute(db)
-  return rows.map(({ id }) => id)
+type Late = Pick<UnitRow, 'id' | 'job_id'>
+
+/** By the index of those that have such a time alone. `byIndexes`: see `connectDatabase`. */
+export async function lateUnits(byIndexes: Kysely<Tables>): Promise<Late[]> {
+  const { rows } = await sql<Late>`
+    select id, job_id from units where status = 'QUEUED' and wait_until < now()
+    order by wait_until limit ${AT_ONCE}`.execute(byIndexes)
+  return rows
 }
 
-async function failUnits(trx: DatabaseTransaction, jobIds: string[]): Promise<Verdict & { sent: UnitRow[] }> {
+async function failUnits(
+  trx: DatabaseTransaction,
+  late: Late[],
+  jobIds: string[]
+): Promise<Verdict & { sent: UnitRow[] }> {
   const verdict = emptyVerdict()
   // Jobs before their units, as everybody locks them; none that has ended, or its end could not be told at once.
   const locked = await sql<{ id: string }>`
     select id from jobs where id = any(${jobIds}::text[]) and status in ('PENDING', 'RUNNING')
     order by id for no key update skip locked`.execute(trx)
-  const ids = locked.rows.map(({ id }) => id)
+  const isLocked = new Set(locked.rows.map(({ id }) => id))
+  const ids = late.flatMap(({ id, job_id }) => (isLocked.has(job_id) ? id : []))
   const { rows } = await sql<UnitRow & { wait_timeout_ms: number }>`
-    select such.*, jobs.wait_timeout_ms from jobs
-    cross join lateral (select * from units where ${WAITED_TOO_LONG} limit ${AT_ONCE} for update) as such
-    where jobs.id = any(${ids}::text[]) and jobs.wait_timeout_ms is not null
-    limit ${AT_ONCE}`.execute(trx)
+    select units.*, jobs.wait_timeout_ms from units join jobs on jobs.id = units.job_id
+    where units.id = any(${ids}::text[]) and ${isQueuedById} and wait_until < now()
+      and jobs.wait_timeout_ms is not null
+    for update of units`.execute(trx)
   for (const unit of rows) await failUnit(trx, unit, tooLong(unit).toReport(), verdict)
   verdict.ended = await endSingles(
     trx,

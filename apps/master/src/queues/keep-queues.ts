@@ -8,7 +8,7 @@
 import type { Finding } from '@sc/shared/doctor/finding.ts'
 import { pause } from '@sc/shared/pause.ts'
 import type { Redis } from 'ioredis'
-import { sql } from 'kysely'
+import { type SqlBool, sql } from 'kysely'
 import type { Logger } from 'pino'
 import { isDatabaseAway } from '../database/connect.ts'
 import { type Database, OPEN_JOB, OPEN_UNIT } from '../database/schema.ts'
@@ -115,6 +115,7 @@ async function sentUnits(db: Database, queue: string) {
     .select(['id', 'queue', 'entry', 'rank', 'index', 'status', BYTES])
     .where('queue', '=', queue)
     .where('status', 'in', OPEN_UNIT)
+    .where(sql<SqlBool>`is_due`)
     .where('entry', 'is not', null)
     .orderBy('sent_at')
     .limit(AT_ONCE)
@@ -124,7 +125,7 @@ async function sentUnits(db: Database, queue: string) {
 async function mostUnits(db: Database, queue: string): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     select count(*)::integer as count from (
-      select from units where queue = ${queue} and status in ('QUEUED', 'RUNNING') and entry is not null limit ${MOST_COUNTED}
+      select from units where queue = ${queue} and status in ('QUEUED', 'RUNNING') and is_due and entry is not null limit ${MOST_COUNTED}
     ) as sent`.execute(db)
   return (rows[0]?.count ?? 0) + SLACK
 }

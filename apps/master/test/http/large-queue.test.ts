@@ -51,9 +51,10 @@ type Sql = ReturnType<typeof sql>
 
 async function addUnits(name: string, status: string, count: number, queue: Sql, finishedAt: Sql): Promise<void> {
   await sql`
-    insert into units (id, job_id, task, index, queue, status, params, deadline_ms, rank, priority, not_before, finished_at)
+    insert into units (id, job_id, task, index, queue, status, params, deadline_ms, rank, priority, not_before,
+      is_due, finished_at)
     select ${name}::text || '-' || n, ${name}::text || '-' || n, ${name}, 0, ${queue}, ${status}, '{}', 1000, n * 10,
-      n % 3, case when n % 7 = 0 then now() + interval '1 hour' end, ${finishedAt}
+      n % 3, case when n % 7 = 0 then now() + interval '1 hour' end, n % 7 <> 0, ${finishedAt}
     from generate_series(1, ${count}::integer) as n`.execute(one.deps.db)
 }
 

@@ -70,7 +70,7 @@ describe('figures', () => {
       .set({ queued_at: new Date(Date.now() - 60_000) })
       .execute()
     await at(1)
-      .set({ queued_at: new Date(0), not_before: new Date(Date.now() + 60_000) })
+      .set({ queued_at: new Date(0), not_before: new Date(Date.now() + 60_000), is_due: false })
       .execute()
     await insertChunk(one.deps.db, await insertTranscription(one.deps.db), 0, { status: 'QUEUED', queue: 'gpu.vram24' })
     const { items } = (await get('/api/workers/queues')).json()

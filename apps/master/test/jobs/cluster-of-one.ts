@@ -154,6 +154,7 @@ export async function startClusterOfOne({
   return {
     folder,
     db,
+    requestDb: dispatchDb,
     blobs,
     tasks,
     ownJobs,

@@ -28,6 +28,17 @@ async function begin({ units: [{ unitId }] }: Taken) {
   return about
 }
 
+/** For as long as its job allows. */
+async function hasWaited(jobId: string): Promise<void> {
+  const { db } = at.world
+  await db.updateTable('jobs').set({ wait_timeout_ms: 1 }).where('id', '=', jobId).execute()
+  await db
+    .updateTable('units')
+    .set({ wait_until: new Date(0) })
+    .where('job_id', '=', jobId)
+    .execute()
+}
+
 const unitsOf = (jobId: string) => at.world.units(jobId)
 const ended = (jobId: string, status: string) =>
   vi.waitFor(async () => expect((await at.world.job(jobId)).status).toBe(status), WAIT)
@@ -73,7 +84,7 @@ it('a job of many units goes on without the one that waited too long', async () 
   await at.start()
   const taken = await takeOne()
   const about = await begin(taken)
-  await at.world.db.updateTable('jobs').set({ wait_timeout_ms: 1 }).where('id', '=', jobId).execute()
+  await hasWaited(jobId)
   const status = async () => (await unitsOf(jobId)).map(unit => unit.status)
   await vi.waitFor(async () => expect(await status()).toEqual(['RUNNING', 'FAILED']), WAIT)
   await at.world.say('w-1', { type: 'result', ...about, output: 0, timings: TIMINGS })
@@ -97,9 +108,8 @@ it('two masters fail each unit once, however many there are', async () => {
 
 it('it is told and ended before its entry leaves Redis, which may be away', async () => {
   const jobId = await submit(3_600_000)
-  const { db } = at.world
-  await db.updateTable('jobs').set({ wait_timeout_ms: 1 }).where('id', '=', jobId).execute()
   await at.engine.stop()
+  await hasWaited(jobId)
   const told: string[][] = []
   const withdrawn = Promise.withResolvers<void>()
   const never = new Promise<void>(() => {})
