@@ -75,7 +75,7 @@ function workerIs(script: string): void {
   const folder = join(checkout, 'apps/worker/src')
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(checkout, 'apps/worker/package.json'), '{}')
-  writeFileSync(join(folder, 'main.ts'), script)
+  writeFileSync(join(folder, 'main.js'), script)
 }
 
 test('Ctrl-C while the worker joins ends it all, also where that step ends well', () => {
