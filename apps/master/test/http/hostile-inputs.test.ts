@@ -14,6 +14,8 @@ function nest(levels: number): object {
   return value
 }
 
+const TAKEN = 'taken'
+
 /** Of each: a schema that may be registered, and an input of at most a megabyte. */
 const ATTACKS: Record<string, { schema: object; input: object; codes: string[] }> = {
   'uniqueItems on 229 KB': {
@@ -21,20 +23,21 @@ const ATTACKS: Record<string, { schema: object; input: object; codes: string[] }
     input: { a: list(33_000, at => [at]) },
     codes: ['SC_TASK_INPUT_COSTLY']
   },
+  // Formats are checked by the task itself.
   'format url on 40 KB': {
     schema: inA({ format: 'url' }),
     input: { a: `http://${':'.repeat(40_000)}` },
-    codes: ['SC_TASK_INPUT', 'SC_TASK_INPUT_COSTLY']
+    codes: [TAKEN]
   },
   'format url on 900 KB': {
     schema: inA({ format: 'url' }),
     input: { a: `http://${':'.repeat(900_000)}` },
-    codes: ['SC_TASK_INPUT_COSTLY']
+    codes: [TAKEN]
   },
   'names of a format': {
     schema: { propertyNames: { format: 'url' } },
     input: { [`http://${':'.repeat(900_000)}`]: 1 },
-    codes: ['SC_TASK_INPUT_COSTLY']
+    codes: [TAKEN]
   },
   'a schema that doubles with each level of the input': {
     schema: { $ref: '#/$defs/T', $defs: { T: { allOf: list(2, () => inA({ $ref: '#/$defs/T' })) } } },
@@ -113,13 +116,13 @@ async function longestHealthz(work: Promise<unknown>): Promise<number> {
 }
 
 describe('an input that costs too much to check', () => {
-  it.each(Object.entries(ATTACKS))('is refused, and the master answers meanwhile: %s', async (title, attack) => {
+  it.each(Object.entries(ATTACKS))('holds up nobody: %s', async (title, attack) => {
     const name = `a${Object.keys(ATTACKS).indexOf(title)}`
     const answer = post(name, attack.input)
     expect(await longestHealthz(answer)).toBeLessThan(1_000)
     const { status, code } = await answer
-    expect(status).toBe(422)
-    expect(attack.codes).toContain(code)
+    expect(attack.codes).toContain(code ?? TAKEN)
+    expect(status).toBe(code ? 422 : 202)
   })
 
   it('holds up neither other tasks nor small inputs of the same', async () => {
