@@ -186,7 +186,8 @@ describe('a cluster of one worker', () => {
       truncatedMp3: expect.stringMatching(/^text "And so/i),
       truncatedWav: expect.stringMatching(/^text "And so/i),
       truncatedM4a: '422 SC_NOT_AUDIO',
-      noise: 'text ""'
+      noise: 'text ""',
+      manySamples: '422 SC_NOT_AUDIO'
     })
   })
 
