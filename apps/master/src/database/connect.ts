@@ -49,6 +49,14 @@ export function connectDatabase(
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
 }
 
+/** One connection by itself. Without a listener, one that breaks between two queries, or while it ends, would end the process. */
+export async function connectClient(databaseUrl: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'semantics-cluster' })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
 /** Parsing and planning take longer than most statements themselves. */
 function keepPlans(client: pg.ClientBase): void {
   const query = client.query.bind(client)
