@@ -50,8 +50,8 @@ export function connectDatabase(
 }
 
 /** One connection by itself. Without a listener, one that breaks between two queries, or while it ends, would end the process. */
-export async function connectClient(databaseUrl: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'semantics-cluster' })
+export async function connectClient(databaseUrl: string, options: pg.ClientConfig = {}): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'semantics-cluster', ...options })
   client.on('error', () => {})
   await client.connect()
   return client
@@ -83,16 +83,10 @@ export async function listen(
   onMessage: (payload: string) => void,
   onEnd: () => void
 ): Promise<{ close(): Promise<void> }> {
-  const client = new pg.Client({
-    connectionString: databaseUrl,
-    keepAlive: true,
-    connectionTimeoutMillis: 5_000,
-    query_timeout: PING_EVERY_MS
-  })
+  const limits = { connectionTimeoutMillis: 5_000, query_timeout: PING_EVERY_MS }
+  const client = await connectClient(databaseUrl, { keepAlive: true, ...limits })
   let closing = false
   client.on('notification', message => onMessage(message.payload ?? ''))
-  client.on('error', () => {})
-  await client.connect()
   try {
     await client.query(`listen ${pg.escapeIdentifier(channel)}`)
   } catch (error) {
