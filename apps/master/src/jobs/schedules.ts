@@ -81,10 +81,11 @@ async function submitEach(deps: SchedulesDeps, ids: string[], signal: AbortSigna
 }
 
 /** No connection is held while it submits, which takes another: sixteen keys would take all there are, and wait for more. */
-async function submitOne({ db, ...deps }: SchedulesDeps, id: string, signal: AbortSignal): Promise<void> {
+async function submitOne(deps: SchedulesDeps, id: string, signal: AbortSignal): Promise<void> {
+  const { db } = deps
   const due = await readDue(db, id)
   if (!due || (due.overlap === 'queue' && (await isOpen(db, due.last_job_id)))) return
-  const checked = await orRefusal(check({ db, ...deps }, due, signal), signal)
+  const checked = await orRefusal(check(deps, due, signal), signal)
   // That may have waited long.
   const now = await readDue(db, id)
   if (now?.next_at.getTime() !== due.next_at.getTime()) return
@@ -92,7 +93,7 @@ async function submitOne({ db, ...deps }: SchedulesDeps, id: string, signal: Abo
     if (now.overlap === 'skip') await moveOn(db, now, { skipped_at: now.next_at })
     return
   }
-  const submitted = 'last_error' in checked ? checked : await orRefusal(submit({ db, ...deps }, now, checked), signal)
+  const submitted = 'last_error' in checked ? checked : await orRefusal(submit(deps, now, checked), signal)
   await moveOn(db, now, 'last_error' in submitted ? submitted : { last_job_id: submitted.jobId, last_error: null })
 }
 
