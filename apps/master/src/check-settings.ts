@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { Config } from '@sc/shared/config.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { pause } from '@sc/shared/pause.ts'
+import { checkTasksDir } from '@sc/shared/task-files.ts'
 
 /**
  * What can be known of the settings before anything is started: each fault is one sentence with what to do. SC_CONFIG.
@@ -16,8 +17,7 @@ export async function checkSettings(
   hosts: string[],
   signal: AbortSignal
 ): Promise<void> {
-  if (tasksDir !== undefined && !(await stat(tasksDir).catch(() => null))?.isDirectory())
-    throw new ScError('SC_CONFIG', `SC_TASKS_DIR: there is no folder ${tasksDir}.`)
+  checkTasksDir(tasksDir)
   await checkFolder(dataDir)
   for (const host of hosts) await checkPort(host, port, signal)
 }

@@ -1,9 +1,16 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { ScError } from './errors.ts'
 
 const NODE_FILE = /\.(ts|mts|js|mjs)$/
 const NODE_TEST = /\.test\.(ts|mts|js|mjs)$/
 const PYTHON_TEST = /^test_.*\.py$/
+
+/** SC_CONFIG: there is none where the setting says. */
+export function checkTasksDir(tasksDir: string | undefined): void {
+  if (tasksDir && !statSync(tasksDir, { throwIfNoEntry: false })?.isDirectory())
+    throw new ScError('SC_CONFIG', `SC_TASKS_DIR: there is no folder ${tasksDir}.`)
+}
 
 /** Names of the files directly in the tasks folder from which the Node process takes tasks, in order. */
 export function nodeTaskFiles(tasksDir: string): string[] {

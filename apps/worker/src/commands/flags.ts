@@ -1,8 +1,8 @@
-import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Config, loadConfig } from '@sc/shared/config.ts'
 import { WORKER_NAME, WORKER_NAME_RULE } from '@sc/shared/enrol-request.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { checkTasksDir } from '@sc/shared/task-files.ts'
 import type { SlotWishes } from '../probe/slot-plan.ts'
 import { parseQuietHours, type QuietHours } from '../slots/quiet-hours.ts'
 
@@ -33,8 +33,7 @@ export function readSettings(flags: Flags): Settings {
   const config = loadConfig({ SC_BROKER: flags.broker, LOG_LEVEL: flags.logLevel, SC_DATA_DIR: flags.dataDir })
   const name = flags.name ?? nameOfMachine()
   if (!WORKER_NAME.test(name)) throw new ScError('SC_CONFIG', `--name ${name}: expected ${WORKER_NAME_RULE}.`)
-  if (config.tasksDir && !statSync(config.tasksDir, { throwIfNoEntry: false })?.isDirectory())
-    throw new ScError('SC_CONFIG', `SC_TASKS_DIR: there is no folder ${config.tasksDir}.`)
+  checkTasksDir(config.tasksDir)
   const wishes: SlotWishes = {}
   if (flags.concurrency !== undefined) wishes.concurrency = parseConcurrency(flags.concurrency)
   if (flags.queues !== undefined) wishes.queues = parseList('--queues', flags.queues, /^[a-z][\w.+-]*$/)
