@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { childEnv } from '@sc/shared/config.ts'
-import { afterAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { pythonCommand } from '../apps/worker/src/python/command.ts'
 
 const run = promisify(execFile)
@@ -21,8 +21,18 @@ const LOAD = {
   Python: [pythonCommand().file, '-c', `import onnxruntime; onnxruntime.InferenceSession(${JSON.stringify(MODEL)})`]
 }
 
+/** The library keeps nothing where it sees one of these, so that the test would show nothing either. */
+const BUILD_SERVERS = [
+  ...['CI', 'TF_BUILD', 'GITHUB_ACTIONS', 'GITLAB_CI', 'CIRCLECI', 'TRAVIS', 'JENKINS_URL', 'CODEBUILD_BUILD_ID'],
+  ...['BUILDKITE', 'TEAMCITY_VERSION', 'APPVEYOR', 'BITBUCKET_BUILD_NUMBER']
+]
+
 const homes: string[] = []
+beforeAll(() => {
+  for (const name of BUILD_SERVERS) vi.stubEnv(name, undefined)
+})
 afterAll(() => {
+  vi.unstubAllEnvs()
   for (const home of homes) rmSync(home, { recursive: true, force: true })
 })
 
