@@ -85,7 +85,8 @@ describe('a file whose timestamps', () => {
     const whole = await files.make('whole.mp4', '-i', SPEECH, ...sound('mp4'))
     const path = await files.make('cut.mp4', '-ss', '5', '-i', whole, '-c', 'copy')
     const { heard } = await files.plan(path)
-    expect(heard.at(-1)?.[1]).toBeCloseTo((speech.heard.at(-1)?.[1] ?? 0) - 5, 1)
+    // Its last word begins there; where it ends depends on what was before.
+    expect(heard.at(-1)?.[0]).toBeCloseTo((speech.heard.at(-1)?.[0] ?? 0) - 5, 1)
   })
 })
 
