@@ -136,7 +136,7 @@ test('a code that is too old says so', async () => {
 })
 
 /** What a connection needs, of everybody. */
-const CONNECTION = ['auth', 'client|id', 'quit', 'reset']
+const CONNECTION = ['auth', 'client|id', 'quit']
 
 /** Each command that the server knows, subcommands too, with the fewest arguments that it takes. */
 async function commands(): Promise<Array<{ name: string; words: string[]; count: number }>> {

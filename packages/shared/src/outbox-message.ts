@@ -140,19 +140,20 @@ export const MOST_MESSAGE_DEPTH = MOST_OUTPUT_DEPTH + 10
  */
 export const MOST_OUTPUT_LISTS = 500_000
 export const MOST_OUTPUT_VALUES = 5_000_000
-export const MOST_OUTPUT_NAMES = 100_000
+export const MOST_OUTPUT_SHAPES = 100_000
 /** A message has some around it; an entry of many messages, too. */
 const AROUND = 10_000
 
 /** What JSON text has too much of, in words; null: nothing. `isMessage`: with what is around a task's answer. */
 export function excessOfJson(
-  { lists, values, names }: JsonMeasure,
+  { lists, values, shapes }: JsonMeasure,
   { isMessage }: { isMessage: boolean }
 ): string | null {
   const more = isMessage ? AROUND : 0
   if (lists > MOST_OUTPUT_LISTS + more) return `has more than ${MOST_OUTPUT_LISTS} objects and lists`
   if (values > MOST_OUTPUT_VALUES + more) return `has more than ${MOST_OUTPUT_VALUES} values`
-  if (names > MOST_OUTPUT_NAMES + more) return `has more than ${MOST_OUTPUT_NAMES} different names of fields`
+  if (shapes > MOST_OUTPUT_SHAPES + more)
+    return `has more than ${MOST_OUTPUT_SHAPES} different names of fields, each counted anew after other names`
   return null
 }
 

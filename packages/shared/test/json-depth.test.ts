@@ -19,15 +19,18 @@ test('the depth of JSON text is that of its value, whatever its strings hold', (
   expect(findDeeperThan('['.repeat(150_000), 100)).toBe(100)
 })
 
-test('objects, lists, values and different names are counted, and those in strings are not', () => {
+test('objects, lists, values and different beginnings of objects are counted, and those in strings are not', () => {
   const values = 1 + 2 + 4
-  expect(measureJson('[{"a":[]},"[{,\\":",{}]', 10)).toEqual({ isDeeper: false, lists: 4, values, names: 1 })
+  expect(measureJson('[{"a":[]},"[{,\\":",{}]', 10)).toEqual({ isDeeper: false, lists: 4, values, shapes: 1 })
   expect(measureJson('[[[]]]', 2)).toMatchObject({ isDeeper: true, lists: 3 })
-  expect(measureJson('[0, 0,0]', 2)).toMatchObject({ lists: 1, values: 4, names: 0 })
-  expect(measureJson('[{"a":0,"b\\"" : 1},{"a":"c","b\\"":2}]', 2)).toMatchObject({ names: 2 })
+  expect(measureJson('[0, 0,0]', 2)).toMatchObject({ lists: 1, values: 4, shapes: 0 })
+  expect(measureJson('[{"a":0,"b\\"" : 1},{"a":"c","b\\"":2}]', 2)).toMatchObject({ shapes: 2 })
+  // `a`, `b` after it, `b`, `a` after it; a name that goes on another does not count for both.
+  expect(measureJson('[{"a":{"a":0},"b":0},{"b":0,"a":0}]', 3)).toMatchObject({ shapes: 4 })
+  expect(measureJson('[{"ab":0},{"a":0,"b":0}]', 2)).toMatchObject({ shapes: 3 })
 })
 
-test('all values of JSON text are counted, and all its different names', () => {
+test('all values of JSON text are counted, and all different beginnings of its objects', () => {
   const count = (value: unknown): number =>
     1 +
     (typeof value === 'object' && value !== null
@@ -35,15 +38,15 @@ test('all values of JSON text are counted, and all its different names', () => {
       : 0)
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 6 }), value => {
-      const names = new Set<string>()
+      const beginnings = new Set<string>()
       const text = JSON.stringify(value, (_, one) => {
         if (typeof one === 'object' && one !== null && !Array.isArray(one))
-          for (const key of Object.keys(one)) names.add(key)
+          for (const at of Object.keys(one).keys()) beginnings.add(JSON.stringify(Object.keys(one).slice(0, at + 1)))
         return one
       })
       const measure = measureJson(text, 10)
       expect(measure.values).toBeGreaterThanOrEqual(count(value))
-      expect(measure.names).toBe(names.size)
+      expect(measure.shapes).toBe(beginnings.size)
     })
   )
 })

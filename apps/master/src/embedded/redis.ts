@@ -155,6 +155,10 @@ function configuration({ port, socket, data, users, bind, hasHello }: Configured
     `maxmemory-clients ${Math.round(maxMemory / 4)}`,
     // The name of a connection that it sets has any length, counts as nobody's, and is in each CLIENT LIST.
     ...(hasHello ? [] : ['rename-command HELLO ""']),
+    // It would hide who sent what from who counts it (`connections.ts`).
+    'rename-command RESET ""',
+    // A refused command stays in this list by its key, which may have megabytes.
+    'acllog-max-len 0',
     // Of anybody: what is larger travels in parts, or as a blob.
     'client-query-buffer-limit 4mb',
     'proto-max-bulk-len 4mb',

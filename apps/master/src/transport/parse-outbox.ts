@@ -43,7 +43,7 @@ const MOST_FIELDS = 4
 const FIELD_COST = 64
 /** What JSON has many of costs by these, where that is more than its characters; objects and lists cost LIST_COST more. */
 const VALUE_COST = 16
-const NAME_COST = 48
+const SHAPE_COST = 128
 const LIST_COST = 16
 
 export function createOutboxParser(onRefused: (reason: string, gravity: Gravity) => void): OutboxParser {
@@ -57,9 +57,9 @@ export function createOutboxParser(onRefused: (reason: string, gravity: Gravity)
 
   function toMessages(text: string): OutboxMessage[] {
     const measure = measureJson(text, MOST_MESSAGE_DEPTH)
-    const { isDeeper, lists, values, names } = measure
+    const { isDeeper, lists, values, shapes } = measure
     // The characters were counted when they came.
-    cost += lists * LIST_COST + Math.max(0, Math.max(values * VALUE_COST, names * NAME_COST) - text.length)
+    cost += lists * LIST_COST + Math.max(0, Math.max(values * VALUE_COST, shapes * SHAPE_COST) - text.length)
     // What walks it later does so by recursion.
     if (isDeeper) return refuse(`it is nested in more than ${MOST_MESSAGE_DEPTH} levels`, 'grave')
     const excess = excessOfJson(measure, { isMessage: true })

@@ -108,6 +108,10 @@ test.each([WORKER, CODE])('%s has no command that answers with, or keeps, what i
     await expect(login.echo(large)).rejects.toThrow(/NOPERM/)
     await expect(login.client('SETNAME', large)).rejects.toThrow(/NOPERM/)
     await expect(login.call('HELLO', '2', 'SETNAME', large)).rejects.toThrow(/unknown command/)
+    // Of a connection that is nobody's now, nobody can tell whose it was.
+    await expect(login.call('RESET')).rejects.toThrow(/unknown command/)
+    for (let n = 0; n < 32; n++) await expect(login.set(`${n}${large}`, 'x')).rejects.toThrow(/NOPERM/)
+    expect(await master.call('ACL', 'LOG')).toEqual([])
     // What our own clients send to a connection that is idle.
     expect(await login.client('ID')).toBeGreaterThan(0)
     expect(String(await master.client('LIST'))).not.toContain('a name')

@@ -1,4 +1,4 @@
-import { LARGEST_ENTRY, MOST_OUTPUT_LISTS, MOST_OUTPUT_NAMES, MOST_OUTPUT_VALUES } from '@sc/shared/outbox-message.ts'
+import { LARGEST_ENTRY, MOST_OUTPUT_LISTS, MOST_OUTPUT_SHAPES, MOST_OUTPUT_VALUES } from '@sc/shared/outbox-message.ts'
 import { expect, test } from 'vitest'
 import { createOutboxParser, type Gravity } from '../../src/transport/parse-outbox.ts'
 
@@ -65,12 +65,24 @@ const different = (count: number): string => Array.from({ length: count }, (_, a
 test.each([
   ['objects and lists', repeated('[]', MOST_OUTPUT_LISTS + 20_000)],
   ['values', repeated('0', MOST_OUTPUT_VALUES + 20_000)],
-  ['different names of fields', different(MOST_OUTPUT_NAMES + 20_000)]
+  ['different names of fields', different(MOST_OUTPUT_SHAPES + 20_000)]
 ])('a message with too many %s is refused before it is parsed, whatever it is', (what, list) => {
   const reader = createReader()
   // Not even JSON.
   expect(readInParts(reader, `[{"type":"result","output":[${list}]`)?.messages).toEqual([])
   expect(reader.refused).toEqual([['grave', expect.stringContaining(what)]])
+})
+
+test('objects of the same names in ever another order are as many different ones, and refused', () => {
+  const reader = createReader()
+  const names = Array.from({ length: 100 }, (_, at) => `"n${at}":0`)
+  const objects = Array.from({ length: 100 }, (_, by) => `{${[...names.slice(by), ...names.slice(0, by)].join()}}`)
+  const message = (count: number) =>
+    `[{"type":"state","junk":[${Array.from({ length: count }, (_, at) => objects.map(one => one.replace('{', `{"${at}":0,`))).join()}]`
+  reader.read('m', message(5))
+  expect(reader.refused).toEqual([['wrong', 'it is not JSON']])
+  reader.read('m', message(12))
+  expect(reader.refused[1]).toEqual(['grave', expect.stringContaining('different names of fields')])
 })
 
 test('a refused message of a hundred thousand parts is one refusal, and costs by its parts', () => {

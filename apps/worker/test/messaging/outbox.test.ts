@@ -2,7 +2,7 @@ import {
   LARGEST_ENTRY,
   LARGEST_MESSAGE,
   MOST_OUTPUT_LISTS,
-  MOST_OUTPUT_NAMES,
+  MOST_OUTPUT_SHAPES,
   MOST_OUTPUT_VALUES,
   type OutboxMessage,
   outboxMessageSchema
@@ -113,7 +113,7 @@ test.each([
   ['of many values', Array(MOST_OUTPUT_VALUES + 1).fill(0), /more than 5000000 values/],
   [
     'of many names',
-    Object.fromEntries(Array.from({ length: MOST_OUTPUT_NAMES + 1_000 }, (_, at) => [`name ${at}`, 0])),
+    Object.fromEntries(Array.from({ length: MOST_OUTPUT_SHAPES + 1_000 }, (_, at) => [`name ${at}`, 0])),
     /more than 100000 different names/
   ],
   ['deep', JSON.parse(`${'['.repeat(1_500)}${']'.repeat(1_500)}`), /more than 1000 levels/]
