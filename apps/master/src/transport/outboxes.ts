@@ -144,6 +144,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     if (open.length === 0) return await pause(followed.size === 0 ? BLOCK_MS : SHORT_BLOCK_MS, stopping.signal)
     for (const { pace } of open) pace.asked()
     const blockMs = open.length === followed.size ? BLOCK_MS : SHORT_BLOCK_MS
+    const askedMs = performance.now()
     const { read, broken } = await readOutboxes(deps, open, most, blockMs)
     const nowMs = performance.now()
     for (const workerId of broken) {
@@ -157,13 +158,15 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     }
     const more = new Set(read.filter(({ entries }) => entries.length === most).map(({ workerId }) => workerId))
     for (const one of open) one.isRead = broken.length === 0 && !more.has(one.workerId)
-    judge()
+    judge(askedMs)
     if (read.length > 0) signal()
   }
 
-  /** What was read has been taken note of: silence is silence. Of who is not read to the end its signs may be still to come. */
-  function judge(): void {
-    const nowMs = performance.now()
+  /**
+   * What there was at `nowMs` has been taken note of: silence is silence. Not so by now: signs that came while this master was
+   * busy, or stood still, are not read yet. Of who is not read to the end there may be some from before, too.
+   */
+  function judge(nowMs: number): void {
     for (const [workerId, one] of followed) {
       const link = links.of(workerId)
       if (link && one.isRead) link.sureFromMs = Math.min(link.sureFromMs, nowMs + SURE_AFTER_MS)

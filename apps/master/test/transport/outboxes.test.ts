@@ -1,9 +1,12 @@
+import { Worker } from 'node:worker_threads'
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'
 import type { Said } from '../../src/jobs/accept-batch.ts'
+import type { TakenEntry } from '../../src/queues/queues.ts'
+import { LOST_MS } from '../../src/transport/link.ts'
 import { createLinks } from '../../src/transport/links.ts'
 import { type Outboxes, startOutboxes } from '../../src/transport/outboxes.ts'
 import { createTickets } from '../../src/transport/tickets.ts'
@@ -26,6 +29,7 @@ const WORKERS = ['w-1', 'w-2', 'w-3', 'w-4', 'w-5', 'w-6']
 /** Reads the outboxes of workers, each message of which is applied by `apply`. */
 function read(apply: (reported: Said[]) => Promise<void>) {
   const links = createLinks()
+  const lost: string[] = []
   const refused: string[] = []
   const costs: number[] = []
   outboxes = startOutboxes({
@@ -41,7 +45,7 @@ function read(apply: (reported: Said[]) => Promise<void>) {
     onHello: () => {},
     onWants: () => {},
     onUnknown: () => {},
-    onLost: () => {},
+    onLost: (_, entries) => void lost.push(...entries.map(({ entry }) => entry)),
     onOver: () => {},
     onBack: () => {},
     onRefused: (workerId, reason, gravity, cost) => {
@@ -53,7 +57,7 @@ function read(apply: (reported: Said[]) => Promise<void>) {
     links.add(id)
     outboxes.follow(id)
   }
-  return { links, refused, costs }
+  return { links, refused, costs, lost }
 }
 
 const write = (workerId: string, ...classes: string[]) =>
@@ -157,3 +161,23 @@ test('all who write without end are read at the pace of one, each its share; who
   const counts = greedy.map(id => lengths.get(id) ?? 0)
   expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(2)
 }, 40_000)
+
+test('a master that stood still takes no unit for lost whose worker went on writing, and then one whose worker stopped', async () => {
+  const { links, lost } = read(async () => {})
+  const held = { entry: 'e', taken: {} as TakenEntry, deadlineMs: Number.MAX_SAFE_INTEGER, unitIds: ['u'] }
+  links.of('w-1')?.give('a', null, held, performance.now())
+  const holding = [{ slot: 'a', entry: 'e', queue: 'cpu', ticket: 't' }]
+  const state = JSON.stringify([{ type: 'state', instance: 'i', holding, wants: [] }])
+  const writer = new Worker(new URL('./write-signs.ts', import.meta.url), {
+    workerData: { url: server.url, key: outboxKey('w-1'), text: state }
+  })
+  await vi.waitFor(async () => expect(await redis.xlen(outboxKey('w-1'))).toBeGreaterThan(0), WAIT)
+  for (let n = 0; n < 2; n++) {
+    const goOnMs = performance.now() + LOST_MS + 1_500
+    while (performance.now() < goOnMs);
+    await new Promise(resolve => setTimeout(resolve, 1_000))
+  }
+  expect(lost).toEqual([])
+  await writer.terminate()
+  await vi.waitFor(() => expect(lost).toEqual(['e']), WAIT)
+}, 30_000)
