@@ -40,6 +40,7 @@ export interface OutboxParser {
 const LARGEST_READ = 2 * LARGEST_ENTRY
 /** Names and values: `m`, and `p` of a part. */
 const MOST_FIELDS = 4
+const PLACE = /^\d{1,3}\/\d{1,3}$/
 const FIELD_COST = 64
 /** What JSON has many of costs by these, where that is more than its characters; objects and lists cost LIST_COST more. */
 const VALUE_COST = 16
@@ -125,7 +126,10 @@ export function createOutboxParser(onRefused: (reason: string, gravity: Gravity)
           ids: [id],
           messages: refuse(`an entry has ${text.length} characters; ${LARGEST_ENTRY} are the most`, 'grave')
         }
-      if (place !== undefined) return addPart(id, place, text)
+      if (place !== undefined) {
+        if (PLACE.test(place)) return addPart(id, place, text)
+        return { ids: [id], messages: refuse('its field p is no place among parts', 'grave') }
+      }
       const left = parts?.ids ?? []
       if (parts) refuse('a part is missing')
       parts = undefined

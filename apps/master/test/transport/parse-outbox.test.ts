@@ -85,6 +85,15 @@ test('objects of the same names in ever another order are as many different ones
   expect(reader.refused[1]).toEqual(['grave', expect.stringContaining('different names of fields')])
 })
 
+test.each(['x', '0/2/', '/'.repeat(3_000_000), '-1/2', '0/1e3'])(
+  'a part whose place is none is refused as it is read',
+  place => {
+    const { read, refused } = createReader()
+    expect(read('m', '[]', 'p', place)?.messages).toEqual([])
+    expect(refused).toEqual([['grave', expect.stringContaining('no place')]])
+  }
+)
+
 test('a refused message of a hundred thousand parts is one refusal, and costs by its parts', () => {
   const { read, refused, parser } = createReader()
   const text = `[{"type":"registered","tasks":[${repeated('0', 100_000)}]}]`
