@@ -1,11 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { type ErrorCode, ScError } from '@sc/shared/errors.ts'
-import { MOST_JSON_DEPTH, measureJson } from '@sc/shared/json-depth.ts'
-import { excessOfJson } from '@sc/shared/outbox-message.ts'
-import { BY_FILE, parseBody, textOfBody } from './json-body.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
-import { hashOfRequest, withDefaults } from './request-hash.ts'
-import { MOST_ADDED, type TextFaults, textFaultsOf, tooManyDigits } from './text-faults.ts'
+import { type TextFaults, textFaultsOf } from './text-faults.ts'
 
 /** A thread of `check-pool.ts`: does one request after the other, for as long as it takes; it may be ended at any time. */
 export type ThreadRequest = CheckRequest | ReadRequest | HashRequest
@@ -53,9 +49,6 @@ export interface ReadBody {
 
 /** Of a larger input only the first bad field is looked for: half a million of them are no help to anybody. */
 const ALL_FIELDS_UP_TO_CHARS = 64 * 1024
-/** Of a large body, all that is not the input. */
-const MOST_REST_CHARS = 64 * 1024
-
 function answer(message: ThreadAnswer): void {
   parentPort?.postMessage(message)
 }
@@ -74,42 +67,18 @@ function check({ schema, input: text, field }: CheckRequest): ThreadAnswer {
   return { type: 'faults', faults: check(input), isObject, hasField, text: textFaultsOf(text) }
 }
 
-function read({ body: bytes }: ReadRequest): ThreadAnswer {
-  const json = textOfBody(bytes)
-  // Of these, as of a result: what holds it then takes many times the memory of its text.
-  const excess = excessOfJson(measureJson(json, MOST_JSON_DEPTH), { isMessage: true })
-  if (excess !== null) throw new ScError('SC_TASK_INPUT', `The input ${excess}. ${BY_FILE}`)
-  const body = parseBody(json)
-  const isObject = typeof body === 'object' && body !== null && !Array.isArray(body)
-  const { input, ...rest } = (isObject ? body : {}) as Record<string, unknown>
-  const text = input === undefined ? undefined : JSON.stringify(input)
-  // 1e20 is written with all its digits.
-  if ((text?.length ?? 0) > bytes.length + MOST_ADDED) throw tooManyDigits('The input')
-  if (!isObject || JSON.stringify(rest).length > MOST_REST_CHARS)
-    throw new ScError(
-      'SC_BAD_REQUEST',
-      `A body of ${bytes.length} bytes must be an object with \`input\`, and all else in it at most ${MOST_REST_CHARS} characters.`
-    )
-  return { type: 'body', rest, input: text }
-}
-
-function hash({ schema, input, rest }: HashRequest): ThreadAnswer {
-  const given = withDefaults(JSON.parse(schema), JSON.parse(input))
-  return { type: 'hash', hash: hashOfRequest({ ...rest, input: given }) }
-}
-
-function handle(request: ThreadRequest): ThreadAnswer {
-  if ('body' in request) return read(request)
-  return 'rest' in request ? hash(request) : check(request)
+async function handle(request: ThreadRequest): Promise<ThreadAnswer> {
+  if ('schema' in request && !('rest' in request)) return check(request)
+  // Only then: a thread that takes the place of one that was ended is to be there soon.
+  const { hashLarge, readLarge } = await import('./read-large.ts')
+  return 'body' in request ? readLarge(request) : hashLarge(request)
 }
 
 parentPort?.on('message', (request: ThreadRequest) => {
-  try {
-    answer(handle(request))
-  } catch (error) {
+  handle(request).then(answer, error => {
     if (error instanceof ScError) answer({ type: 'refused', code: error.code, detail: error.message })
     else answer({ type: 'failed', why: messageOf(error) })
-  }
+  })
 })
 answer({ type: 'ready' })
 
