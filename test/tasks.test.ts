@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { REPO_DIR } from '@sc/shared/config.ts'
@@ -75,6 +76,64 @@ describe('tasks of one’s own', () => {
     const jobId = await post('count-lines', { text: lines.join('\n') })
     expect(await ended(jobId)).toMatchObject({ status: 'COMPLETED', units: { total: 40, done: 40 } })
     expect(await cluster.json(`/api/jobs/${jobId}/result`)).toMatchObject({ output: { total: (40 * 41) / 2 } })
+  })
+
+  it('take inputs of 10 MB, in both languages and in jobs, also after their worker died', async () => {
+    const begun = join(cluster.folder, 'begun')
+    await writeFile(
+      join(tasksDir, 'large.ts'),
+      `import { existsSync, writeFileSync } from 'node:fs'
+      import { defineJob, defineTask } from 'semantics-cluster'
+      import { z } from 'zod'
+      const input = z.object({ text: z.string(), numbers: z.array(z.number()), 2: z.string() })
+      export const large = defineTask({ name: 'large', input, output: z.any(), async run({ text, numbers }) {
+        const isFirst = !existsSync('${begun}')
+        writeFileSync('${begun}', '')
+        if (isFirst) await new Promise(() => {})
+        return { chars: text.length, sum: numbers.reduce((sum, one) => sum + one, 0) }
+      } })
+      export const cut = defineJob({ name: 'cut-large', input, output: z.any(), async *plan({ text }) {
+        for (let at = 0; at < text.length; at += 3e6) yield { task: 'word-count', input: { text: text.slice(at, at + 10) } }
+      }, merge: (units, { text, numbers }) => ({ chars: text.length, numbers: numbers.length, units: units.length }) })`
+    )
+    await writeFile(
+      join(tasksDir, 'large_python.py'),
+      [
+        'from pydantic import BaseModel, Field',
+        'from sc_gpu import Context, task',
+        'class Given(BaseModel):',
+        '    text: str',
+        '    numbers: list[float]',
+        '    two: str = Field(alias="2")',
+        'class Found(BaseModel):',
+        '    chars: int',
+        '    sum: float',
+        '@task(name="large-python")',
+        'def large(given: Given, context: Context) -> Found:',
+        '    return Found(chars=len(given.text), sum=sum(given.numbers))',
+        ''
+      ].join('\n')
+    )
+    await known('large', 'large-python', 'cut-large')
+    const input = {
+      text: 'ä水'.repeat(1_500_000),
+      numbers: Array.from({ length: 300_000 }, (_, at) => at + 0.5),
+      2: ''
+    }
+    const found = { chars: 3_000_000, sum: 300_000 ** 2 / 2 }
+    const large = await post('large', input)
+    await until('it runs', 20_000, async () => existsSync(begun))
+    await cluster.stopWorker('worker-1', 'SIGKILL')
+    const [python, cut] = [await post('large-python', input), await post('cut-large', input)]
+    await cluster.startWorker('worker-1')
+    for (const jobId of [large, python]) {
+      expect((await ended(jobId)).status).toBe('COMPLETED')
+      expect(await cluster.json(`/api/jobs/${jobId}/result`)).toMatchObject({ output: found })
+    }
+    expect((await ended(cut)).status).toBe('COMPLETED')
+    const output = { chars: 3_000_000, numbers: 300_000, units: 1 }
+    expect(await cluster.json(`/api/jobs/${cut}/result`)).toMatchObject({ output })
+    for (const file of ['large.ts', 'large_python.py']) await rm(join(tasksDir, file))
   })
 
   it('leave the master alone, whatever a plan does to its own process', async () => {

@@ -162,7 +162,7 @@ export async function startMaster(
   )
   releasers.add('jobs of the tasks folder', () => ownJobs.stop())
   const tasks = createTaskRegistry({ db, presence, jobs: ownJobs.list })
-  const checkPool = createCheckPool()
+  const checkPool = createCheckPool({ largestInput: config.maxInputBytes })
   releasers.add('check pool', () => checkPool.close())
   const checkInput = createCheckInput(checkPool, tasks)
   const checkText = createCheckText(checkPool, tasks)
@@ -235,8 +235,10 @@ export async function startMaster(
     queueFindings: engine.queueFindings,
     tasks,
     checkInput,
+    checkPool,
     tailnet,
     metrics,
+    tickets,
     keys,
     ffmpegPath,
     log,

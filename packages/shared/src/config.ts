@@ -62,6 +62,7 @@ const VARIABLES = {
   SC_MODELS_DIR: z.string().optional(),
   SC_CHUNK_SECONDS: wholeNumber(30, 3600).default(150),
   SC_MAX_UPLOAD_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).default(1024 ** 3),
+  SC_MAX_INPUT_BYTES: wholeNumber(64 * 1024, 32 * 1024 ** 2).default(16 * 1024 ** 2),
   SC_RETENTION_DAYS: wholeNumber(1, 36_500).optional(),
   SC_RETENTION_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
   SC_TASKS_DIR: z.string().optional(),
@@ -96,6 +97,8 @@ export interface Config {
   readonly modelsDir: string
   readonly chunkSeconds: number
   readonly maxUploadBytes: number
+  /** Of the body of a request with a task's input. */
+  readonly maxInputBytes: number
   /** Ended jobs are forgotten after so many days; undefined: never. */
   readonly retentionDays: number | undefined
   /** Recordings and results of ended jobs, all together; beyond, the oldest are forgotten. Undefined: no limit. */
@@ -143,6 +146,7 @@ export function parseConfig(
     modelsDir: value.SC_MODELS_DIR ? resolve(folder, value.SC_MODELS_DIR) : resolve(REPO_DIR, '.cache/models'),
     chunkSeconds: value.SC_CHUNK_SECONDS,
     maxUploadBytes: value.SC_MAX_UPLOAD_BYTES,
+    maxInputBytes: value.SC_MAX_INPUT_BYTES,
     retentionDays: value.SC_RETENTION_DAYS,
     retentionBytes: value.SC_RETENTION_BYTES,
     tasksDir: value.SC_TASKS_DIR ? resolve(folder, value.SC_TASKS_DIR) : undefined,

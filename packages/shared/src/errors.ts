@@ -7,7 +7,7 @@ export const ERRORS = {
   // What the client sent
   SC_BAD_REQUEST: { status: 400, title: 'The request is not valid', retryable: false },
   SC_NO_FILE: { status: 400, title: 'No audio was sent', retryable: false },
-  SC_FILE_TOO_LARGE: { status: 413, title: 'The file is too large', retryable: false },
+  SC_FILE_TOO_LARGE: { status: 413, title: 'The file or the input is too large', retryable: false },
   SC_UNKNOWN_MODEL: { status: 400, title: 'The model is not known', retryable: false },
   SC_IDEMPOTENCY_CONFLICT: { status: 409, title: 'The idempotency key was used for another request', retryable: false },
   SC_UNAUTHENTICATED: { status: 401, title: 'A key is needed', retryable: false },

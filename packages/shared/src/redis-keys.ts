@@ -2,7 +2,7 @@
 export const PREFIX = 'sc'
 
 /** Version of the messages between master and worker: a worker of another version does not start. */
-export const PROTOCOL_VERSION = 6
+export const PROTOCOL_VERSION = 7
 
 /** Hash the master publishes: `httpUrl`, `localUrl` (for workers on its own machine), `protocol`, `version`. */
 export const MASTER_KEY = `${PREFIX}:master`

@@ -10,6 +10,8 @@ export const unitPayloadSchema = z.object({
   index: z.number().int().nonnegative(),
   /** Blob key of the unit's input, or null for a unit whose input is its params. */
   inputRef: z.string().nullable(),
+  /** sha256 of an input that is too large for a message, in place of `params`: JSON that whoever has the ticket fetches. */
+  inputSha256: z.string().optional(),
   params: z.record(z.string(), z.unknown()),
   /** Of audio that it covers; left out: it is about none. */
   seconds: z.number().positive().optional(),
@@ -19,6 +21,10 @@ export const unitPayloadSchema = z.object({
   deadline: z.number().int().positive()
 })
 export type UnitPayload = z.infer<typeof unitPayloadSchema>
+
+/** Where the master gives out a unit's large input, below `/blobs/`. */
+export const LARGE_INPUTS = 'inputs/'
+export const largeInputKey = (unitId: string, ticket: string): string => `${LARGE_INPUTS}${unitId}/${ticket}`
 
 /** Of one phase of an attempt, or of its wait: 115 days. */
 export const LONGEST_TIMING_MS = 1e10

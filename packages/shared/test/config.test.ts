@@ -28,6 +28,7 @@ test('an empty environment gives the documented defaults, with absolute folders'
     mode: 'auto',
     chunkSeconds: 150,
     maxUploadBytes: 2 ** 30,
+    maxInputBytes: 2 ** 24,
     logLevel: 'info',
     redisUrl: undefined
   })
@@ -45,6 +46,14 @@ test('one message names every bad variable and shows no value', () => {
   for (const name of ['SC_PORT', 'SC_MODE', 'SC_ADMIN_KEY', 'REDIS_URL', 'SC_CHUNK_SECONDS', 'LOG_LEVEL'])
     expect(message).toContain(`  ${name}: expected`)
   expect(message).not.toContain('hunter2')
+})
+
+test('the largest input is within what master and worker can hold', () => {
+  for (const bytes of ['65535', '33554433', '16MB', '-1'])
+    expect(problems({ SC_MAX_INPUT_BYTES: bytes })).toContain(
+      'SC_MAX_INPUT_BYTES: expected a whole number from 65536 to 33554432'
+    )
+  expect(parseConfig({ SC_MAX_INPUT_BYTES: '65536' }).maxInputBytes).toBe(65_536)
 })
 
 test('a misspelt SC_ name is an error that names the nearest one; other names are not ours', () => {

@@ -34,10 +34,16 @@ def start_reading(fd: int, on_message: Callable[[ToChild], None], on_bad_line: C
     """
 
     def read() -> None:
-        held = b""
+        # In pieces: joined at each read, a line of 16 MB would be copied hundreds of times.
+        held: list[bytes] = []
         # Not through sys.stdin: its lock, held while waiting, stops the interpreter from ending.
         while data := _read(fd):
-            *lines, held = (held + data).split(b"\n")
+            first, *rest = data.split(b"\n")
+            held.append(first)
+            if not rest:
+                continue
+            lines = [b"".join(held), *rest[:-1]]
+            held = [rest[-1]]
             for line in filter(bytes.strip, lines):
                 try:
                     message = parse_line(line)

@@ -125,6 +125,8 @@ export interface JobsTable {
   status: Generated<JobStatus>
   priority: Generated<number>
   input: JSONColumnType<Record<string, unknown>>
+  /** The blob with its input, as JSON, where that is large; see `jobs/large-input.ts`. */
+  input_ref: string | null
   source_file: string | null
   blob_key: string | null
   key_id: string
@@ -179,6 +181,8 @@ export interface UnitsTable {
   queue: string
   status: Generated<UnitStatus>
   input_ref: string | null
+  /** Of the blob `input_ref` where that is its input as JSON, in place of `params`; null: it is a file of its task's. */
+  input_sha256: string | null
   params: JSONColumnType<Record<string, unknown>>
   /** Of `params` as text; null: an older master wrote them. */
   params_bytes: number | null

@@ -14,6 +14,7 @@ import type { Room } from '../cluster/room.ts'
 import type { Tailnet } from '../cluster/tailnet.ts'
 import type { TaskRegistry } from '../cluster/task-registry.ts'
 import type { Database } from '../database/schema.ts'
+import type { CheckPool } from '../jobs/check-pool.ts'
 import type { JobFeed } from '../jobs/feed.ts'
 import type { createRedo } from '../jobs/redo.ts'
 import type { createRetry } from '../jobs/retry.ts'
@@ -21,6 +22,7 @@ import type { createSubmit } from '../jobs/submit.ts'
 import type { createSubmitTask } from '../jobs/submit-task.ts'
 import type { CheckInput } from '../jobs/task-input.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Tickets } from '../transport/tickets.ts'
 import type { Keys } from './keys.ts'
 
 /** Everything that the routes need of the rest of the master. */
@@ -40,8 +42,10 @@ export interface AppDeps {
   queueFindings(): Finding[]
   tasks: TaskRegistry
   checkInput: CheckInput
+  checkPool: Pick<CheckPool, 'read' | 'hash'>
   tailnet: Tailnet
   metrics: Metrics
+  tickets: Pick<Tickets, 'isUnit'>
   keys: Keys
   ffmpegPath: string
   log: Logger

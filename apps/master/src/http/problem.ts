@@ -5,6 +5,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { translateDatabaseError } from '../database/connect.ts'
 import { JOB_STATUSES, type JobStatus } from '../database/schema.ts'
+import { BY_FILE } from '../jobs/json-body.ts'
 import type { App } from './app-deps.ts'
 
 /** Every error leaves the master as `application/problem+json` (RFC 9457) with a code of the error table. */
@@ -86,8 +87,7 @@ export function toProblem(thrown: unknown, request: FastifyRequest): ScError {
     return new ScError('SC_BAD_REQUEST', fields.join('; '))
   }
   const { statusCode = 500, code = '', message } = error as FastifyError
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
-    return new ScError('SC_FILE_TOO_LARGE', 'The body of the request is too large.')
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return tooLarge(request)
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
     return new ScError(
       'SC_BAD_REQUEST',
@@ -101,4 +101,11 @@ export function toProblem(thrown: unknown, request: FastifyRequest): ScError {
 /** Without the query, which may have a login code in it. */
 export function pathOf(request: FastifyRequest): string {
   return request.url.split('?')[0] ?? request.url
+}
+
+function tooLarge({ headers, routeOptions: { bodyLimit } }: FastifyRequest): ScError {
+  const bytes = headers['content-length']
+  const has = bytes === undefined ? 'more than that' : `${bytes}`
+  const detail = `The body of the request may have ${bodyLimit} bytes here, and has ${has}.`
+  return new ScError('SC_FILE_TOO_LARGE', `${detail} ${BY_FILE}`)
 }

@@ -25,7 +25,10 @@ const MOST_CHARS_OF_KEY = 16 * 1024 ** 2
 /** Of all. */
 const MOST_CHARS = 64 * 1024 ** 2
 
-export function createCheckLines<T extends Waiting>({ mostChars = MOST_CHARS } = {}) {
+/** `largest`: characters of the largest input that there may be, of which two of a key may wait, and four of all. */
+export function createCheckLines<T extends Waiting>({ mostChars: least = MOST_CHARS, largest = 0 } = {}) {
+  const mostCharsOfKey = MOST_CHARS_OF_KEY + 2 * largest
+  const mostChars = least + 4 * largest
   /** The key whose turn is next comes first. */
   const lines = new Map<string, Line<T>>()
   let chars = 0
@@ -55,7 +58,7 @@ export function createCheckLines<T extends Waiting>({ mostChars = MOST_CHARS } =
       const { keyId, task } = one
       const line = lines.get(keyId) ?? { tasks: new Map(), count: 0, chars: 0 }
       const ofKey = line.chars + one.chars
-      if (line.count >= MOST_OF_KEY || ofKey > MOST_CHARS_OF_KEY) throw overloaded()
+      if (line.count >= MOST_OF_KEY || ofKey > mostCharsOfKey) throw overloaded()
       while (chars + one.chars > mostChars) {
         const last = [...(longestLine(ofKey)?.tasks.values() ?? [])].at(-1)?.at(-1)
         if (!last) throw overloaded()

@@ -1,11 +1,12 @@
 import { Worker } from 'node:worker_threads'
 import { ScError } from '@sc/shared/errors.ts'
 import { createCheckLines, type Waiting } from './check-lines.ts'
-import type { CheckAnswer, CheckRequest } from './check-thread.ts'
+import type { CheckRequest, HashRequest, ReadBody, ThreadAnswer, ThreadRequest } from './check-thread.ts'
 
 /**
  * DESIGN. Schemas come from workers and inputs from users: together they can ask for any amount of work. So they meet in
- * threads, each check with a deadline; a thread that is over it is ended, and another is started when there is need.
+ * threads, each check with a deadline; a thread that is over it is ended, and another is started when there is need. What else a
+ * large input needs, and would hold up the master, is done there, too: `read` and `hash`.
  *
  *   waiting (by key) -> running, on a thread of its own  ->  answered
  *          |                                             ->  over the deadline or the memory: the thread is ended
@@ -16,6 +17,10 @@ import type { CheckAnswer, CheckRequest } from './check-thread.ts'
 export interface CheckPool {
   /** SC_OVERLOADED: too much waits already; SC_CANCELLED: `asker.signal` fired; SC_TASK_UNKNOWN: the task is gone. */
   check(asker: Asker, task: CheckedTask, request: CheckRequest): Promise<CheckOutcome>
+  /** Takes a large body apart, whose bytes are gone then. SC_BAD_REQUEST, SC_TASK_INPUT, SC_TASK_INPUT_COSTLY, and as `check`. */
+  read(asker: Asker, body: Uint8Array<ArrayBuffer>): Promise<ReadBody>
+  /** Of a request with a large input: see `hashOfRequest`. SC_TASK_INPUT_COSTLY, and as `check`. */
+  hash(asker: Asker, request: HashRequest): Promise<string>
   close(): Promise<void>
 }
 
@@ -32,21 +37,33 @@ export interface CheckedTask {
   isThere(): Promise<boolean>
 }
 
-export type CheckOutcome =
-  | Extract<CheckAnswer, { type: 'faults' | 'unfit' | 'failed' }>
+type Outcome =
+  | Exclude<ThreadAnswer, { type: 'ready' | 'compiled' }>
   /** `of`: what the time or the memory went into. */
   | { type: 'exceeded'; of: 'schema' | 'input' }
+
+export type CheckOutcome = Extract<Outcome, { type: 'faults' | 'unfit' | 'failed' | 'exceeded' }>
 
 interface WaitingCheck extends Waiting {
   readonly sinceMs: number
   readonly isThere: CheckedTask['isThere']
-  readonly request: CheckRequest
-  readonly outcome: PromiseWithResolvers<CheckOutcome>
+  readonly request: ThreadRequest
+  readonly outcome: PromiseWithResolvers<Outcome>
+}
+
+interface CheckPoolOptions {
+  threads?: number
+  /** Of an input of a megabyte. */
+  deadlineMs?: number
+  /** Characters of one that may come: a few of these wait beside what else does. */
+  largestInput?: number
 }
 
 const THREADS = 2
-/** Many times what the largest useful input needs, on a machine that is busy with other things too. */
+/** Many times what the largest useful input needs, on a machine that is busy with other things too; */
 const DEADLINE_MS = 2_000
+/** for each further megabyte so much more. */
+const MEGABYTE_MS = 250
 /** What may be registered takes 0.1 s on a quiet machine, and is kept. */
 const COMPILE_DEADLINE_MS = 10_000
 /** Loading ajv takes 0.2 s on a quiet machine. */
@@ -55,8 +72,12 @@ const START_TIMEOUT_MS = 30_000
 const LONG_MS = 1_000
 const LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 }
 
-export function createCheckPool({ threads = THREADS, deadlineMs = DEADLINE_MS } = {}): CheckPool {
-  const lines = createCheckLines<WaitingCheck>()
+export function createCheckPool({
+  threads = THREADS,
+  deadlineMs = DEADLINE_MS,
+  largestInput = 0
+}: CheckPoolOptions = {}): CheckPool {
+  const lines = createCheckLines<WaitingCheck>({ largest: largestInput })
   /** Keys. */
   const running = new Set<string>()
   const idle: CheckThread[] = []
@@ -99,23 +120,41 @@ export function createCheckPool({ threads = THREADS, deadlineMs = DEADLINE_MS } 
     }
   }
 
+  async function ask(asker: Asker, { name: task, isThere }: CheckedTask, request: ThreadRequest): Promise<Outcome> {
+    if (isClosed) throw closing()
+    const { keyId } = asker
+    const signal = asker.signal()
+    if (signal.aborted) throw dropped()
+    const outcome = Promise.withResolvers<Outcome>()
+    const chars = sizeOf(request)
+    const sinceMs = performance.now()
+    const waiting = { keyId, task, chars, refuse: outcome.reject, sinceMs, isThere, request, outcome }
+    const drop = (): void => {
+      lines.remove(waiting)
+      outcome.reject(dropped())
+    }
+    lines.add(waiting)
+    signal.addEventListener('abort', drop, { once: true })
+    startNext()
+    return await outcome.promise.finally(() => signal.removeEventListener('abort', drop))
+  }
+
   return {
-    check: async ({ keyId, signal: signalOf }, { name: task, isThere }, request) => {
-      if (isClosed) throw closing()
-      const signal = signalOf()
-      if (signal.aborted) throw dropped()
-      const outcome = Promise.withResolvers<CheckOutcome>()
-      const chars = request.input.length
-      const sinceMs = performance.now()
-      const waiting = { keyId, task, chars, refuse: outcome.reject, sinceMs, isThere, request, outcome }
-      const drop = (): void => {
-        lines.remove(waiting)
-        outcome.reject(dropped())
-      }
-      lines.add(waiting)
-      signal.addEventListener('abort', drop, { once: true })
-      startNext()
-      return await outcome.promise.finally(() => signal.removeEventListener('abort', drop))
+    check: async (asker, task, request) => {
+      const outcome = await ask(asker, task, request)
+      if (outcome.type === 'faults' || outcome.type === 'unfit') return outcome
+      if (outcome.type === 'failed' || outcome.type === 'exceeded') return outcome
+      throw errorOf(outcome)
+    },
+    read: async (asker, body) => {
+      const outcome = await ask(asker, OF_NO_TASK, { body })
+      if (outcome.type === 'body') return outcome
+      throw errorOf(outcome)
+    },
+    hash: async (asker, request) => {
+      const outcome = await ask(asker, OF_NO_TASK, request)
+      if (outcome.type === 'hash') return outcome.hash
+      throw errorOf(outcome)
     },
     close: async () => {
       isClosed = true
@@ -125,8 +164,20 @@ export function createCheckPool({ threads = THREADS, deadlineMs = DEADLINE_MS } 
   }
 }
 
+const OF_NO_TASK: CheckedTask = { name: '', isThere: async () => true }
+
+function sizeOf(request: ThreadRequest): number {
+  return 'body' in request ? request.body.length : request.input.length
+}
+
+function errorOf(outcome: Outcome): ScError {
+  if (outcome.type === 'refused') return new ScError(outcome.code, outcome.detail)
+  const why = 'why' in outcome ? outcome.why : 'it took too long, or too much memory'
+  return new ScError('SC_TASK_INPUT_COSTLY', `The input could not be read: ${why}. Send less at once.`)
+}
+
 interface CheckThread {
-  check(request: CheckRequest): Promise<CheckOutcome>
+  check(request: ThreadRequest): Promise<Outcome>
   hasEnded(): boolean
   end(): Promise<void>
 }
@@ -138,11 +189,11 @@ function startThread(deadlineMs: number): CheckThread {
     resourceLimits: LIMITS
   })
   const ready = Promise.withResolvers<void>()
-  let current: { outcome: PromiseWithResolvers<CheckOutcome>; of: 'schema' | 'input' } | undefined
+  let current: { outcome: PromiseWithResolvers<Outcome>; of: 'schema' | 'input'; size: number } | undefined
   let deadline: NodeJS.Timeout | undefined
   let hasEnded = false
 
-  worker.on('message', (answer: CheckAnswer) => {
+  worker.on('message', (answer: ThreadAnswer) => {
     if (answer.type === 'ready') ready.resolve()
     else if (answer.type === 'compiled') begin('input')
     else current?.outcome.resolve(answer)
@@ -169,7 +220,7 @@ function startThread(deadlineMs: number): CheckThread {
         exceeded()
         void end()
       },
-      of === 'input' ? deadlineMs : COMPILE_DEADLINE_MS
+      of === 'input' ? deadlineMs + MEGABYTE_MS * Math.floor((current?.size ?? 0) / 1024 ** 2) : COMPILE_DEADLINE_MS
     )
   }
 
@@ -182,13 +233,14 @@ function startThread(deadlineMs: number): CheckThread {
     await worker.terminate()
   }
 
-  async function check(request: CheckRequest): Promise<CheckOutcome> {
+  async function check(request: ThreadRequest): Promise<Outcome> {
     const limit = setTimeout(() => void end(), START_TIMEOUT_MS)
     await ready.promise.finally(() => clearTimeout(limit))
-    const outcome = Promise.withResolvers<CheckOutcome>()
-    current = { outcome, of: 'schema' }
-    begin('schema')
-    worker.postMessage(request)
+    const outcome = Promise.withResolvers<Outcome>()
+    current = { outcome, of: 'schema', size: sizeOf(request) }
+    const isCheck = 'schema' in request && !('rest' in request)
+    begin(isCheck ? 'schema' : 'input')
+    worker.postMessage(request, 'body' in request ? [request.body.buffer] : [])
     return await outcome.promise.finally(() => {
       clearTimeout(deadline)
       current = undefined

@@ -8,7 +8,7 @@ import { type CheckInput, queueOfTask } from './task-input.ts'
 export async function checkTask(
   { tasks, checkInput }: { tasks: TaskRegistry; checkInput: CheckInput },
   name: string,
-  /** As JSON text. */
+  /** As JSON text; a large input stays that. */
   text: string,
   asker: Asker
 ): Promise<Pick<TaskRequest, 'task' | 'queue' | 'input' | 'retryCrashes'>> {

@@ -1,7 +1,11 @@
 import { parentPort } from 'node:worker_threads'
+import type { ErrorCode } from '@sc/shared/errors.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
+import { type TextFaults, textFaultsOf } from './text-faults.ts'
 
-/** A thread of `check-pool.ts`: checks one input after the other, for as long as it takes; it may be ended at any time. */
+/** A thread of `check-pool.ts`: does one request after the other, for as long as it takes; it may be ended at any time. */
+export type ThreadRequest = CheckRequest | ReadRequest | HashRequest
+
 export interface CheckRequest {
   /** JSON text, both. */
   schema: string
@@ -10,38 +14,68 @@ export interface CheckRequest {
   field?: string
 }
 
-export type CheckAnswer =
+/** A large body of a request. */
+export interface ReadRequest {
+  body: Uint8Array<ArrayBuffer>
+}
+
+/** Of what makes two requests the same. */
+export interface HashRequest {
+  /** JSON text, both: of the task, and what the task is given. */
+  schema: string
+  input: string
+  /** All but the input. */
+  rest: Record<string, unknown>
+}
+
+export type ThreadAnswer =
   | { type: 'ready' }
   /** The schema is one; what follows is the input's cost. */
   | { type: 'compiled' }
-  | { type: 'faults'; faults: Faults; isObject: boolean; hasField: boolean }
+  | { type: 'faults'; faults: Faults; isObject: boolean; hasField: boolean; text: TextFaults }
   | { type: 'unfit'; why: string }
-  /** Checking failed, as where a schema goes deeper into the input than the stack. */
+  /** Something went wrong, as where a schema goes deeper into the input than the stack. */
   | { type: 'failed'; why: string }
+  | ({ type: 'body' } & ReadBody)
+  | { type: 'refused'; code: ErrorCode; detail: string }
+  | { type: 'hash'; hash: string }
+
+/** A large body, without what the task is given. */
+export interface ReadBody {
+  rest: unknown
+  /** As JSON text; undefined: there is none. */
+  input: string | undefined
+}
 
 /** Of a larger input only the first bad field is looked for: half a million of them are no help to anybody. */
 const ALL_FIELDS_UP_TO_CHARS = 64 * 1024
-
-function answer(message: CheckAnswer): void {
+function answer(message: ThreadAnswer): void {
   parentPort?.postMessage(message)
 }
 
-parentPort?.on('message', ({ schema, input: text, field }: CheckRequest) => {
+function check({ schema, input: text, field }: CheckRequest): ThreadAnswer {
   let check: ReturnType<typeof compileSchema>
   try {
     check = compileSchema(schema, text.length <= ALL_FIELDS_UP_TO_CHARS)
   } catch (error) {
-    return answer({ type: 'unfit', why: messageOf(error) })
+    return { type: 'unfit', why: messageOf(error) }
   }
   answer({ type: 'compiled' })
-  try {
-    const input: unknown = JSON.parse(text)
-    const isObject = typeof input === 'object' && input !== null && !Array.isArray(input)
-    const hasField = isObject && field !== undefined && Object.hasOwn(input, field)
-    answer({ type: 'faults', faults: check(input), isObject, hasField })
-  } catch (error) {
-    answer({ type: 'failed', why: messageOf(error) })
-  }
+  const input: unknown = JSON.parse(text)
+  const isObject = typeof input === 'object' && input !== null && !Array.isArray(input)
+  const hasField = isObject && field !== undefined && Object.hasOwn(input, field)
+  return { type: 'faults', faults: check(input), isObject, hasField, text: textFaultsOf(text) }
+}
+
+async function handle(request: ThreadRequest): Promise<ThreadAnswer> {
+  if ('schema' in request && !('rest' in request)) return check(request)
+  // Only then: a thread that takes the place of one that was ended is to be there soon.
+  const { hashLarge, readLargeOrRefuse } = await import('./read-large.ts')
+  return 'body' in request ? readLargeOrRefuse(request) : hashLarge(request)
+}
+
+parentPort?.on('message', (request: ThreadRequest) => {
+  handle(request).then(answer, error => answer({ type: 'failed', why: messageOf(error) }))
 })
 answer({ type: 'ready' })
 

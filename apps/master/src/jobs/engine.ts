@@ -77,7 +77,7 @@ export interface EngineDeps {
   isKnown(queue: string): boolean
   tasks: TaskRegistry
   checkInput: CheckInput
-  room: Pick<Room, 'check'>
+  room: Pick<Room, 'check' | 'disk'>
   definitions: Definitions
 }
 

@@ -2,12 +2,14 @@ import { sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
 
 /** Kinds of plans: what one of them waits for must not hold up those of another. */
-export type Lane = 'light' | 'short' | 'long'
+export type Lane = 'light' | 'large' | 'short' | 'long'
 
 /** How many may be under way on one master, and how many of them for one key. */
 export const LANES: Record<Lane, { most: number; ofKey: number }> = {
   // They take no time of their own, and may wait for results long.
   light: { most: 100, ofKey: 50 },
+  // The same with large inputs, which the one process that runs them has in memory.
+  large: { most: 6, ofKey: 2 },
   // By what the file says of itself: a lie costs its own key a place.
   short: { most: 8, ofKey: 2 },
   long: { most: 6, ofKey: 2 }
@@ -25,7 +27,7 @@ export async function planCandidates(db: Database, lightTasks: string[]): Promis
   const { rows } = await sql<Candidate>`
     select distinct on (lane, key_id) id, key_id, lane from (
       select jobs.id, jobs.key_id, jobs.priority, jobs.created_at, case when jobs.task = any(${lightTasks}::text[])
-        then 'light' when jobs.duration_seconds <= ${SHORT_SECONDS} then 'short' else 'long' end as lane
+        then case when jobs.input_ref is null then 'light' else 'large' end when jobs.duration_seconds <= ${SHORT_SECONDS} then 'short' else 'long' end as lane
       from jobs left join plans on plans.job_id = jobs.id
       where not jobs.planned and jobs.status in ('PENDING', 'RUNNING') and (jobs.run_at is null or jobs.run_at <= now())
         and (plans.job_id is null or (plans.until <= now() and plans.not_before <= now()))

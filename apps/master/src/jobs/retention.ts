@@ -14,7 +14,7 @@ export interface RetentionDeps {
   log: Logger
   /** Days after its end; undefined: for ever. */
   days: number | undefined
-  /** Bytes of recordings and results of all ended jobs; undefined: any number. */
+  /** Bytes of recordings, large inputs and results of all ended jobs; undefined: any number. */
   bytes: number | undefined
 }
 
@@ -91,7 +91,7 @@ async function measure({ db, blobs }: RetentionDeps, signal: AbortSignal): Promi
   for (;;) {
     const jobs = await db
       .selectFrom('jobs')
-      .select(['id', 'blob_key', 'output_ref'])
+      .select(['id', 'blob_key', 'input_ref', 'output_ref'])
       .where('finished_at', 'is not', null)
       .where('bytes', 'is', null)
       .limit(AT_ONCE)
@@ -107,9 +107,9 @@ async function measure({ db, blobs }: RetentionDeps, signal: AbortSignal): Promi
 
 async function bytesOf(
   blobs: BlobStore,
-  { id, blob_key, output_ref }: Pick<JobRow, 'id' | 'blob_key' | 'output_ref'>
+  { id, blob_key, input_ref, output_ref }: Pick<JobRow, 'id' | 'blob_key' | 'input_ref' | 'output_ref'>
 ): Promise<number> {
-  const keys = [blob_key, output_ref, blob_key && `files/${id}/transcription.json`]
+  const keys = [blob_key, input_ref, output_ref, blob_key && `files/${id}/transcription.json`]
   const sizes = keys.map(key => (key ? blobs.size(key).catch(() => 0) : 0))
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
 }

@@ -45,7 +45,7 @@ export async function insertSchedule(db: Database, schedule: NewSchedule): Promi
   const values = {
     ...same,
     id: randomUUID(),
-    input: JSON.stringify(input),
+    input: typeof input === 'string' ? input : JSON.stringify(input),
     max_attempts: attempts ?? null,
     timeout_ms: timeoutMs,
     wait_timeout_ms: waitTimeoutMs,

@@ -20,6 +20,7 @@ export const SENT = [
   'task',
   'index',
   'input_ref',
+  'input_sha256',
   'params',
   'seconds',
   'deadline_ms',

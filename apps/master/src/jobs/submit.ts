@@ -67,3 +67,12 @@ export async function findSame(
     `Idempotency-Key "${idempotencyKey}" belongs to job ${job.id}, which had another input or other parameters. Use a new key.`
   )
 }
+
+/** Whether its row was written; true also when nobody can tell. */
+export async function isJob(db: Database, jobId: string): Promise<boolean> {
+  const found = db.selectFrom('jobs').select('id').where('id', '=', jobId).executeTakeFirst()
+  return await found.then(
+    row => row !== undefined,
+    () => true
+  )
+}

@@ -1,14 +1,14 @@
 import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
 import { FILES } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
-import { writtenLength } from '@sc/shared/json-depth.ts'
 import { excessOfSchema } from '@sc/shared/schema-limits.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
-import { storableJson } from '../database/jsonb.ts'
 import type { Asker, CheckOutcome, CheckPool } from './check-pool.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
+import { LARGEST_IN_ROW } from './large-input.ts'
 import { loosen } from './loosen-schema.ts'
 import { isCheap, isPlainSchema } from './plain-schema.ts'
+import { type TextFaults, TOO_MANY_DIGITS, textFaultsOf } from './text-faults.ts'
 
 type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
 
@@ -16,9 +16,10 @@ type Task = Pick<RegisteredTask, 'name' | 'inputSchema' | 'isJob'>
  * The input of a task against the schema that its worker registered. SC_TASK_INPUT, which names each bad field;
  * SC_TASK_UNFIT: the schema itself is none; SC_TASK_INPUT_COSTLY: checking it takes too long.
  *
- * It comes as JSON text, and is an object again only once it is checked: while many wait, text takes the least memory.
+ * It comes as JSON text, and is an object again only once it is checked: while many wait, text takes the least memory. A large one
+ * stays text.
  */
-export type CheckInput = (task: Task, text: string, asker: Asker) => Promise<Record<string, unknown>>
+export type CheckInput = (task: Task, text: string, asker: Asker) => Promise<Record<string, unknown> | string>
 
 /** The same for who needs only the text. Answers the object where one was made of it here: of small texts. */
 export type CheckText = (task: Task, text: string, asker: Asker) => Promise<Record<string, unknown> | null>
@@ -33,6 +34,7 @@ interface Checked {
   isObject: boolean
   hasFiles: boolean
   faults: Faults
+  text: TextFaults
   /** Null: it was checked elsewhere. */
   input: Record<string, unknown> | null
 }
@@ -40,12 +42,11 @@ interface Checked {
 /** A schema that could not be compiled in time is not tried again at once: each try takes a thread. */
 const UNFIT_FOR_MS = 60_000
 const MOST_UNFIT = 1_000
-/** What numbers with an exponent may add: PostgreSQL keeps, and answers, all their digits. */
-const MOST_ADDED = 1024 ** 2
 
 export function createCheckInput(...deps: Parameters<typeof createCheckText>): CheckInput {
   const checkText = createCheckText(...deps)
-  return async (task, text, asker) => (await checkText(task, text, asker)) ?? JSON.parse(text)
+  return async (task, text, asker) =>
+    (await checkText(task, text, asker)) ?? (text.length > LARGEST_IN_ROW ? text : JSON.parse(text))
 }
 
 export function createCheckText(pool: Pick<CheckPool, 'check'>, tasks: Pick<TaskRegistry, 'find'>): CheckText {
@@ -78,18 +79,14 @@ export function createCheckText(pool: Pick<CheckPool, 'check'>, tasks: Pick<Task
   }
 
   return async (task, text, asker) => {
-    if (writtenLength(text) - text.length > MOST_ADDED)
-      throw new ScError(
-        'SC_TASK_INPUT',
-        `The input of ${task.name} has numbers with too many digits, written without exponents.`
-      )
-    const { isObject, hasFiles, faults: found, input } = await faultsIn(task, text, asker)
+    const { isObject, hasFiles, faults: found, text: ofText, input } = await faultsIn(task, text, asker)
+    if (ofText.hasTooManyDigits) throw new ScError('SC_TASK_INPUT', `The input of ${task.name} ${TOO_MANY_DIGITS}.`)
     // Its schema would say the same in other words.
     if (!isObject) throw invalid(task.name, ['input: must be an object'])
     const faults = [...found.named]
     // The local files of a unit reach its task under this name.
     if (hasFiles && !task.isJob) faults.push(`${FILES}: is not known`)
-    else if (storableJson(text) !== text) faults.push('input: has text with a NUL or half a surrogate pair')
+    else if (!ofText.isStorable) faults.push('input: has text with a NUL or half a surrogate pair')
     if (faults.length === 0) return input
     throw invalid(task.name, faults, found.more)
   }
@@ -109,14 +106,15 @@ function checkHere(name: string, schema: string, text: string): Checked {
   }
   const input: unknown = JSON.parse(text)
   const faults = check(input)
-  if (!isRecord(input)) return { isObject: false, hasFiles: false, faults, input: null }
-  return { isObject: true, hasFiles: Object.hasOwn(input, FILES), faults, input }
+  const ofText = textFaultsOf(text)
+  if (!isRecord(input)) return { isObject: false, hasFiles: false, faults, text: ofText, input: null }
+  return { isObject: true, hasFiles: Object.hasOwn(input, FILES), faults, text: ofText, input }
 }
 
 function faultsOf(name: string, outcome: CheckOutcome): Omit<Checked, 'input'> {
   switch (outcome.type) {
     case 'faults':
-      return { isObject: outcome.isObject, hasFiles: outcome.hasField, faults: outcome.faults }
+      return { isObject: outcome.isObject, hasFiles: outcome.hasField, faults: outcome.faults, text: outcome.text }
     case 'unfit':
       throw unfit(name, outcome.why)
     case 'failed':

@@ -6,6 +6,7 @@ import { OPEN_JOB } from '../database/schema.ts'
 import { transact } from '../database/transact.ts'
 import type { UnitDraft } from './definition.ts'
 import { rankUnits } from './fair-share.ts'
+import { BY_FILE } from './json-body.ts'
 import { isDue, waitUntil } from './when-due.ts'
 
 /** Of one unit, in bytes of JSON: it travels as one value of Redis, which takes 4 MB. */
@@ -119,7 +120,7 @@ export function checkSize(unitId: string, params: string): void {
   if (bytes > LARGEST_INPUT)
     throw new ScError(
       'SC_TASK_INPUT',
-      `The input of unit ${unitId} has ${bytes} bytes of JSON; ${LARGEST_INPUT} are the most. Write what is larger to a file, and pass where it is.`
+      `The input of unit ${unitId} has ${bytes} bytes of JSON; ${LARGEST_INPUT} are the most. ${BY_FILE}`
     )
 }
 

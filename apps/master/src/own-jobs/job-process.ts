@@ -12,7 +12,7 @@
  * - retire: no further run; the process ends with the last one.
  */
 import { join } from 'node:path'
-import { createTail } from '@sc/shared/children/lines.ts'
+import { createTail, lineOf } from '@sc/shared/children/lines.ts'
 import { nodeProcess } from '@sc/shared/children/node-command.ts'
 import { type ProcessGroup, spawnGroup } from '@sc/shared/children/process-group.ts'
 import { childEnv } from '@sc/shared/config.ts'
@@ -33,7 +33,8 @@ export type Ready = Extract<FromProcess, { type: 'ready' }>
 
 export interface RunRequest {
   job: string
-  input: unknown
+  /** Reads it, as JSON text: asked for once, so that a large one is not kept. */
+  input(): Promise<string>
   /** Nothing of the run counts once it fires. */
   signal: AbortSignal
 }
@@ -60,6 +61,10 @@ export interface JobProcessOptions {
   limitMs?: number
   memoryMb?: number
 }
+
+/** Their `input` comes as text. */
+type WithInput = Omit<Extract<ToProcess, { type: 'plan' | 'merge' }>, 'input'>
+type Sent = Exclude<ToProcess, { type: 'plan' | 'merge' }>
 
 interface Run {
   id: string
@@ -137,7 +142,7 @@ export class JobProcess {
       return { task, input, awaiter: { settled, failed: fail } }
     }
     try {
-      this.#send({ type: 'plan', id: run.id, job, input })
+      this.#send({ type: 'plan', id: run.id, job }, await input())
       for (;;) {
         const taken = lines
         lines = []
@@ -180,7 +185,7 @@ export class JobProcess {
         // No more than a page waits in the master.
         await this.#process.drained()
       }
-      if (!isOver) this.#send({ type: 'merge', id: run.id, job, input })
+      if (!isOver) this.#send({ type: 'merge', id: run.id, job }, await input())
       return await within(this.#options.limitMs ?? LIMIT_MS, `The merge of ${job}`, promise)
     } finally {
       this.#end(run)
@@ -229,8 +234,10 @@ export class JobProcess {
     this.#process.signal('SIGKILL')
   }
 
-  #send(message: ToProcess): void {
-    if (!this.#isDead) this.#process.write(JSON.stringify(message))
+  #send(message: Sent): void
+  #send(message: WithInput, input: string): void
+  #send(message: Sent | WithInput, input?: string): void {
+    if (!this.#isDead) this.#process.write(lineOf(message, input))
   }
 
   #onLine(line: string): void {

@@ -2,10 +2,12 @@ import { setImmediate } from 'node:timers/promises'
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { measureJson } from '@sc/shared/json-depth.ts'
-import { excessOfJson, MOST_OUTPUT_DEPTH } from '@sc/shared/outbox-message.ts'
+import { excessOfJson } from '@sc/shared/json-excess.ts'
+import { MOST_OUTPUT_DEPTH } from '@sc/shared/outbox-message.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import type { JobRow } from '../database/schema.ts'
 import type { Definitions, JobDefinition, JobOutcome, PlanContext, UnitDraft } from '../jobs/definition.ts'
+import { readInput } from '../jobs/large-input.ts'
 import { keepJson } from '../jobs/output.ts'
 import { DEFAULT_TIMEOUT_MS } from '../jobs/submit-task.ts'
 import { type CheckText, queueOfTask } from '../jobs/task-input.ts'
@@ -51,7 +53,7 @@ function toDefinition(deps: WithPlaces, job: JobDescription): JobDefinition {
 }
 
 async function* plan(
-  { ownJobs, tasks, checkText, places }: WithPlaces,
+  { ownJobs, tasks, checkText, blobs, places }: WithPlaces,
   { name }: JobDescription,
   row: JobRow,
   { signal }: PlanContext
@@ -77,7 +79,7 @@ async function* plan(
     }
   }
   let count = 0
-  for await (const units of ownJobs.plan(row.id, { job: name, input: row.input, signal })) {
+  for await (const units of ownJobs.plan(row.id, { job: name, input: () => readInput(blobs, row), signal })) {
     const leave = await places.take(row.key_id, signal)
     try {
       const drafts: UnitDraft[] = []
@@ -129,7 +131,8 @@ async function merge(
   const same = { gaps: [], language: null }
   if (error && !job.toleratesFailures) return { ...same, status: 'FAILED', error }
   const outcomes = outcomesOf(units.pages())
-  const output = await ownJobs.merge(row.id, { job: job.name, input: row.input, signal, units: outcomes })
+  const input = (): Promise<string> => readInput(blobs, row)
+  const output = await ownJobs.merge(row.id, { job: job.name, input, signal, units: outcomes })
   const kept = await keepJson(blobs, row.id, output)
   return { ...same, status: error ? 'PARTIAL' : 'COMPLETED', error: null, output: kept }
 }

@@ -14,6 +14,7 @@ const COMPARED = [
   'task',
   'index',
   'input_ref',
+  'input_sha256',
   'params',
   'deadline_ms',
   'retry_crashes',
@@ -50,11 +51,15 @@ function isSame(unit: UnitPayload, row: ComparedRow | undefined, queue: string):
     row.job_id === unit.jobId &&
     row.task === unit.task &&
     row.index === unit.index &&
-    row.input_ref === unit.inputRef &&
+    isSameInput(unit, row) &&
     row.deadline_ms === unit.deadline &&
     row.retry_crashes !== (unit.runsOnce ?? false) &&
     isDeepStrictEqual(row.params, unit.params)
   )
+}
+
+function isSameInput({ inputRef, inputSha256 }: UnitPayload, row: ComparedRow): boolean {
+  return row.input_sha256 === (inputSha256 ?? null) && (row.input_sha256 === null ? row.input_ref : null) === inputRef
 }
 
 function parseUnits({ data }: WaitingEntry): UnitPayload[] {

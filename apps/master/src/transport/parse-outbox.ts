@@ -1,6 +1,6 @@
 import { measureJson } from '@sc/shared/json-depth.ts'
+import { excessOfJson } from '@sc/shared/json-excess.ts'
 import {
-  excessOfJson,
   LARGEST_ENTRY,
   LARGEST_MESSAGE,
   MOST_MESSAGE_DEPTH,

@@ -29,6 +29,7 @@ import { createSubmitTask } from '../../src/jobs/submit-task.ts'
 import { createCheckInput } from '../../src/jobs/task-input.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { createOpenQueues } from '../../src/queues/open-queues.ts'
+import { openTickets } from '../../src/transport/tickets.ts'
 
 export interface Servers {
   databaseUrl: string
@@ -78,7 +79,7 @@ export async function openApp(
     pace: createPace()
   })
   releasers.add('dispatch', () => dispatch.close())
-  const checkPool = createCheckPool()
+  const checkPool = createCheckPool({ largestInput: overrides.maxInputBytes ?? 16 * 1024 ** 2 })
   releasers.add('check pool', () => checkPool.close())
   const tasks = createTaskRegistry({ db, presence, jobs: () => [] })
   const planned: string[] = []
@@ -104,14 +105,16 @@ export async function openApp(
     queueFindings: () => [],
     tasks,
     checkInput: createCheckInput(checkPool, tasks),
+    checkPool,
     tailnet: openTailnet({ socket: join(root, 'tailscaled.sock'), log }),
     metrics,
+    tickets: await openTickets(db),
     keys: await createKeys({ db, dataDir: dir, adminKey: undefined }),
     ffmpegPath: await findFfmpeg(),
     log,
     version: '0.0.0-test',
     submit: createSubmit({ db, queuePlan }),
-    submitTask: createSubmitTask({ db, requestDb: db, dispatch, queuePlan, isAwaited: () => false }),
+    submitTask: createSubmitTask({ db, requestDb: db, blobs, room, dispatch, queuePlan, isAwaited: () => false }),
     cancel: createCancel({ db, dispatch, redis, onEnded: async () => {} }),
     retry: createRetry({ db, dispatch, queuePlan, onEnded: afterEnd }),
     redo: createRedo({ db, dispatch, redis, queuePlan, onEnded: afterEnd })

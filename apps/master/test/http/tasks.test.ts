@@ -209,8 +209,6 @@ describe('POST /api/tasks/{name}', () => {
     }
     const form = await post('word-count', { input }, { 'content-type': 'application/x-www-form-urlencoded' })
     expect(form.json()).toMatchObject({ code: 'SC_BAD_REQUEST', detail: /urlencoded; send application\/json/ })
-    const large = await post('word-count', { input: { text: 'a'.repeat(1024 ** 2) } })
-    expect([large.statusCode, large.json().code]).toEqual([413, 'SC_FILE_TOO_LARGE'])
   })
 
   it('refuses a body that is nested too deeply, wherever in it', async () => {

@@ -50,6 +50,27 @@ describe('a job of one unit', () => {
     expect(await at.world.job(jobId)).toMatchObject({ output: { words: 2 }, output_ref: null, error: null })
   })
 
+  it('with a large input has but its sum in Redis, also when it is begun again', async () => {
+    const jobId = await submit({ input: JSON.stringify({ text: 'a'.repeat(2e6) }) })
+    const payload = {
+      jobId,
+      inputRef: null,
+      inputSha256: 'd039d72b9208b51128dad6f1f0f9845d12d6f2189aab9486d707a3abf37144e6',
+      params: {}
+    }
+    const first = await takeOne()
+    expect(first.units[0]).toMatchObject(payload)
+    await attempt(first, { code: 'SC_TASK_FAILED' })
+    await ended(jobId, 'FAILED')
+    await at.engine.retry(jobId)
+    const again = await takeOne()
+    expect(again.units[0]).toEqual(first.units[0])
+    await attempt(again, { output: {} })
+    await ended(jobId, 'COMPLETED')
+    const { input_ref } = await at.world.job(jobId)
+    expect(await at.world.blobs.size(input_ref ?? '')).toBe(2_000_011)
+  })
+
   it('has started when that was read, however long PostgreSQL was busy then', async () => {
     const jobId = await submit()
     const taken = await takeOne()

@@ -31,7 +31,7 @@ it('a merge reads no more of its units than the process has taken', async () => 
   try {
     await jobs.ready
     const { signal } = new AbortController()
-    const about = { job: 'blocks', input: {}, signal }
+    const about = { job: 'blocks', input: async () => '{}', signal }
     const planned = jobs.plan(about).next()
     await vi.waitFor(() => expect(existsSync(BLOCKED)).toBe(true), { timeout: 15_000 })
     let pages = 0

@@ -1,4 +1,5 @@
-import { LARGEST_ENTRY, MOST_OUTPUT_LISTS, MOST_OUTPUT_SHAPES, MOST_OUTPUT_VALUES } from '@sc/shared/outbox-message.ts'
+import { MOST_OUTPUT_LISTS, MOST_OUTPUT_SHAPES, MOST_OUTPUT_VALUES } from '@sc/shared/json-excess.ts'
+import { LARGEST_ENTRY } from '@sc/shared/outbox-message.ts'
 import { expect, test } from 'vitest'
 import { createOutboxParser, type Gravity } from '../../src/transport/parse-outbox.ts'
 

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { mkdir, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
+import { ScError } from '@sc/shared/errors.ts'
+import { sha256Of } from '@sc/shared/sha256.ts'
 import { untilAborted } from '../until-aborted.ts'
 
 const CACHE_BYTES = 1024 ** 3
@@ -12,8 +14,11 @@ export interface CachedBlob {
 }
 
 export interface BlobCache {
-  /** The blob's file, downloaded if it is not here. An abort ends the wait, not the download others may wait for. */
-  use(key: string, signal: AbortSignal): Promise<CachedBlob>
+  /**
+   * The blob's file, downloaded if it is not here. An abort ends the wait, not the download others may wait for.
+   * `sha256`: what it must have; SC_INPUT_UNREADABLE, and it is fetched again the next time.
+   */
+  use(key: string, signal: AbortSignal, sha256?: string): Promise<CachedBlob>
   close(): Promise<void>
 }
 
@@ -39,7 +44,7 @@ export async function openBlobCache(
   const entries = new Map<string, Entry>()
   const closing = new AbortController()
 
-  function open(key: string): Entry {
+  function open(key: string, sha256: string | undefined): Entry {
     const kept = entries.get(key)
     if (kept) {
       entries.delete(key)
@@ -49,7 +54,7 @@ export async function openBlobCache(
     const path = join(folder, createHash('sha256').update(key).digest('hex').slice(0, 32) + extname(key))
     const entry: Entry = { path, file: Promise.resolve(), sizeBytes: 0, users: 0 }
     entries.set(key, entry)
-    entry.file = download(key, path, closing.signal).then(
+    entry.file = downloadRight(key, path, sha256).then(
       async () => {
         entry.sizeBytes = (await stat(path)).size
         evict()
@@ -61,6 +66,13 @@ export async function openBlobCache(
     )
     entry.file.catch(() => {})
     return entry
+  }
+
+  async function downloadRight(key: string, path: string, sha256: string | undefined): Promise<void> {
+    await download(key, path, closing.signal)
+    if (sha256 === undefined || (await sha256Of(path, closing.signal)) === sha256) return
+    await rm(path, { force: true })
+    throw new ScError('SC_INPUT_UNREADABLE', 'What came of the input is not what the master stored.')
   }
 
   function evict(): void {
@@ -76,9 +88,9 @@ export async function openBlobCache(
     }
   }
 
-  async function use(key: string, signal: AbortSignal): Promise<CachedBlob> {
+  async function use(key: string, signal: AbortSignal, sha256?: string): Promise<CachedBlob> {
     signal.throwIfAborted()
-    const entry = open(key)
+    const entry = open(key, sha256)
     entry.users++
     try {
       await untilAborted(entry.file, signal)

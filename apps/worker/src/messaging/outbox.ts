@@ -9,14 +9,9 @@
  */
 import { ScError } from '@sc/shared/errors.ts'
 import { measureJson, writtenLength } from '@sc/shared/json-depth.ts'
+import { excessOfJson } from '@sc/shared/json-excess.ts'
 import type { Logger } from '@sc/shared/log.ts'
-import {
-  excessOfJson,
-  LARGEST_ENTRY,
-  LARGEST_MESSAGE,
-  MOST_OUTPUT_DEPTH,
-  type OutboxMessage
-} from '@sc/shared/outbox-message.ts'
+import { LARGEST_ENTRY, LARGEST_MESSAGE, MOST_OUTPUT_DEPTH, type OutboxMessage } from '@sc/shared/outbox-message.ts'
 import type { Redis } from '@sc/shared/redis.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 

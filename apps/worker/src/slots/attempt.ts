@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type ErrorCode, MOST_DETAIL, ScError, toScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
-import type { Timings, UnitPayload } from '@sc/shared/unit.ts'
+import type { Timings } from '@sc/shared/unit.ts'
 import type { UnitFiles } from '../inputs/unit-files.ts'
 import type { GivenUnit } from '../messaging/link.ts'
 import { createLogLines } from '../messaging/log-lines.ts'
@@ -19,7 +19,7 @@ export type StopReason = 'cancelled' | 'returned'
 export interface AttemptDeps {
   slotId: string
   outbox: Outbox
-  fetchFiles(unit: UnitPayload, signal: AbortSignal): Promise<UnitFiles>
+  fetchFiles(unit: GivenUnit, signal: AbortSignal): Promise<UnitFiles>
   runTask: RunTask
   log: Logger
 }

@@ -8,6 +8,8 @@ export interface Run {
   id: string
   task: string
   input: unknown
+  /** Of a large input, which is not taken apart here: JSON text, in place of `input`. */
+  inputText?: string | undefined
   deadlineMs: number
   signal: AbortSignal
   /** The runs before it are over. */

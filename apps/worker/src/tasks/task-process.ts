@@ -17,7 +17,7 @@
  * its stdin closes, so also after a `kill -9` of the worker. A state that is added must also be named in `slot-tasks.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createTail } from '@sc/shared/children/lines.ts'
+import { createTail, lineOf } from '@sc/shared/children/lines.ts'
 import { type Command, type ProcessGroup, spawnGroup } from '@sc/shared/children/process-group.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { Logger } from '@sc/shared/log.ts'
@@ -106,7 +106,7 @@ export class TaskProcess {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const pending: PendingRun = { ...run, late: false, resolve, reject }
     this.#runs.push(pending)
-    this.#send({ type: 'run', id: run.id, task: run.task, input: run.input })
+    this.#sendRun(run)
     const onAbort = (): void => {
       this.#send({ type: 'cancel', id: run.id })
       if (this.#runs[0] === pending) void this.#awaitCancel(pending)
@@ -176,6 +176,11 @@ export class TaskProcess {
 
   #send(message: ToChild): void {
     this.#process.write(JSON.stringify(message))
+  }
+
+  #sendRun({ id, task, input, inputText }: Run): void {
+    if (inputText === undefined) this.#send({ type: 'run', id, task, input })
+    else this.#process.write(lineOf({ type: 'run', id, task }, inputText))
   }
 
   #onStderr(text: string): void {

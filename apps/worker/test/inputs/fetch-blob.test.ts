@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -115,6 +115,26 @@ test('a unit gets each of its blobs as a file', async () => {
   )
   expect(Object.keys(files.paths).sort()).toEqual(['input', 'probe'])
   expect(files.paths.input).toMatch(/\.wav$/)
+  files.release()
+  await cache.close()
+})
+
+test('a large input is fetched by the ticket of its unit, and again where something else came', async () => {
+  const asked: Array<string | undefined> = []
+  const url = await serve((request, response) => {
+    asked.push(request.url)
+    if (asked.length === 1) response.end('something else')
+    else sendRange(request, response)
+  })
+  const source = { httpUrl: async () => url, key: 'k' }
+  const cache = await openBlobCache(join(folder, 'large'), (...args) => fetchBlob(source, ...args))
+  const inputSha256 = createHash('sha256').update(BLOB).digest('hex')
+  const unit = { unitId: 'j.t.0', ticket: 'abc', inputRef: null, params: { blobs: { other: 'x' } }, inputSha256 }
+  await expect(fetchUnitFiles(cache, unit, never)).rejects.toMatchObject({ code: 'SC_INPUT_UNREADABLE' })
+  const files = await fetchUnitFiles(cache, unit, never)
+  expect(Object.keys(files.paths)).toEqual(['input'])
+  expect(readFileSync(files.paths.input as string).equals(BLOB)).toBe(true)
+  expect(asked).toEqual(['/blobs/inputs/j.t.0/abc', '/blobs/inputs/j.t.0/abc'])
   files.release()
   await cache.close()
 })

@@ -1,12 +1,5 @@
-import {
-  LARGEST_ENTRY,
-  LARGEST_MESSAGE,
-  MOST_OUTPUT_LISTS,
-  MOST_OUTPUT_SHAPES,
-  MOST_OUTPUT_VALUES,
-  type OutboxMessage,
-  outboxMessageSchema
-} from '@sc/shared/outbox-message.ts'
+import { MOST_OUTPUT_LISTS, MOST_OUTPUT_SHAPES, MOST_OUTPUT_VALUES } from '@sc/shared/json-excess.ts'
+import { LARGEST_ENTRY, LARGEST_MESSAGE, type OutboxMessage, outboxMessageSchema } from '@sc/shared/outbox-message.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
 import { afterAll, expect, test } from 'vitest'
 import { startRedis } from '../../../../packages/shared/test/start-redis.ts'

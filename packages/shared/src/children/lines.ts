@@ -34,3 +34,9 @@ export function createTail(bytes: number): { add(text: string): void; text(): st
     text: () => tail.trim()
   }
 }
+
+/** The line of a message; `input`: its field of that name as JSON text, which may be long, and is not taken apart. */
+export function lineOf(message: object, input?: string): string {
+  const line = JSON.stringify(message)
+  return input === undefined ? line : `${line.slice(0, -1)},"input":${input}}`
+}

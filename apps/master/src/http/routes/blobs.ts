@@ -1,6 +1,8 @@
 import { Readable } from 'node:stream'
+import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { MODELS } from '@sc/shared/models.ts'
+import { LARGE_INPUTS } from '@sc/shared/unit.ts'
 import { z } from 'zod'
 import { openModelBlobs } from '../../cluster/model-blobs.ts'
 import type { App, AppDeps } from '../app-deps.ts'
@@ -10,9 +12,31 @@ import { createOpenBlobs } from '../open-blobs.ts'
 import { problems } from '../problem.ts'
 
 /** `GET /blobs/{key}`: the inputs of units, and speech models, for enrolled workers and nobody else. */
-export function addBlobs(app: App, { blobs, config }: AppDeps): void {
+export function addBlobs(app: App, { db, blobs, config, tickets }: AppDeps): void {
   const models = openModelBlobs(config.modelsDir)
   const openBlobs = createOpenBlobs()
+
+  async function find(
+    name: string,
+    workerId: string | null
+  ): Promise<{ store: Pick<BlobStore, 'get' | 'size'>; key: string }> {
+    if (name.startsWith('units/')) return { store: blobs, key: name }
+    if (name.startsWith(MODELS)) return { store: models, key: name }
+    if (name.startsWith(LARGE_INPUTS)) return { store: blobs, key: await findInput(name, workerId) }
+    throw new ScError('SC_NOT_FOUND', 'Only inputs of units and models are given out here.')
+  }
+
+  /** Of a unit that this worker was given. */
+  async function findInput(name: string, workerId: string | null): Promise<string> {
+    const [unitId = '', ticket = ''] = name.slice(LARGE_INPUTS.length).split('/')
+    const isGiven = workerId !== null && tickets.isUnit(ticket, workerId, unitId)
+    const unit = isGiven
+      ? await db.selectFrom('units').select(['input_ref', 'input_sha256']).where('id', '=', unitId).executeTakeFirst()
+      : undefined
+    if (!unit?.input_ref || unit.input_sha256 === null)
+      throw new ScError('SC_NOT_FOUND', `There is no large input of unit "${unitId}" for this worker.`)
+    return unit.input_ref
+  }
 
   app.get('/blobs/*', {
     config: { scope: 'worker' },
@@ -30,9 +54,7 @@ export function addBlobs(app: App, { blobs, config }: AppDeps): void {
     },
     handler: async (request, reply) => {
       openBlobs.enter(callerOf(request).keyId, reply)
-      const key = request.params['*']
-      const store = key.startsWith('units/') ? blobs : key.startsWith(MODELS) ? models : undefined
-      if (!store) throw new ScError('SC_NOT_FOUND', 'Only inputs of units and models are given out here.')
+      const { store, key } = await find(request.params['*'], callerOf(request).workerId)
       const size = await store.size(key)
       reply.header('accept-ranges', 'bytes').type('application/octet-stream')
       const range = parseRange(request.headers.range, size)

@@ -13,10 +13,10 @@ const tags = ['schedules']
 const params = z.object({ scheduleId: z.string().max(100) })
 
 /** Tasks that are run again and again, by the clock. */
-export function addSchedules(app: App, { db, tasks, checkInput }: AppDeps): void {
+export function addSchedules(app: App, { config, db, tasks, checkInput }: AppDeps): void {
   app.post('/api/schedules', {
     config: { scope: 'submit' },
-    bodyLimit: MOST_BODY_BYTES,
+    bodyLimit: Math.min(MOST_BODY_BYTES, config.maxInputBytes),
     schema: {
       summary: 'Run a task again and again',
       description:

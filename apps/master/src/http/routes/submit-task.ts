@@ -1,33 +1,29 @@
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
 import { findTask } from '../../cluster/find-task.ts'
+import type { Asker } from '../../jobs/check-pool.ts'
 import { checkTask } from '../../jobs/check-task.ts'
+import { hashOfRequest, withDefaults } from '../../jobs/request-hash.ts'
 import { DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT_MS, type TaskRequest } from '../../jobs/submit-task.ts'
 import type { App, AppDeps } from '../app-deps.ts'
 import { callerOf } from '../auth.ts'
 import { findJob } from '../find-job.ts'
 import { readIdempotencyKey } from '../idempotency-key.ts'
+import { JsonText, takeLargeBodies } from '../large-bodies.ts'
 import { problems } from '../problem.ts'
-import { hashOfRequest, withDefaults } from '../request-hash.ts'
-import {
-  MOST_BODY_BYTES,
-  startedJobSchema,
-  type TaskRequestBody,
-  taskRequestSchema,
-  timeoutMsOf,
-  urlsOf
-} from '../task-schemas.ts'
+import { startedJobSchema, type TaskRequestBody, taskRequestSchema, timeoutMsOf, urlsOf } from '../task-schemas.ts'
 import { taskParams } from './tasks.ts'
 
 /** `POST /api/tasks/{name}`: the input against the task's schema, the job with its unit, 202. */
 export function addSubmitTask(app: App, deps: AppDeps): void {
+  const { maxInputBytes } = deps.config
   app.post('/api/tasks/:name', {
     config: { scope: 'submit' },
-    bodyLimit: MOST_BODY_BYTES,
+    bodyLimit: maxInputBytes,
+    ...takeLargeBodies(app, { mostBytes: maxInputBytes, checkPool: deps.checkPool }),
     schema: {
       summary: 'Run a task once',
-      description:
-        'The input is checked here, against the schema that the task’s worker registered. While no worker that is online has the task, the job waits, and its `waitingFor` says why. With an `Idempotency-Key` (header or `idempotencyKey`), the same request sent again answers with the same job.',
+      description: `The body has at most ${maxInputBytes} bytes. The input is checked here, against the schema that the task’s worker registered. While no worker that is online has the task, the job waits, and its \`waitingFor\` says why. With an \`Idempotency-Key\` (header or \`idempotencyKey\`), the same request sent again answers with the same job.`,
       tags: ['tasks'],
       params: taskParams,
       body: taskRequestSchema,
@@ -49,10 +45,11 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
       const { name } = request.params
       const { keyId } = callerOf(request)
       const idempotencyKey = idempotencyKeyOf(request, body)
-      const text = JSON.stringify(body.input) ?? '{}'
+      const text = body.input instanceof JsonText ? body.input.text : (JSON.stringify(body.input) ?? '{}')
       // From here on only its text is kept, as long as it waits.
       body.input = undefined
-      const checked = await checkTask(deps, name, text, { keyId, signal: () => app.whileAllowed(request, reply) })
+      const asker = { keyId, signal: () => app.whileAllowed(request, reply) }
+      const checked = await checkTask(deps, name, text, asker)
       const { jobId, existing } = await deps.submitTask({
         ...checked,
         priority: body.priority,
@@ -62,7 +59,7 @@ export function addSubmitTask(app: App, deps: AppDeps): void {
         runAt: runAtOf(body),
         keyId,
         idempotencyKey,
-        requestHash: idempotencyKey === null ? '' : await hashOf(deps, checked, body)
+        requestHash: idempotencyKey === null ? '' : await hashOf(deps, checked, body, asker)
       })
       const status = existing ? (await findJob(deps, jobId)).status : 'PENDING'
       reply.status(202).header('location', `/api/jobs/${jobId}`)
@@ -86,19 +83,22 @@ function idempotencyKeyOf(request: FastifyRequest, { idempotencyKey }: TaskReque
 
 /** What is left out is the same as its default. */
 async function hashOf(
-  { tasks }: Pick<AppDeps, 'tasks'>,
+  { tasks, checkPool }: Pick<AppDeps, 'tasks' | 'checkPool'>,
   { task, input }: Pick<TaskRequest, 'task' | 'input'>,
-  { priority, attempts, timeoutSeconds, waitTimeoutSeconds, runAt, delaySeconds }: TaskRequestBody
+  { priority, attempts, timeoutSeconds, waitTimeoutSeconds, runAt, delaySeconds }: TaskRequestBody,
+  asker: Asker
 ): Promise<string> {
   const { inputSchema } = await findTask(tasks, task)
-  return hashOfRequest({
+  const rest = {
     task,
-    input: withDefaults(inputSchema, input),
     priority,
     attempts: attempts ?? DEFAULT_ATTEMPTS,
     timeoutMs: timeoutMsOf(timeoutSeconds) ?? DEFAULT_TIMEOUT_MS,
     waitTimeoutMs: timeoutMsOf(waitTimeoutSeconds),
     runAt: runAt === undefined ? null : Date.parse(runAt),
     delaySeconds: delaySeconds ?? 0
-  })
+  }
+  if (typeof input === 'string')
+    return await checkPool.hash(asker, { schema: JSON.stringify(inputSchema), input, rest })
+  return hashOfRequest({ ...rest, input: withDefaults(inputSchema, input) })
 }

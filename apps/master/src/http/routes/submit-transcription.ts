@@ -4,6 +4,8 @@ import { dataDir } from '@sc/shared/data-dir.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { hashOfRequest } from '../../jobs/request-hash.ts'
+import { isJob } from '../../jobs/submit.ts'
 import { createTurns, type Turns } from '../../jobs/turns.ts'
 import { probeRecording } from '../../transcription/ffmpeg.ts'
 import { parseTranscribeParams, type TranscribeParams, transcribeParamsSchema } from '../../transcription/params.ts'
@@ -14,7 +16,6 @@ import { untilDisconnect } from '../disconnect.ts'
 import { readIdempotencyKey } from '../idempotency-key.ts'
 import { problems } from '../problem.ts'
 import { receiveUpload, type Upload } from '../receive-upload.ts'
-import { hashOfRequest } from '../request-hash.ts'
 import { submittedSchema, transcriptionUrlOf } from '../schemas.ts'
 
 /** What a file makes ffmpeg do is known only afterwards: so few do it at once, one of each key. */
@@ -132,7 +133,7 @@ async function submit(
     return await standingOf(deps, submitted.jobId)
   } catch (error) {
     // A job whose row was written keeps its recording: the reconciler will plan it.
-    if (!(await isJob(deps, jobId))) await deps.blobs.removePrefix(`files/${jobId}`)
+    if (!(await isJob(deps.db, jobId))) await deps.blobs.removePrefix(`files/${jobId}`)
     throw error
   }
 }
@@ -160,13 +161,4 @@ async function standingOf({ db }: AppDeps, jobId: string) {
     .where('id', '=', jobId)
     .executeTakeFirstOrThrow()
   return { jobId, status: job.status, blobKey: job.blob_key ?? '' }
-}
-
-/** True also when nobody can tell. */
-async function isJob({ db }: AppDeps, jobId: string): Promise<boolean> {
-  const found = db.selectFrom('jobs').select('id').where('id', '=', jobId).executeTakeFirst()
-  return await found.then(
-    row => row !== undefined,
-    () => true
-  )
 }
