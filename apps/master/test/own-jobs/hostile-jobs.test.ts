@@ -44,6 +44,8 @@ write('many', `for (let a = 0; a < 2_500; a++) yield { task: 'add', input: { a, 
 write('heavy', `for (let a = 0; a < 70; a++) yield { task: 'add', input: { a, b: 0, text: 'x'.repeat(2 ** 20) } }`)
 write('hangs', ONE, 'await new Promise(() => {})')
 write('throws', ONE, `throw new Error('no good')`)
+write('bare', 'throw Object.create(null)')
+write('circle', ONE, 'const circle = {}; return Object.assign(circle, { circle })')
 write('idle', 'await new Promise(() => {})')
 write('tells', ONE, 'return units')
 
@@ -137,6 +139,15 @@ it('what nobody awaits or catches, and what never ends, fails its own job', asyn
   expect(timer).toEqual(['SC_TASK_FAILED', expect.stringMatching(/^The plan of timer failed\. Error: in a timer/)])
   expect(idle).toEqual(['SC_TASK_TIMEOUT', expect.stringMatching(/^The plan of idle waited for 4 s/)])
   await runPlain()
+}, 60_000)
+
+it('a throw that has no text, and an output in a circle, fail their own job with the reason', async () => {
+  const failing = failures(['bare', 'circle'])
+  await work(await takeOne())
+  expect(await failing).toEqual([
+    ['SC_TASK_FAILED', 'The plan of bare failed. Error: [Object: null prototype] {}'],
+    ['SC_TASK_FAILED', expect.stringMatching(/^The output of circle is not valid: output\.circle: /)]
+  ])
 }, 60_000)
 
 it('a plan that takes its process down fails alone, and those beside it run again', async () => {

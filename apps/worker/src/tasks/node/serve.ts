@@ -8,7 +8,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect } from 'node:util'
 import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
-import { failureOf } from '@sc/shared/children/failure.ts'
+import { failureOf, textOf } from '@sc/shared/children/failure.ts'
 import type { UserCodeServer } from '@sc/shared/children/serve-user-code.ts'
 import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
@@ -28,6 +28,8 @@ type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
 
 /** A task's own is refused. */
 const exit = process.exit.bind(process)
+/** The next task is to start where this one did. */
+const folder = process.cwd()
 
 export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   const stops = new Map<string, AbortController>()
@@ -48,7 +50,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
       send({
         type: 'error',
         id: null,
-        ...failureOf(new ScError('SC_BAD_REQUEST', 'The line is no message of the protocol'))
+        ...failureOf(new ScError('SC_BAD_REQUEST', 'The line is no message of the protocol'), 'a line')
       })
   }
 
@@ -120,6 +122,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
       const failure = signal.aborted ? new ScError('SC_CANCELLED', `run ${id} was cancelled`) : thrown
       send({ type: 'error', id, ...failureOf(failure, name) })
     } finally {
+      process.chdir(folder)
       runningId = null
       stops.delete(id)
       if (stops.size === 0 || performance.now() - memoryToldMs > LEAST_MEMORY_EVERY_MS) tellMemory()
@@ -144,7 +147,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   function onStray(thrown: unknown): void {
     const fail = failing.getStore()
     if (fail) fail(thrown)
-    else say(null, 'error', `Nobody caught: ${failureOf(thrown).message}`, {})
+    else say(null, 'error', `Nobody caught: ${textOf(thrown)}`, {})
   }
 
   function refuseExit(code?: number | string | null): never {
