@@ -1,7 +1,7 @@
 import { MOST_OUTPUT_DEPTH } from './outbox-message.ts'
 
 /**
- * What JSON would change without a word: NaN becomes null, a Map or an Error {}, undefined in a list null. Answers the first
+ * What JSON would change without a word, or PostgreSQL cannot keep: NaN becomes null, a Map or an Error {}, undefined in a list null. Answers the first
  * such value with its path, or null; `whole` stands for the value itself. Fields that are undefined are left out, as everywhere.
  */
 export function changedByJson(value: unknown, whole: string): string | null {
@@ -12,7 +12,7 @@ export function changedByJson(value: unknown, whole: string): string | null {
 function changed(value: unknown, whole: string, around: object[]): string | null {
   switch (typeof value) {
     case 'string':
-      return value.isWellFormed() ? null : `${whole}: half of a surrogate pair is no text`
+      return faultOfText(value, whole)
     case 'boolean':
       return null
     case 'number':
@@ -45,8 +45,13 @@ function changedInside(value: object, whole: string, around: object[]): string |
   }
   return first(entries.length, at => {
     const [key, each] = entries[at] as [string, unknown]
-    return changed(each, `${whole}.${key}`, inside)
+    return faultOfText(key, whole) ?? changed(each, `${whole}.${key}`, inside)
   })
+}
+
+function faultOfText(text: string, whole: string): string | null {
+  if (text.includes('\0')) return `${whole}: text with a NUL character cannot be stored`
+  return text.isWellFormed() ? null : `${whole}: half of a surrogate pair is no text`
 }
 
 /** What to answer in place of an object whose content JSON does not see; null: its fields are its content. */

@@ -47,7 +47,10 @@ test('what JSON would make an empty object or null of is named with its path', (
     [new Secret(), 'JSON has no Secret without fields of its own: answer what is in it'],
     [Promise.resolve(), 'JSON has no Promise: await it'],
     [new Date(Number.NaN), 'the Date is none, and would be null'],
-    [new Number(Number.NaN), 'NaN is no number of JSON']
+    [new Number(Number.NaN), 'NaN is no number of JSON'],
+    ['a\0', 'text with a NUL character cannot be stored'],
+    [{ 'a\0': 1 }, 'text with a NUL character cannot be stored'],
+    [{ '\ud800': 1 }, 'half of a surrogate pair is no text']
   ]
   for (const [value, why] of lost) expect(said(value)).toBe(`output.it: ${why}`)
   expect(said(function* () {}.call(undefined))).toMatch(/^output\.it: JSON has no .+: use Array\.from$/)
