@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,54 @@ def ending_what_it_starts() -> Iterator[None]:
         yield
     finally:
         _end_all_but(before)
+
+
+@contextmanager
+def ending_forks() -> Iterator[None]:
+    """A fork that comes back from the task's code ends here, as a program does: the run is its parent's."""
+    pid = os.getpid()
+    code = 0
+    try:
+        yield
+    except SystemExit as asked:
+        code = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+        raise
+    except BaseException:
+        code = 1
+        if os.getpid() != pid:
+            traceback.print_exc()
+        raise
+    finally:
+        if os.getpid() != pid:
+            os._exit(code & 0xFF)
+
+
+@contextmanager
+def restoring_signals() -> Iterator[None]:
+    """An alarm that a run has set and not taken back would end the next one, or the process."""
+    names = (
+        "SIGALRM",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGTERM",
+        "SIGHUP",
+        "SIGINT",
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGCHLD",
+        "SIGPIPE",
+    )
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names if hasattr(signal, name)}
+    try:
+        yield
+    finally:
+        for timer in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"):
+            if hasattr(signal, timer):
+                signal.setitimer(getattr(signal, timer), 0)
+        for name, handler in before.items():
+            # None: not set from Python.
+            if handler is not None and signal.getsignal(getattr(signal, name)) is not handler:
+                signal.signal(getattr(signal, name), handler)
 
 
 def leave() -> None:

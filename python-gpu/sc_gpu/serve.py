@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sc_gpu.children import adopt_orphans, ending_what_it_starts
+from sc_gpu.children import adopt_orphans, ending_forks, ending_what_it_starts, restoring_signals
 from sc_gpu.cuda_libraries import load_cuda_libraries
 from sc_gpu.errors import ProtocolError, to_sc_error
 from sc_gpu.memory import rss_bytes
@@ -139,7 +139,7 @@ class Process:
         )
         try:
             context.raise_if_cancelled()
-            with printing_into(context.log), ending_what_it_starts():
+            with printing_into(context.log), ending_what_it_starts(), restoring_signals(), ending_forks():
                 output = find_task(message.task).call(message.input, context)
             self._send_result(message.id, output, {**context.metrics, "ranMs": (time.perf_counter() - started) * 1000})
         # `sys.exit`, a KeyboardInterrupt, asyncio's CancelledError: what a task raises is its failure, and no more.
