@@ -254,6 +254,26 @@ it('a merge knows the unit and the input of each outcome', async () => {
   expect((await ended(jobId, 'COMPLETED')).output).toEqual([outcome])
 })
 
+it('a job whose file is taken away fails with what to do, and goes on where it was once the file is back', async () => {
+  const names = () => at.world.ownJobs.list().map(job => job.name)
+  write('taken-away', ONE)
+  await vi.waitFor(() => expect(names()).toContain('taken-away'), WAIT)
+  const jobId = await submit('taken-away')
+  const taken = await takeOne()
+  rmSync(join(folder, 'taken-away.ts'))
+  await vi.waitFor(() => expect(names()).not.toContain('taken-away'), WAIT)
+  await work(taken)
+  const { error } = await ended(jobId, 'FAILED')
+  expect(error).toMatchObject({
+    code: 'SC_TASK_UNKNOWN',
+    detail: expect.stringMatching(/no job named taken-away: put its file/)
+  })
+  write('taken-away', ONE)
+  await vi.waitFor(() => expect(names()).toContain('taken-away'), WAIT)
+  await at.engine.retry(jobId)
+  expect((await ended(jobId, 'COMPLETED')).output).toEqual([2])
+}, 60_000)
+
 it('a changed file is read without a restart; a broken one leaves the jobs as they were', async () => {
   write('changes', ONE, 'return "first"')
   const known = (name: string) =>
