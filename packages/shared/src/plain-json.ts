@@ -1,8 +1,9 @@
 import { MOST_OUTPUT_DEPTH } from './outbox-message.ts'
 
 /**
- * What JSON would change without a word, or PostgreSQL cannot keep: NaN becomes null, a Map or an Error {}, undefined in a list null. Answers the first
- * such value with its path, or null; `whole` stands for the value itself. Fields that are undefined are left out, as everywhere.
+ * What JSON would change without a word, or PostgreSQL cannot keep: NaN becomes null, a Map or an Error {}, undefined in a list
+ * null. Answers the first such value with its path, or null; `whole` stands for the value itself. Fields that are undefined are
+ * left out, as everywhere.
  */
 export function changedByJson(value: unknown, whole: string): string | null {
   return changed(value, whole, [])
