@@ -55,34 +55,6 @@ def ending_forks() -> Iterator[None]:
             os._exit(code & 0xFF)
 
 
-@contextmanager
-def restoring_signals() -> Iterator[None]:
-    """An alarm that a run has set and not taken back would end the next one, or the process."""
-    names = (
-        "SIGALRM",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGTERM",
-        "SIGHUP",
-        "SIGINT",
-        "SIGUSR1",
-        "SIGUSR2",
-        "SIGCHLD",
-        "SIGPIPE",
-    )
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names if hasattr(signal, name)}
-    try:
-        yield
-    finally:
-        for timer in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"):
-            if hasattr(signal, timer):
-                signal.setitimer(getattr(signal, timer), 0)
-        for name, handler in before.items():
-            # None: not set from Python.
-            if handler is not None and signal.getsignal(getattr(signal, name)) is not handler:
-                signal.signal(getattr(signal, name), handler)
-
-
 def leave() -> None:
     """The worker is gone, and ends nothing any more: ends this process and all that it started."""
     with suppress(Exception):

@@ -318,6 +318,16 @@ def test_an_alarm_that_a_run_has_left_does_not_end_the_next_one(odd: Child) -> N
     assert odd.answer("2")["output"] == {"value": True}
 
 
+def test_the_environment_is_the_same_at_the_begin_of_each_run(odd: Child) -> None:
+    look = "import os; value = sorted(os.environ.items())"
+    odd.run("1", "do", text=look)
+    before = odd.answer("1")["output"]
+    odd.run("2", "do", text="import os; os.environ.clear(); os.environ['MADE_BY_A_RUN'] = '1'")
+    odd.answer("2")
+    odd.run("3", "do", text=look)
+    assert odd.answer("3")["output"] == before
+
+
 def test_a_started_process_finds_what_is_in_the_file_of_its_task(start: Start, tmp_path: Path) -> None:
     write(tmp_path, "squares.py", SQUARES)
     child = start(hello=False)

@@ -213,6 +213,15 @@ export function childEnv(extra: Record<string, string> = {}): Record<string, str
   return { ...withValue(process.env, name => !SECRETS.test(name)), ...NO_TELEMETRY, ...cache, ...extra }
 }
 
+/** Answers what makes this process's environment again what it is now. */
+export function keepEnvironment(): () => void {
+  const before = { ...process.env }
+  return () => {
+    for (const name of Object.keys(process.env)) if (!Object.hasOwn(before, name)) delete process.env[name]
+    for (const [name, value] of Object.entries(before)) if (process.env[name] !== value) process.env[name] = value
+  }
+}
+
 function withValue(env: Environment, keep: (name: string) => boolean = () => true): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]) && keep(entry[0]))

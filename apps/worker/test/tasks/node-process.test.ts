@@ -174,7 +174,7 @@ test('whatever a task throws ends its run, also what cannot be read; and a cause
   expect(child.state).toBe('ready')
 }, 30_000)
 
-test('stdin is empty for a task and for what it starts, and the next task starts in the same folder', async () => {
+test('stdin is empty for a task and for what it starts, and the next task starts in the same folder and environment', async () => {
   const { child } = await start({
     'a.ts': `import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -182,12 +182,14 @@ import { createInterface } from 'node:readline'
 ${taskFile(
   'asks',
   `process.chdir('/')
+    delete process.env.PATH
+    process.env.MADE_BY_A_RUN = '1'
     const stdio = ['inherit', 'pipe', 'pipe']
-    const answers = [readFileSync(0, 'utf8'), String(spawnSync('cat', { stdio, timeout: 5_000 }).stdout)]
+    const answers = [readFileSync(0, 'utf8'), String(spawnSync('/bin/cat', { stdio, timeout: 5_000 }).stdout)]
     for await (const line of createInterface({ input: process.stdin })) answers.push(line)
     return { text: JSON.stringify(answers) }`
 )}`,
-    'b.ts': taskFile('where', 'return { text: process.cwd() }')
+    'b.ts': taskFile('where', 'return { text: process.cwd() + Object.entries(process.env).sort().join() }')
   })
   const where = () => child.run(runOf('where')).then(({ output }) => output)
   const before = await where()

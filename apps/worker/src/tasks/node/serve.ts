@@ -10,6 +10,7 @@ import { inspect } from 'node:util'
 import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
 import { failureOf, textOf } from '@sc/shared/children/failure.ts'
 import type { UserCodeServer } from '@sc/shared/children/serve-user-code.ts'
+import { keepEnvironment } from '@sc/shared/config.ts'
 import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { type FromChildLine, PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
@@ -28,7 +29,7 @@ type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
 
 /** A task's own is refused. */
 const exit = process.exit.bind(process)
-/** The next task is to start where this one did. */
+/** Where each run starts. */
 const folder = process.cwd()
 
 export function serve(send: (message: FromChildLine) => void): UserCodeServer {
@@ -95,6 +96,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   async function run({ id, task: name, input }: Message<'run'>, signal: AbortSignal): Promise<void> {
     const startedMs = performance.now()
     const before = childrenNow()
+    const restoreEnvironment = keepEnvironment()
     runningId = id
     try {
       signal.throwIfAborted()
@@ -123,6 +125,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
       send({ type: 'error', id, ...failureOf(failure, name) })
     } finally {
       process.chdir(folder)
+      restoreEnvironment()
       runningId = null
       stops.delete(id)
       if (stops.size === 0 || performance.now() - memoryToldMs > LEAST_MEMORY_EVERY_MS) tellMemory()
