@@ -9,3 +9,8 @@ from sc_gpu.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+elif __name__ == "__mp_main__":
+    # A process of `multiprocessing` that does not begin as a copy of a slot's: it looks for what is in a task's file.
+    from sc_gpu.tasks.user_files import find_task_modules
+
+    find_task_modules()

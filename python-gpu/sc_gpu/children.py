@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,26 @@ def ending_what_it_starts() -> Iterator[None]:
         yield
     finally:
         _end_all_but(before)
+
+
+@contextmanager
+def ending_forks() -> Iterator[None]:
+    """A fork that comes back from the task's code ends here, as a program does: the run is its parent's."""
+    pid = os.getpid()
+    code = 0
+    try:
+        yield
+    except SystemExit as asked:
+        code = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+        raise
+    except BaseException:
+        code = 1
+        if os.getpid() != pid:
+            traceback.print_exc()
+        raise
+    finally:
+        if os.getpid() != pid:
+            os._exit(code & 0xFF)
 
 
 def leave() -> None:

@@ -10,7 +10,6 @@ want to wait ends the process.
 A new kind of message needs a class in protocol/messages.py, a branch in `_handle` and a golden line.
 """
 
-import os
 import queue
 import signal
 import threading
@@ -19,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sc_gpu.children import adopt_orphans, ending_what_it_starts
+from sc_gpu.children import adopt_orphans, ending_forks, ending_what_it_starts
 from sc_gpu.cuda_libraries import load_cuda_libraries
 from sc_gpu.errors import ProtocolError, to_sc_error
 from sc_gpu.memory import rss_bytes
@@ -44,6 +43,7 @@ from sc_gpu.protocol.messages import (
     ToChild,
     Unload,
 )
+from sc_gpu.same_begin import restoring
 from sc_gpu.tasks.built_in import import_needed, import_tasks
 from sc_gpu.tasks.context import Context, Level
 from sc_gpu.tasks.registry import all_tasks, files_of, find_task
@@ -139,15 +139,13 @@ class Process:
         )
         try:
             context.raise_if_cancelled()
-            with printing_into(context.log), ending_what_it_starts():
+            with printing_into(context.log), ending_what_it_starts(), restoring(self._folder), ending_forks():
                 output = find_task(message.task).call(message.input, context)
             self._send_result(message.id, output, {**context.metrics, "ranMs": (time.perf_counter() - started) * 1000})
         # `sys.exit`, a KeyboardInterrupt, asyncio's CancelledError: what a task raises is its failure, and no more.
         except BaseException as thrown:
             self._send_error(message.id, thrown, message.task)
         finally:
-            # The next task is to start where this one did.
-            os.chdir(self._folder)
             self._cancelled.discard(message.id)
             self._tell_memory()
 

@@ -141,6 +141,7 @@ def test_a_file_whose_second_task_fails_keeps_none(start: Start, tmp_path: Path)
 
 ODD = """
 import asyncio
+import collections
 import os
 import sys
 from typing import Any
@@ -164,6 +165,37 @@ def do(request: Text, context: Context) -> Any_:
 async def later(request: Text, context: Context) -> Any_:
     await asyncio.sleep(0)
     return Any_(value=request.text)
+"""
+
+
+SQUARES = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pydantic import BaseModel
+from sc_gpu import Context, task
+
+class Text(BaseModel):
+    text: str
+
+def square(number: int) -> int:
+    return number * number
+
+@task(name="squares")
+def squares(request: Text, context: Context) -> Text:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return Text(text=str(list(pool.map(square, range(int(request.text))))))
+"""
+
+NAMED = """
+from pydantic import BaseModel, Field
+from sc_gpu import Context, task
+
+class Name(BaseModel):
+    full_name: str = Field(alias="fullName")
+
+@task(name="named")
+def named(request: Name, context: Context) -> Name:
+    return request
 """
 
 
@@ -229,6 +261,14 @@ def test_an_output_is_what_the_task_answered(odd: Child, code: str, output: Any)
         ("value = 10**5000", "output.value: an integer of 16610 bits is no number that is kept exactly"),
         ("value = object()", "a value of type builtins.object is none of JSON's"),
         ("value = 'caf\\udce9'", "output"),
+        ("value = (1.0, float('nan'))", "output.value.1: NaN and Infinity"),
+        ("value = collections.deque([float('nan')])", "output.value.0: NaN and Infinity"),
+        ("value = {'rows': [{}, {'at': object()}]}", "output.value.rows.1.at: a value of type builtins.object"),
+        ("value = {'raw': b'\\xff'}", "output.value.raw: 'utf-8' codec can't decode byte 0xff"),
+        ("value = {1: 'a', '1': 'b'}", "output.value: two of its keys are '1' as JSON"),
+        ("value = {'in': {}}; value['in']['out'] = value", "output.value.in.out: is what it lies in itself"),
+        ("value = ['a\\0']", "output.value.0: text with a NUL character cannot be stored"),
+        ("value = {'a\\0': 1}", "output.value: text with a NUL character cannot be stored"),
     ],
 )
 def test_an_output_that_json_cannot_have_is_named(odd: Child, code: str, says: str) -> None:
@@ -236,6 +276,73 @@ def test_an_output_that_json_cannot_have_is_named(odd: Child, code: str, says: s
     error = odd.answer("1")
     assert error["code"] == "SC_TASK_FAILED"
     assert says in error["message"]
+
+
+def test_stdout_has_what_a_file_has_and_no_line_is_without_end(odd: Child) -> None:
+    code = """
+import subprocess
+sys.stdout.reconfigure(encoding="utf-8"); sys.stdout.buffer.write(b"bytes\\n")
+subprocess.run(["true"], stdout=sys.stdout, check=True)
+for _ in range(20_000): print(".", end="", flush=True)
+sys.stdout.close(); print("caf\\udce9")
+value = [sys.stdout.encoding, sys.stdout.isatty()]
+"""
+    odd.run("1", "do", text=code)
+    lines = [odd.wait_for("log")["message"] for _ in range(4)]
+    assert [lines[0], len(lines[1]), len(lines[2]), lines[3][-10:]] == ["bytes", 8192, 8192, ".caf\\udce9"]
+    assert odd.answer("1")["output"] == {"value": ["utf-8", False]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks and alarms are of Unix")
+@pytest.mark.parametrize("ends", ["value = 'child'", "sys.exit(3)", "raise ValueError('in the child')"])
+def test_a_fork_that_comes_back_ends_and_the_answer_is_its_parents(odd: Child, ends: str) -> None:
+    code = f"""
+import os
+if (pid := os.fork()) == 0:
+    {ends}
+else:
+    value = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+    odd.run("1", "do", text=code)
+    assert odd.answer("1")["output"] == {"value": {"v": 0, "s": 3, "r": 1}[ends[0]]}
+    odd.run("2", "do", text="value = 'goes on'")
+    assert odd.answer("2")["output"] == {"value": "goes on"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks and alarms are of Unix")
+def test_an_alarm_that_a_run_has_left_does_not_end_the_next_one(odd: Child) -> None:
+    odd.run("1", "do", text="import signal; signal.signal(signal.SIGALRM, lambda *_: 1 / 0); signal.alarm(1)")
+    assert odd.answer("1")["type"] == "result"
+    code = "import signal, time; time.sleep(1.5); value = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL"
+    odd.run("2", "do", text=code)
+    assert odd.answer("2")["output"] == {"value": True}
+
+
+def test_the_environment_is_the_same_at_the_begin_of_each_run(odd: Child) -> None:
+    look = "import os; value = sorted(os.environ.items())"
+    odd.run("1", "do", text=look)
+    before = odd.answer("1")["output"]
+    odd.run("2", "do", text="import os; os.environ.clear(); os.environ['MADE_BY_A_RUN'] = '1'")
+    odd.answer("2")
+    odd.run("3", "do", text=look)
+    assert odd.answer("3")["output"] == before
+
+
+def test_a_started_process_finds_what_is_in_the_file_of_its_task(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "squares.py", SQUARES)
+    child = start(hello=False)
+    assert hello(child, tmp_path)["leftOut"] == []
+    child.run("1", "squares", text="3")
+    assert child.answer("1")["output"] == {"text": "[0, 1, 4]"}
+
+
+def test_an_output_has_the_names_that_its_schema_says(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "named.py", NAMED)
+    child = start(hello=False)
+    [task] = [task for task in hello(child, tmp_path)["tasks"] if task["name"] == "named"]
+    assert list(task["outputSchema"]["properties"]) == ["fullName"]
+    child.run("1", "named", fullName="Ann")
+    assert child.answer("1")["output"] == {"fullName": "Ann"}
 
 
 def test_telling_never_fails_a_task(odd: Child) -> None:

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
+import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
@@ -27,12 +28,23 @@ const url = (...schemes: string[]) =>
   })
 
 /** With the number of a database behind the host, or without: 0 then. */
-const redisUrl = url('redis', 'rediss').refine(
-  text => !URL.canParse(text) || /^\/?(\d{1,5})?$/.test(new URL(text).pathname),
-  {
+const redisUrl = url('redis', 'rediss')
+  .refine(text => !URL.canParse(text) || /^\/?(\d{1,5})?$/.test(new URL(text).pathname), {
     error: 'expected nothing behind the host but the number of a database, as in redis://host:6379/3'
+  })
+  .refine(isDecodable, { error: 'expected a % of the user or the password as %25, and an @ as %40' })
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
   }
-)
+}
+
+/** A folder as it is written in a shell, which does not read `.env`. */
+const folderPath = z.string().transform(text => text.replace(/^~(?=\/|$)/, () => homedir()))
 
 const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
   z.enum(names, { error: `expected one of ${names.join(', ')}` })
@@ -49,23 +61,32 @@ const loginNames = z
   })
 
 const VARIABLES = {
-  SC_DATA_DIR: z.string().default('./data'),
-  SC_HOST: z.string().optional(),
+  SC_DATA_DIR: folderPath.default('./data'),
+  // As it is in an address, where a machine is called by its IPv6.
+  SC_HOST: z
+    .string()
+    .transform(text => text.replace(/^\[(.*)\]$/, '$1'))
+    .optional(),
   SC_PORT: wholeNumber(0, 65_535).default(5080),
   SC_MODE: oneOf('auto', 'local', 'lan', 'tailscale').default('auto'),
-  SC_ADMIN_KEY: z.string().min(16, 'expected at least 16 characters').optional(),
+  SC_ADMIN_KEY: z
+    .string()
+    .min(16, 'expected at least 16 characters')
+    // What a header can carry: with another it could never be shown.
+    .regex(/^[!-~]*$/, 'expected letters, digits and signs of ASCII, without spaces')
+    .optional(),
   REDIS_URL: redisUrl.optional(),
   DATABASE_URL: url('postgres', 'postgresql').optional(),
   AZURE_STORAGE_CONNECTION_STRING: connectionString.optional(),
   AZURITE_CONN_STR: connectionString.optional(),
   SC_DEFAULT_MODEL: z.string().optional(),
-  SC_MODELS_DIR: z.string().optional(),
+  SC_MODELS_DIR: folderPath.optional(),
   SC_CHUNK_SECONDS: wholeNumber(30, 3600).default(150),
   SC_MAX_UPLOAD_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).default(1024 ** 3),
   SC_MAX_INPUT_BYTES: wholeNumber(64 * 1024, 32 * 1024 ** 2).default(16 * 1024 ** 2),
   SC_RETENTION_DAYS: wholeNumber(1, 36_500).optional(),
   SC_RETENTION_BYTES: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
-  SC_TASKS_DIR: z.string().optional(),
+  SC_TASKS_DIR: folderPath.optional(),
   SC_BROKER: redisUrl.optional(),
   SC_MASTER_URL: url('http', 'https').optional(),
   TS_SOCKET: z.string().optional(),
@@ -194,6 +215,15 @@ export function childEnv(extra: Record<string, string> = {}): Record<string, str
   // As it was asked for: Node adds a folder of its version.
   const cache: Record<string, string> = compiled ? { NODE_COMPILE_CACHE: dirname(compiled) } : {}
   return { ...withValue(process.env, name => !SECRETS.test(name)), ...NO_TELEMETRY, ...cache, ...extra }
+}
+
+/** Answers what makes this process's environment again what it is now. */
+export function keepEnvironment(): () => void {
+  const before = { ...process.env }
+  return () => {
+    for (const name of Object.keys(process.env)) if (!Object.hasOwn(before, name)) delete process.env[name]
+    for (const [name, value] of Object.entries(before)) if (process.env[name] !== value) process.env[name] = value
+  }
 }
 
 function withValue(env: Environment, keep: (name: string) => boolean = () => true): Record<string, string> {

@@ -177,8 +177,10 @@ function markUnchecked({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodTypes;
   const { def } = zodSchema._zod
   const isCoerced = 'coerce' in def && def.coerce === true
   const isPreprocessed = def.type === 'pipe' && def.in._zod.def.type === 'transform'
+  // It takes anything, and also nothing.
+  const isCaught = def.type === 'catch'
   const isTrimmed = def.checks?.some(({ _zod }) => _zod.def.check === 'overwrite') ?? false
-  if (isCoerced || isPreprocessed || isTrimmed) jsonSchema['x-unchecked'] = true
+  if (isCoerced || isPreprocessed || isCaught || isTrimmed) jsonSchema['x-unchecked'] = true
 }
 
 function sentenceOf({ path, message }: z.core.$ZodIssue): string {

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { homedir, tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { childEnv, loadConfig, parseConfig } from '../src/config.ts'
 import { ScError } from '../src/errors.ts'
@@ -129,4 +129,25 @@ test('a child process does not inherit secrets', () => {
   undo.push(() => delete process.env.SC_ADMIN_KEY)
   expect(childEnv({ A: '1' })).toMatchObject({ A: '1', PATH: process.env.PATH })
   expect(childEnv()).not.toHaveProperty('SC_ADMIN_KEY')
+})
+
+test('a folder may begin with the home folder, and a host be written as in an address', () => {
+  const names = { SC_DATA_DIR: '~/cluster', SC_MODELS_DIR: '~', SC_TASKS_DIR: '/a/~/b', SC_HOST: '[::1]' }
+  expect(parseConfig(names)).toMatchObject({
+    dataDir: join(homedir(), 'cluster'),
+    modelsDir: homedir(),
+    tasksDir: resolve('/a/~/b'),
+    host: '::1'
+  })
+})
+
+test('what could never be read, or never be shown, is refused with its name', () => {
+  for (const name of ['REDIS_URL', 'SC_BROKER'])
+    expect(() => parseConfig({ [name]: 'redis://:50%secret@a:6379' })).toThrow(
+      `${name}: expected a % of the user or the password as %25, and an @ as %40`
+    )
+  for (const SC_ADMIN_KEY of ['a key with blanks in it', 'schlüsselschlüssel'])
+    expect(() => parseConfig({ SC_ADMIN_KEY })).toThrow(
+      'SC_ADMIN_KEY: expected letters, digits and signs of ASCII, without spaces'
+    )
 })

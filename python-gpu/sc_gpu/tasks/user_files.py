@@ -1,14 +1,17 @@
 """Tasks of the user's own: `*.py` directly in the tasks folder."""
 
+import importlib.abc
 import importlib.util
 import sys
 import traceback
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from sc_gpu.protocol.messages import LeftOut
 from sc_gpu.tasks.registry import all_or_none, all_tasks
 
 TEST_PREFIX = "test_"
+MODULE_PREFIX = "sc_task_"
 # Of what is told of a file that could not be imported.
 REASON_LENGTH = 1_000
 
@@ -34,9 +37,23 @@ def import_user_files(tasks_dir: str | None) -> list[LeftOut]:
     return left_out
 
 
+def find_task_modules() -> None:
+    """Makes modules of task files importable by their names, as pickles have them."""
+    sys.meta_path.append(_TaskModules())
+
+
+class _TaskModules(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if not name.startswith(MODULE_PREFIX):
+            return None
+        files = (Path(folder) / f"{name.removeprefix(MODULE_PREFIX)}.py" for folder in reversed(sys.path))
+        file = next(filter(Path.is_file, files), None)
+        return file and importlib.util.spec_from_file_location(name, file)
+
+
 def _import(path: Path) -> None:
     # A name of its own: a file may be called like a module that is there.
-    name = f"sc_task_{path.stem}"
+    name = f"{MODULE_PREFIX}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} cannot be imported")

@@ -22,8 +22,14 @@ export class LargeBody {
 export function readJson(app: Pick<App, 'addContentTypeParser' | 'removeContentTypeParser'>): void {
   // No route takes text: as `text/plain`, JSON would be one text.
   app.removeContentTypeParser('text/plain')
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, bytes: Buffer) =>
-    bytes.length > MOST_READ_HERE_BYTES ? new LargeBody(bytes) : parseBody(textOfBody(bytes))
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, bytes: Buffer) => {
+      // Many clients say so of every request, also of those that have no body.
+      if (bytes.length === 0 && request.routeOptions.schema?.body === undefined) return undefined
+      return bytes.length > MOST_READ_HERE_BYTES ? new LargeBody(bytes) : parseBody(textOfBody(bytes))
+    }
   )
 }
 

@@ -1,4 +1,4 @@
-import type { ErrorReport } from '@sc/shared/errors.ts'
+import { type ErrorReport, ScError } from '@sc/shared/errors.ts'
 import type { Gap, JobRow } from '../database/schema.ts'
 import type { UnitsToMerge } from './units-to-merge.ts'
 
@@ -99,3 +99,11 @@ export interface JobOutcome {
 
 /** A result as it is kept with its job: small as JSON text, large as the key of a blob. */
 export type StoredOutput = { output: string; output_ref: null } | { output: null; output_ref: string }
+
+/** The definition of a job that was submitted; its file may have been taken away meanwhile: SC_TASK_UNKNOWN. */
+export function definitionOf(definitions: Pick<Definitions, 'find'>, { id, task }: JobRow): JobDefinition {
+  const definition = definitions.find(task)
+  if (definition) return definition
+  const next = `put its file into the folder SC_TASKS_DIR of the master, and begin the job again: POST /api/jobs/${id}/retry.`
+  throw new ScError('SC_TASK_UNKNOWN', `This master has no job named ${task}: ${next}`)
+}

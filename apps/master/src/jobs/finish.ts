@@ -3,7 +3,7 @@ import { ScError, toScError } from '@sc/shared/errors.ts'
 import { type SqlBool, sql } from 'kysely'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
-import type { Definitions, JobOutcome } from './definition.ts'
+import { type Definitions, definitionOf, type JobOutcome } from './definition.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
 import { mergeSingle } from './single-task.ts'
 import { type UnitsToMerge, unitsToMerge } from './units-to-merge.ts'
@@ -138,7 +138,5 @@ async function mergeMany(
   units: UnitsToMerge,
   signal: AbortSignal
 ): Promise<JobOutcome> {
-  const definition = definitions.find(job.task)
-  if (!definition) throw new Error(`no job named ${job.task} is known to this master`)
-  return await definition.merge(job, units, signal)
+  return await definitionOf(definitions, job).merge(job, units, signal)
 }

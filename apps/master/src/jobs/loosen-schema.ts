@@ -3,7 +3,7 @@
  * the worker checks. Beside patterns and formats (`json-schema.ts`), that is
  *
  * - `x-unchecked: true`: a part that code of the task may change before it is looked at, or that has names beside those of
- *   the schema: zod's `coerce`, `preprocess` and `trim`, pydantic's validators of mode `before`, choices of aliases;
+ *   the schema: zod's `coerce`, `preprocess`, `catch` and `trim`, pydantic's validators of mode `before`, choices of aliases;
  * - `x-lax: true` at the root: pydantic, which takes numbers, times and truth values also as texts and numbers, sets with
  *   repetitions, and of several alternatives any.
  *

@@ -3,7 +3,7 @@ import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
 import { type JobRow, OPEN_JOB } from '../database/schema.ts'
 import { type AwaitedOutputs, awaitOutputs, RELOOK_MS } from './awaited-outputs.ts'
-import type { Definitions, PlanContext, StoredInput, UnitDraft } from './definition.ts'
+import { type Definitions, definitionOf, type PlanContext, type StoredInput, type UnitDraft } from './definition.ts'
 import type { JobFeed } from './feed.ts'
 import { type BatchLimits, inBatches } from './in-batches.ts'
 import { endJob, notifyJob, type SettleDeps } from './settle.ts'
@@ -56,8 +56,7 @@ export function createPlan(deps: PlanDeps) {
 }
 
 async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: Turn): Promise<void> {
-  const definition = deps.definitions.find(job.task)
-  if (!definition) throw new ScError('SC_TASK_UNKNOWN', `No job named ${job.task} is known to this master.`)
+  const definition = definitionOf(deps.definitions, job)
   const context = createContext(deps, job, signal, turn)
   const over = new AbortController()
   const outputs = awaitOutputs(deps, job.id, AbortSignal.any([signal, over.signal]))

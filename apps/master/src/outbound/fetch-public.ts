@@ -7,8 +7,7 @@ import { isPublicAddress, refuseUrl } from './public-address.ts'
 
 /**
  * The one way in which the master calls an address that a client gave. The name is resolved once, every address it has
- * must be public, and the connection goes to the address that was checked, so that a name cannot change its mind in
- * between. Redirects are followed by hand, each checked the same way.
+ * must be public, and the connection goes to those that were checked, so that a name cannot change its mind in between. Redirects are followed by hand, each checked the same way.
  */
 export interface FetchPublicOptions {
   readonly method?: 'GET' | 'POST'
@@ -19,6 +18,8 @@ export interface FetchPublicOptions {
   readonly timeoutMs?: number
   /** Default 3. 0: one is answered with its own status. */
   readonly maxRedirects?: number
+  /** Default: true. False: the call is over with the head of the answer, whatever becomes of its body. */
+  readonly readsBody?: boolean
   /** For tests: which addresses may be called, and what a name resolves to. */
   readonly allows?: (address: string) => boolean
   readonly lookup?: (hostname: string) => Promise<string[]>
@@ -26,6 +27,8 @@ export interface FetchPublicOptions {
 
 export interface PublicAnswer {
   readonly status: number
+  /** Of its head `Retry-After`. */
+  readonly retryAfter: string | undefined
   /** The first 64 KiB. */
   readonly body: string
 }
@@ -45,7 +48,7 @@ export async function fetchPublic(address: string, options: FetchPublicOptions =
   for (let redirects = 0; ; redirects++) {
     const answer = await callOnce(url, method, options, stop)
     const target = maxRedirects > 0 && REDIRECTS.has(answer.status) ? answer.location : undefined
-    if (target === undefined) return { status: answer.status, body: answer.body }
+    if (target === undefined) return { status: answer.status, retryAfter: answer.retryAfter, body: answer.body }
     if (redirects === maxRedirects)
       throw new ScError('SC_UNAVAILABLE', `${url.host} redirects more than ${maxRedirects} times.`)
     url = parseUrl(target, url)
@@ -59,12 +62,12 @@ interface OneAnswer extends PublicAnswer {
 }
 
 async function callOnce(url: URL, method: string, options: FetchPublicOptions, stop: AbortSignal): Promise<OneAnswer> {
-  const target = await resolveChecked(url, options, stop)
+  const addresses = (await resolveChecked(url, options, stop)).map(address => ({ address, family: isIP(address) }))
   const body = method === 'POST' ? (options.body ?? '') : undefined
-  const family = isIP(target)
-  // Node asks for all addresses or for one, as it likes.
-  const pinned = ((_name, { all }, done) =>
-    all ? done(null, [{ address: target, family }]) : done(null, target, family)) as LookupFunction
+  const [first] = addresses
+  // Node tries all of them until one answers (its `autoSelectFamily`): where there is no IPv6, such an address leads nowhere.
+  const pinned: LookupFunction = (_name, { all }, done) =>
+    all ? done(null, addresses) : done(null, first?.address ?? '', first?.family)
   const send = url.protocol === 'https:' ? requestHttps : requestHttp
   const { promise, resolve, reject } = Promise.withResolvers<OneAnswer>()
   const call = send(url, {
@@ -76,10 +79,10 @@ async function callOnce(url: URL, method: string, options: FetchPublicOptions, s
   })
   call.once('error', reject)
   call.once('response', response => {
-    readStart(response).then(
-      text => resolve({ status: response.statusCode ?? 0, body: text, location: response.headers.location }),
-      reject
-    )
+    const { statusCode: status = 0, headers } = response
+    const head = { status, retryAfter: headers['retry-after'], location: headers.location }
+    if (options.readsBody ?? true) readStart(response).then(body => resolve({ ...head, body }), reject)
+    else resolve({ ...head, body: '' })
   })
   call.end(body)
   try {
@@ -93,15 +96,15 @@ async function callOnce(url: URL, method: string, options: FetchPublicOptions, s
   }
 }
 
-/** The one address to connect to. */
-async function resolveChecked(url: URL, options: FetchPublicOptions, stop: AbortSignal): Promise<string> {
+/** The addresses to connect to, at least one. */
+async function resolveChecked(url: URL, options: FetchPublicOptions, stop: AbortSignal): Promise<string[]> {
   const { allows = isPublicAddress, lookup = resolveName } = options
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const found = isIP(host) ? [host] : await beforeAbort(lookup(host), stop, host)
   const wrong = found.find(address => !allows(address))
   if (wrong !== undefined || found[0] === undefined)
     throw new ScError('SC_BAD_REQUEST', `${url.host} is not called: it leads to ${wrong ?? 'no address'}.`)
-  return found[0]
+  return found
 }
 
 async function resolveName(hostname: string): Promise<string[]> {

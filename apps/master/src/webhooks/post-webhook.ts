@@ -5,6 +5,8 @@ import { type FetchPublicOptions, fetchPublic } from '../outbound/fetch-public.t
 export interface PostOutcome {
   /** Null: nothing answered. */
   status: number | null
+  /** For how long it asks not to be called again. */
+  retryAfterSeconds?: number
   /** SC_WEBHOOK_FAILED; SC_BAD_REQUEST: the address may not be called. Null: it was accepted. */
   error: ScError | null
 }
@@ -23,14 +25,22 @@ export async function postWebhook(
   const sent = { 'content-type': 'application/json', 'user-agent': 'semantics-cluster', ...headers }
   try {
     // To another address its body would go where nobody asked for it, or be left out.
-    const { status } = await fetchPublic(url, { ...options, method: 'POST', body, headers: sent, maxRedirects: 0 })
-    return { status, error: status >= 200 && status < 300 ? null : refusal(new URL(url).host, status) }
+    const call = { ...options, method: 'POST', body, headers: sent, maxRedirects: 0, readsBody: false } as const
+    const { status, retryAfter } = await fetchPublic(url, call)
+    if (status >= 200 && status < 300) return { status, error: null }
+    return { status, error: refusal(new URL(url).host, status), ...toRetryAfter(retryAfter) }
   } catch (thrown) {
     const error = toScError(thrown)
     if (error.code === 'SC_CANCELLED') throw error
     const isAway = error.code === 'SC_UNAVAILABLE'
     return { status: null, error: isAway ? new ScError('SC_WEBHOOK_FAILED', error.message, { cause: error }) : error }
   }
+}
+
+/** Seconds, or a date. */
+function toRetryAfter(value = ''): Pick<PostOutcome, 'retryAfterSeconds'> {
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1_000
+  return seconds > 0 ? { retryAfterSeconds: Math.ceil(seconds) } : {}
 }
 
 function refusal(host: string, status: number): ScError {

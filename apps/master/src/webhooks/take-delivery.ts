@@ -49,9 +49,10 @@ export async function takeDelivery(db: Database, id: string): Promise<DeliveryRo
 }
 
 /** Writes down what came of it, and when the next attempt is. */
-export async function settleDelivery(db: Database, taken: DeliveryRow, { status, error }: PostOutcome): Promise<void> {
+export async function settleDelivery(db: Database, taken: DeliveryRow, outcome: PostOutcome): Promise<void> {
+  const { status, error, retryAfterSeconds } = outcome
   const attempts = taken.attempts + 1
-  const pauseSeconds = error?.retryable ? pauseSecondsAfter(attempts) : null
+  const pauseSeconds = error?.retryable ? pauseSecondsAfter(attempts, retryAfterSeconds) : null
   await whileTaken(db, taken)
     .set({
       status: error === null ? 'DELIVERED' : pauseSeconds === null ? 'FAILED' : 'PENDING',

@@ -58,6 +58,13 @@ describe('a body', () => {
     expect(await post(body)).toEqual([400, 'SC_BAD_REQUEST', detail])
   })
 
+  it('that is empty, though JSON was said, is taken by a route that has none', async () => {
+    const headers = { ...one.bearer('submit'), 'content-type': 'application/json' }
+    const answer = await fetch(`${url}/api/jobs/0b0f0b0f-0000-4000-8000-000000000000`, { method: 'DELETE', headers })
+    expect(await answer.json()).toMatchObject({ code: 'SC_NOT_FOUND' })
+    expect(await post('')).toEqual([400, 'SC_BAD_REQUEST', 'The body is empty; it came as application/json.'])
+  })
+
   it('that comes as text is refused for that', async () => {
     expect(await post('{"input":{}}', { 'content-type': 'text/plain' })).toEqual([
       400,

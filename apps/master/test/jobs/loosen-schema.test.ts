@@ -113,6 +113,8 @@ describe('the input of a TypeScript task', () => {
     ['z.coerce.number', z.coerce.number(), ['12', true, null]],
     ['z.coerce.boolean', z.coerce.boolean(), ['', 0, undefined]],
     ['z.coerce.string, optional', z.coerce.string().optional(), [3, undefined]],
+    ['z.catch', z.string().catch('none'), [3, undefined]],
+    ['z.catch, optional', z.object({ a: z.number() }).catch({ a: 1 }).optional(), [{ a: 'x' }, undefined]],
     [
       'z.preprocess',
       z.preprocess(value => (typeof value === 'string' ? value.split(',') : value), z.array(z.string())),

@@ -77,6 +77,15 @@ describe('a call on behalf of a client', () => {
     expect(answer).toEqual({ status: 200, body: `GET hook.example:${port}` })
   })
 
+  it('goes to another address of the name where one leads nowhere', async () => {
+    const { port } = await serve((_, response) => response.end('here'))
+    const answer = await fetchPublic(`http://hook.example:${port}/`, {
+      lookup: async () => ['::1', '127.0.0.2', '127.0.0.1'],
+      allows: () => true
+    })
+    expect(answer.body).toBe('here')
+  })
+
   it('follows a few redirects, and none into the house', async () => {
     const { port } = await serve((request, response) => {
       const left = Number(request.url?.slice(1))

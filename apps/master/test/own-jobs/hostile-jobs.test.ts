@@ -44,6 +44,8 @@ write('many', `for (let a = 0; a < 2_500; a++) yield { task: 'add', input: { a, 
 write('heavy', `for (let a = 0; a < 70; a++) yield { task: 'add', input: { a, b: 0, text: 'x'.repeat(2 ** 20) } }`)
 write('hangs', ONE, 'await new Promise(() => {})')
 write('throws', ONE, `throw new Error('no good')`)
+write('bare', 'throw Object.create(null)')
+write('circle', ONE, 'const circle = {}; return Object.assign(circle, { circle })')
 write('idle', 'await new Promise(() => {})')
 write('tells', ONE, 'return units')
 
@@ -137,6 +139,15 @@ it('what nobody awaits or catches, and what never ends, fails its own job', asyn
   expect(timer).toEqual(['SC_TASK_FAILED', expect.stringMatching(/^The plan of timer failed\. Error: in a timer/)])
   expect(idle).toEqual(['SC_TASK_TIMEOUT', expect.stringMatching(/^The plan of idle waited for 4 s/)])
   await runPlain()
+}, 60_000)
+
+it('a throw that has no text, and an output in a circle, fail their own job with the reason', async () => {
+  const failing = failures(['bare', 'circle'])
+  await work(await takeOne())
+  expect(await failing).toEqual([
+    ['SC_TASK_FAILED', 'The plan of bare failed. Error: [Object: null prototype] {}'],
+    ['SC_TASK_FAILED', expect.stringMatching(/^The output of circle is not valid: output\.circle: /)]
+  ])
 }, 60_000)
 
 it('a plan that takes its process down fails alone, and those beside it run again', async () => {
@@ -242,6 +253,26 @@ it('a merge knows the unit and the input of each outcome', async () => {
   const outcome = { unitId: unit?.id, task: 'add', input: { a: 1, b: 1 }, output: 2, error: null }
   expect((await ended(jobId, 'COMPLETED')).output).toEqual([outcome])
 })
+
+it('a job whose file is taken away fails with what to do, and goes on where it was once the file is back', async () => {
+  const names = () => at.world.ownJobs.list().map(job => job.name)
+  write('taken-away', ONE)
+  await vi.waitFor(() => expect(names()).toContain('taken-away'), WAIT)
+  const jobId = await submit('taken-away')
+  const taken = await takeOne()
+  rmSync(join(folder, 'taken-away.ts'))
+  await vi.waitFor(() => expect(names()).not.toContain('taken-away'), WAIT)
+  await work(taken)
+  const { error } = await ended(jobId, 'FAILED')
+  expect(error).toMatchObject({
+    code: 'SC_TASK_UNKNOWN',
+    detail: expect.stringMatching(/no job named taken-away: put its file/)
+  })
+  write('taken-away', ONE)
+  await vi.waitFor(() => expect(names()).toContain('taken-away'), WAIT)
+  await at.engine.retry(jobId)
+  expect((await ended(jobId, 'COMPLETED')).output).toEqual([2])
+}, 60_000)
 
 it('a changed file is read without a restart; a broken one leaves the jobs as they were', async () => {
   write('changes', ONE, 'return "first"')

@@ -9,3 +9,8 @@ it('pauses double from 5 s to an hour, and the last attempt is a day after the f
   expect(total / 3_600).toBeGreaterThanOrEqual(24)
   expect(total / 3_600).toBeLessThan(25)
 })
+
+it('a receiver may ask for a longer pause, up to an hour', () => {
+  expect([1, 60, 86_400].map(asked => pauseSecondsAfter(1, asked))).toEqual([5, 60, 3_600])
+  expect(pauseSecondsAfter(MOST_ATTEMPTS, 60)).toBe(null)
+})

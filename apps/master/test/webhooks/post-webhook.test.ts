@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { postWebhook } from '../../src/webhooks/post-webhook.ts'
 import { here, type Receiver, startReceiver } from './receiver.ts'
@@ -35,6 +38,34 @@ it.each([
     status,
     error: expect.objectContaining({ code: 'SC_WEBHOOK_FAILED', retryable, message: expect.stringMatching(detail) })
   })
+})
+
+it.each([
+  ['30', 30],
+  [new Date(Date.now() + 90_000).toUTCString(), expect.closeTo(90, -1)],
+  ['soon', undefined],
+  ['-5', undefined]
+])('tells how long a receiver asks to wait: %s', async (value, retryAfterSeconds) => {
+  receiver.answer(429, { 'retry-after': value })
+  expect((await post()).retryAfterSeconds).toEqual(retryAfterSeconds)
+})
+
+it('is accepted by the head of the answer, whether or not its body ends', async () => {
+  for (const ends of ['never', 'broken off']) {
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'content-length': '100' }).write('ok')
+      if (ends === 'broken off') setTimeout(() => response.destroy(), 5)
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://hook.example:${(server.address() as AddressInfo).port}/`
+    expect(await postWebhook(url, { body: '{}', headers: {} }, { ...here, timeoutMs: 1_000 })).toMatchObject({
+      status: 200,
+      error: null
+    })
+    server.close()
+    server.closeAllConnections()
+  }
 })
 
 it.each([301, 302, 307, 308])('an answer with %d is a failure: the body goes nowhere else', async status => {

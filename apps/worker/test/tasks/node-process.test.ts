@@ -144,6 +144,59 @@ test('input, output and throws have their codes; the process stays', async () =>
   expect(child.state).toBe('ready')
 })
 
+test('whatever a task throws ends its run, also what cannot be read; and a cause is told', async () => {
+  const thrown = {
+    bare: 'Object.create(null)',
+    mute: `{ toString() { throw new Error('no text') } }`,
+    getter: `Object.defineProperty(new Error('m'), 'message', { get() { throw new Error('no message') } })`,
+    proxy: `new Proxy(new Error('p'), { get() { throw new Error('trap') } })`,
+    fields: `{ code: 'E_DISK', why: 'full' }`,
+    cause: `new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED 127.0.0.1:1') })`,
+    several: `new AggregateError([new Error('first'), new Error('second')], 'all failed')`
+  }
+  const files = Object.entries(thrown).map(([name, what]) => [`${name}.ts`, taskFile(name, `throw ${what}`)])
+  const { child } = await start(Object.fromEntries(files))
+  const messages: Record<string, string> = {}
+  for (const name of Object.keys(thrown))
+    await child.run(runOf(name)).catch(({ code, message }) => {
+      expect(code).toBe('SC_TASK_FAILED')
+      messages[name] = message.split('\n')[0]
+    })
+  expect(messages).toEqual({
+    bare: 'bare failed. Error: [Object: null prototype] {}',
+    mute: 'mute failed. Error: { toString: [Function: toString] }',
+    getter: 'getter failed. Error: (object without a text)',
+    proxy: 'proxy failed. Error: (object without a text)',
+    fields: `fields failed. Error: { code: 'E_DISK', why: 'full' }`,
+    cause: 'cause failed. TypeError: fetch failed; caused by Error: connect ECONNREFUSED 127.0.0.1:1',
+    several: 'several failed. AggregateError: all failed; caused by Error: first; caused by Error: second'
+  })
+  expect(child.state).toBe('ready')
+}, 30_000)
+
+test('stdin is empty for a task and for what it starts, and the next task starts in the same folder and environment', async () => {
+  const { child } = await start({
+    'a.ts': `import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+${taskFile(
+  'asks',
+  `process.chdir('/')
+    delete process.env.PATH
+    process.env.MADE_BY_A_RUN = '1'
+    const stdio = ['inherit', 'pipe', 'pipe']
+    const answers = [readFileSync(0, 'utf8'), String(spawnSync('/bin/cat', { stdio, timeout: 5_000 }).stdout)]
+    for await (const line of createInterface({ input: process.stdin })) answers.push(line)
+    return { text: JSON.stringify(answers) }`
+)}`,
+    'b.ts': taskFile('where', 'return { text: process.cwd() + Object.entries(process.env).sort().join() }')
+  })
+  const where = () => child.run(runOf('where')).then(({ output }) => output)
+  const before = await where()
+  expect((await child.run(runOf('asks'))).output).toEqual({ text: '["",""]' })
+  expect(await where()).toEqual(before)
+})
+
 test('a cancel aborts the signal, and the next run is not disturbed', async () => {
   const { child } = await start({
     'a.ts': taskFile(

@@ -1,6 +1,6 @@
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { killProcess, type ProcessIdentity, startedBy } from '../processes.ts'
 import { createLineSplitter } from './lines.ts'
 
@@ -9,8 +9,8 @@ export interface Command {
   file: string
   args: string[]
   cwd: string
-  /** Its lines come by this descriptor, and its stdout counts as stderr. Default: by stdout. */
-  protocolFd?: 3
+  /** Its lines come and go by these descriptors; its stdout counts as stderr, and its stdin is empty. Default: by both. */
+  protocolFds?: { out: 3; in: 4 }
 }
 
 export interface ProcessGroup {
@@ -39,7 +39,7 @@ const PIPES_MS = 1_000
 const MARK = 'SEMANTICS_CLUSTER_PROCESS'
 
 /** What `taskkill` finds below a process, it finds while that runs; afterwards the number may be another's. */
-function endTree(child: ChildProcessWithoutNullStreams): void {
+function endTree(child: ChildProcess): void {
   if (child.exitCode !== null || child.signalCode !== null) return
   const args = ['/PID', String(child.pid), '/T', '/F']
   if (spawnSync('taskkill', args, { stdio: 'ignore', windowsHide: true }).status !== 0) child.kill()
@@ -56,12 +56,13 @@ export function apartFromTerminal(platform: NodeJS.Platform): { detached: boolea
  * it, or was started with its environment.
  */
 export function spawnGroup(command: Command, env: Record<string, string>, events: ProcessEvents): ProcessGroup {
-  const { file, args, cwd, protocolFd } = command
-  const stdio: 'pipe'[] = ['pipe', 'pipe', 'pipe', ...(protocolFd === undefined ? [] : (['pipe'] as const))]
+  const { file, args, cwd, protocolFds } = command
+  const stdio: StdioOptions = protocolFds ? ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'] : ['pipe', 'pipe', 'pipe']
   const mark = randomUUID()
   const options = { cwd, env: { ...env, [MARK]: mark }, stdio, ...apartFromTerminal(process.platform) }
-  const child = spawn(file, args, options) as ChildProcessWithoutNullStreams
-  const protocol = protocolFd === undefined ? child.stdout : (child.stdio[protocolFd] as Readable)
+  const child = spawn(file, args, options)
+  const protocol = child.stdio[protocolFds?.out ?? 1] as Readable
+  const input = child.stdio[protocolFds?.in ?? 0] as Writable
   const { promise: ended, resolve: onEnded } = Promise.withResolvers<void>()
   let spawnError = ''
   let open = true
@@ -86,9 +87,9 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
   process.on('exit', killAll)
 
   // A child that dies while it is written to: its end is told by `close`.
-  child.stdin.on('error', () => {})
+  input.on('error', () => {})
   protocol.on('error', () => {}).on('data', createLineSplitter(events.onLine, events.onLineWithoutEnd))
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [child.stdout, child.stderr] as Readable[])
     if (stream !== protocol) stream.setEncoding('utf8').on('data', events.onStderr)
   child.on('error', error => {
     spawnError = error.message
@@ -114,7 +115,7 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
     if (lines.push(`${line}\n`) === 1) queueMicrotask(flush)
   }
   function flush(): void {
-    if (lines.length > 0 && child.stdin.writable) child.stdin.write(lines.join(''))
+    if (lines.length > 0 && input.writable) input.write(lines.join(''))
     lines = []
   }
 
@@ -124,17 +125,15 @@ export function spawnGroup(command: Command, env: Record<string, string>, events
     write,
     drained: async () => {
       flush()
-      if (!open || !child.stdin.writableNeedDrain) return
-      draining ??= Promise.race([ended, new Promise<void>(resolve => child.stdin.once('drain', resolve))]).finally(
-        () => {
-          draining = undefined
-        }
-      )
+      if (!open || !input.writableNeedDrain) return
+      draining ??= Promise.race([ended, new Promise<void>(resolve => input.once('drain', resolve))]).finally(() => {
+        draining = undefined
+      })
       await draining
     },
     closeInput: () => {
       flush()
-      child.stdin.end()
+      input.end()
     },
     signal
   }

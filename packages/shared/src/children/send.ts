@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { PROTOCOL_FD } from './node-command.ts'
+import { PROTOCOL_FDS } from './node-command.ts'
 
 /** What may wait is written by then, when short runs follow each other without a pause. */
 const LONGEST_HELD_MS = 5
@@ -20,7 +20,7 @@ export function createSend<Message>(mayWait: (message: Message) => boolean): (me
     const held = Buffer.from(lines)
     lines = ''
     try {
-      for (let rest = held; rest.length > 0; ) rest = rest.subarray(writeSync(PROTOCOL_FD, rest))
+      for (let rest = held; rest.length > 0; ) rest = rest.subarray(writeSync(PROTOCOL_FDS.out, rest))
     } catch {
       // Nobody reads any more: the parent is gone.
       exit(0)

@@ -8,7 +8,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { faultsOf } from '@sc/shared/call-task.ts'
-import { failureOf } from '@sc/shared/children/failure.ts'
+import { failureOf, textOf } from '@sc/shared/children/failure.ts'
 import type { UserCodeServer } from '@sc/shared/children/serve-user-code.ts'
 import type { DefinedJob, JobUnit, UnitOutcome } from '@sc/shared/define-job.ts'
 import { ScError } from '@sc/shared/errors.ts'
@@ -252,7 +252,7 @@ export function serveJobs(send: (message: FromProcess) => void): UserCodeServer 
       // Nobody awaits what was stopped.
       if (run?.stop.signal.aborted) return
       if (run) run.failed.reject(thrown)
-      else send({ type: 'log', id: null, level: 'error', message: `Nobody caught: ${failureOf(thrown).message}` })
+      else send({ type: 'log', id: null, level: 'error', message: `Nobody caught: ${textOf(thrown)}` })
     },
     refuseExit: code => {
       throw new ScError('SC_JOB_DIED', `${current.getStore()?.name ?? 'A job'} called process.exit(${code ?? ''}).`, {

@@ -8,8 +8,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect } from 'node:util'
 import { callTask, createTaskLog } from '@sc/shared/call-task.ts'
-import { failureOf } from '@sc/shared/children/failure.ts'
+import { failureOf, textOf } from '@sc/shared/children/failure.ts'
 import type { UserCodeServer } from '@sc/shared/children/serve-user-code.ts'
+import { keepEnvironment } from '@sc/shared/config.ts'
 import type { LogFields, LogLevel } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
 import { type FromChildLine, PYTHON_PROTOCOL, toChildSchema } from '@sc/shared/python-protocol.ts'
@@ -28,6 +29,8 @@ type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
 
 /** A task's own is refused. */
 const exit = process.exit.bind(process)
+/** Where each run starts. */
+const folder = process.cwd()
 
 export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   const stops = new Map<string, AbortController>()
@@ -48,7 +51,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
       send({
         type: 'error',
         id: null,
-        ...failureOf(new ScError('SC_BAD_REQUEST', 'The line is no message of the protocol'))
+        ...failureOf(new ScError('SC_BAD_REQUEST', 'The line is no message of the protocol'), 'a line')
       })
   }
 
@@ -93,6 +96,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   async function run({ id, task: name, input }: Message<'run'>, signal: AbortSignal): Promise<void> {
     const startedMs = performance.now()
     const before = childrenNow()
+    const restoreEnvironment = keepEnvironment()
     runningId = id
     try {
       signal.throwIfAborted()
@@ -120,6 +124,8 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
       const failure = signal.aborted ? new ScError('SC_CANCELLED', `run ${id} was cancelled`) : thrown
       send({ type: 'error', id, ...failureOf(failure, name) })
     } finally {
+      process.chdir(folder)
+      restoreEnvironment()
       runningId = null
       stops.delete(id)
       if (stops.size === 0 || performance.now() - memoryToldMs > LEAST_MEMORY_EVERY_MS) tellMemory()
@@ -144,7 +150,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   function onStray(thrown: unknown): void {
     const fail = failing.getStore()
     if (fail) fail(thrown)
-    else say(null, 'error', `Nobody caught: ${failureOf(thrown).message}`, {})
+    else say(null, 'error', `Nobody caught: ${textOf(thrown)}`, {})
   }
 
   function refuseExit(code?: number | string | null): never {
