@@ -26,32 +26,50 @@ export interface FileDescription {
   readonly trackTimestamp: number
 }
 
-/** Of the log of `describeCommand`. */
+/** Longer ones are of the file's tags, which say nothing that is looked for. */
+const LONGEST_LINE = 1_000
+
+/** Of the log of `describeCommand`. Its lines end by `\n` alone: a tag may have other ends of lines, and begin lines of its own. */
 export function readDescription(log: string): FileDescription {
+  const lines = log.split('\n').filter(line => line.length <= LONGEST_LINE)
   const [, hour, minute, second, start] =
-    /^ {2}Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?\d+\.\d+))?/m.exec(log) ?? []
-  const guessed = log.includes('Estimating duration from bitrate')
-  const frame = /^\[Parsed_ashowinfo_0 .* pts_time:(\S+) .*channels:(\d+) .*rate:(\d+) /m.exec(log)
+    firstMatch(lines, /^ {2}Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?\d+\.\d+))?/) ?? []
+  const guessed = lines.some(line => line.startsWith('[') && line.includes('Estimating duration from bitrate'))
+  const frame = lines.find(line => line.startsWith('[Parsed_ashowinfo_0 ')) ?? ''
+  const ofFrame = (field: RegExp): number | null => numberOf(field.exec(frame)?.[1])
   return {
-    format: /^Input #0, (\S+), from /m.exec(log)?.[1] ?? '',
-    tracks: readTracks(log),
-    hasVideo: /^ {2,4}Stream #0:\d+\S*: Video: (?!.*\(attached pic\))/m.test(log),
+    format: firstMatch(lines, /^Input #0, (\S+), from /)?.[1] ?? '',
+    tracks: readTracks(lines),
+    hasVideo: lines.some(line => /^ {2,4}Stream #0:\d+\S*: Video: (?!.*\(attached pic\))/.test(line)),
     durationSeconds:
       second && !guessed
         ? (Number(hour) * 360_000 + Number(minute) * 6000 + Math.round(Number(second) * 100)) / 100
         : null,
     firstTimestamp: Number(start ?? 0),
-    channels: frame ? Number(frame[2]) : null,
-    sampleRate: frame ? Number(frame[3]) : null,
-    trackTimestamp: Number.isFinite(Number(frame?.[1])) ? Number(frame?.[1]) : Number(start ?? 0)
+    channels: ofFrame(/ channels:(\d+) /),
+    sampleRate: ofFrame(/ rate:(\d+) /),
+    trackTimestamp: ofFrame(/ pts_time:(\S+) /) ?? Number(start ?? 0)
   }
 }
 
+function firstMatch(lines: readonly string[], pattern: RegExp): RegExpExecArray | null {
+  for (const line of lines) {
+    const found = pattern.exec(line)
+    if (found) return found
+  }
+  return null
+}
+
+function numberOf(text: string | undefined): number | null {
+  return text !== undefined && Number.isFinite(Number(text)) ? Number(text) : null
+}
+
 /** Those of the input, which are listed by program in an MPEG transport stream. */
-function readTracks(log: string): Track[] {
-  const input = log.slice(0, log.search(/^(Stream mapping|Output #0)/m) >>> 0)
-  const lines = input.matchAll(/^ {2,4}Stream #0:(\d+)\S*: Audio: (.*)$/gm)
-  const byStream = new Map([...lines].map(([, stream, rest]) => [Number(stream), rest ?? '']))
+function readTracks(lines: readonly string[]): Track[] {
+  const end = lines.findIndex(line => /^(Stream mapping|Output #0)/.test(line))
+  const input = end < 0 ? lines : lines.slice(0, end)
+  const found = input.flatMap(line => [/^ {2,4}Stream #0:(\d+)\S*: Audio: (.*)$/.exec(line) ?? []])
+  const byStream = new Map(found.flatMap(([, stream, rest]) => (stream ? [[Number(stream), rest ?? '']] : [])))
   return [...byStream]
     .sort(([a], [b]) => a - b)
     .map(([, rest], index) => ({

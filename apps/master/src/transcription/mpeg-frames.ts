@@ -30,6 +30,8 @@ const LEAST_LOST_SECONDS = { between: 0.1, outside: 1 }
 const SHORTEST_RUN_SECONDS = 0.5
 /** Each is decoded by an ffmpeg of its own. */
 const MOST_PARTS = 50
+/** Of a file made for it, each 29 bytes could be one: it is taken as it is. */
+const MOST_RUNS = 100_000
 
 export function createMpegScan(kind: FrameKind): FileScan {
   const headerAt = kind === 'mpeg' ? mpegHeaderAt : adtsHeaderAt
@@ -38,8 +40,13 @@ export function createMpegScan(kind: FrameKind): FileScan {
   let streamKind = 0
   let lostFrom = 0
   let size = 0
+  let isHopeless = false
 
   function push(block: Buffer, at: number, isLast: boolean): number {
+    if (isHopeless) {
+      size = at + block.length
+      return size
+    }
     const last = isLast ? block.length : block.length - SURE_FRAMES * LONGEST_FRAME_BYTES
     let place = 0
     while (place < last) {
@@ -64,6 +71,7 @@ export function createMpegScan(kind: FrameKind): FileScan {
   function begin(start: number): Run {
     const run = { start, end: start, seconds: 0, lostBytes: start - lostFrom }
     runs.push(run)
+    isHopeless = runs.length > MOST_RUNS
     return run
   }
 
@@ -85,6 +93,7 @@ export function createMpegScan(kind: FrameKind): FileScan {
   }
 
   function end(): FilePart[] {
+    if (isHopeless) return toParts([], size, 0)
     const lastEnd = runs.at(-1)?.end ?? size
     return toParts(runs, size, open ? 0 : Math.max(0, size - lastEnd))
   }
