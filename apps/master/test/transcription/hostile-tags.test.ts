@@ -28,9 +28,7 @@ test('a tag that looks like lines of ffmpeg says nothing of the file', async () 
   const of = async (path: string) => {
     const { fileBytes, ...rest } = await probeRecording({
       ffmpegPath: files.ffmpegPath,
-      path,
-      maxSeconds: 60,
-      timeoutMs: 10_000
+      path
     })
     return rest
   }
