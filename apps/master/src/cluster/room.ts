@@ -12,6 +12,11 @@ import { describeMemory, isTight, megabytes, readMemory } from './redis-memory.t
 export interface Room {
   /** SC_OVERLOADED, with what is full, while nothing more should be submitted. */
   check(): void
+  /**
+   * False while half of what stays free on the disk is used up, too: what workers answer is left where it is until there is
+   * room, since a PostgreSQL without any ends, and does not start again.
+   */
+  mayStore(): boolean
   /** For uploads, which take what they take while they come in. */
   disk: DiskReserve
   /** Looks now; by itself it does so every LOOK_EVERY_MS. */
@@ -34,12 +39,23 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
   const { leastFreeBytes = LEAST_FREE_BYTES } = deps
   const stopping = new AbortController()
   let full: string | null = null
+  let mayStore = true
 
   async function look(): Promise<void> {
+    await lookAtDisk()
     const reason = (await fullRedis(deps.redis)) ?? (await fullDisk(deps.folder, leastFreeBytes))
     if (reason !== null && full === null) deps.log.warn(`No new work is taken: ${reason}`)
     if (reason === null && full !== null) deps.log.info('There is room again: new work is taken')
     full = reason
+  }
+
+  async function lookAtDisk(): Promise<void> {
+    const free = await freeBytes(deps.folder)
+    const next = free >= leastFreeBytes / 2
+    const left = `The disk of the master has ${megabytes(free)} left (${deps.folder})`
+    if (mayStore && !next) deps.log.error(`${left}: what workers answer waits until there is room`)
+    if (!mayStore && next) deps.log.info(`${left}: what workers answer is stored again`)
+    mayStore = next
   }
 
   await look()
@@ -47,7 +63,8 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
     while (!stopping.signal.aborted) {
       await pause(LOOK_EVERY_MS, stopping.signal)
       // A Redis that is away says nothing of its memory; what needs it fails by itself.
-      if (deps.redis.status === 'ready') await look().catch(error => deps.log.debug({ err: error }, 'looking for room'))
+      const looking = deps.redis.status === 'ready' ? look() : lookAtDisk()
+      await looking.catch(error => deps.log.debug({ err: error }, 'looking for room'))
     }
   })()
 
@@ -56,6 +73,7 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
       if (full !== null)
         throw new ScError('SC_OVERLOADED', `${full} Nothing that was accepted is lost; send this again later.`)
     },
+    mayStore: () => mayStore,
     disk: createDiskReserve(deps.folder, leastFreeBytes),
     look,
     stop: async () => {

@@ -77,7 +77,7 @@ export interface EngineDeps {
   isKnown(queue: string): boolean
   tasks: TaskRegistry
   checkInput: CheckInput
-  room: Pick<Room, 'check' | 'disk'>
+  room: Pick<Room, 'check' | 'disk' | 'mayStore'>
   definitions: Definitions
 }
 

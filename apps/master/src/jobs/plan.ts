@@ -36,6 +36,10 @@ export function createPlan(deps: PlanDeps) {
   return async (jobId: string, triesLeft: number, stopping: AbortSignal, turn: Turn): Promise<void> => {
     const job = await deps.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
     if (!job || job.planned || !OPEN_JOB.includes(job.status)) return
+    if (triesLeft < 0) {
+      await endJob(deps, jobId, 'FAILED', tooManyBegun(job).toReport())
+      return
+    }
     const ended = watchForEnd(deps, job)
     const signal = AbortSignal.any([stopping, ended.signal])
     try {
@@ -53,6 +57,12 @@ export function createPlan(deps: PlanDeps) {
     }
     await deps.onPlanned(jobId)
   }
+}
+
+function tooManyBegun({ id }: JobRow): ScError {
+  const what = `The plan of job ${id} was begun again and again, and the last time the master ended before it was done`
+  const next = 'See the log of the master for why, then begin the job again (`sc retry`).'
+  return new ScError('SC_INTERNAL', `${what}: it is not tried again by itself. ${next}`, { retryable: false })
 }
 
 async function runPlan(deps: PlanDeps, job: JobRow, signal: AbortSignal, turn: Turn): Promise<void> {

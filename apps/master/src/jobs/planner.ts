@@ -5,7 +5,8 @@
  *   unplanned job --claim: lease of this master--> under way --ended--> row removed
  *                                                     |--failed, tries left--> row stays: not before a pause is over
  *                                                     |--master stops-------> given back at once
- *                                                     \--master killed------> lease runs out, or its next start ends it
+ *                                                     \--master killed------> lease runs out, or its next start ends it:
+ *                                                                             a try is lost, as a file may be what kills
  *
  * Places are counted by key and kind (`plan-lanes.ts`), so that nobody's recordings fill them all; those under way take
  * turns (`turns.ts`). A plan that runs twice, because a lease ran out under it, does no harm: units are rows once.
@@ -25,7 +26,10 @@ export interface PlannerDeps {
   consumer: string
   /** Kinds of jobs whose plan takes no time of its own. */
   lightTasks(): string[]
-  /** `triesLeft` counts down to 0; a throw with tries left runs the plan again after a growing pause. */
+  /**
+   * `triesLeft` counts down to 0; a throw with tries left runs the plan again after a growing pause. Below 0: the last try ended
+   * with its master, and there is to be no other.
+   */
   run(jobId: string, triesLeft: number, signal: AbortSignal, turn: Turn): Promise<void>
 }
 
@@ -147,7 +151,8 @@ async function claim(db: Database, jobId: string, owner: string): Promise<number
     insert into plans (job_id, owner, until)
     select id, ${owner}::text, now() + make_interval(secs => ${LEASE_SECONDS}) from jobs
       where id = ${jobId} and not planned and status in ('PENDING', 'RUNNING')
-    on conflict (job_id) do update set owner = excluded.owner, until = excluded.until where plans.until <= now()
+    on conflict (job_id) do update set owner = excluded.owner, until = excluded.until,
+      tries = plans.tries + (plans.until > '-infinity')::int where plans.until <= now()
     returning tries`.execute(db)
   return rows[0]?.tries ?? null
 }
@@ -162,5 +167,5 @@ async function giveBack(db: Database, jobId: string, owner: string, pauseSeconds
 
 /** What this master had under way when it was killed. */
 async function endOwn(db: Database, consumer: string): Promise<void> {
-  await sql`update plans set until = '-infinity' where starts_with(owner, ${`${consumer}/`})`.execute(db)
+  await sql`update plans set until = now() where until > now() and starts_with(owner, ${`${consumer}/`})`.execute(db)
 }

@@ -1,3 +1,4 @@
+import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
@@ -8,13 +9,15 @@ import { nextBatch, type Piece, type Share, settledBy, toApply } from './batch.t
 import type { HeldEntry, Links } from './links.ts'
 import type { Gravity } from './parse-outbox.ts'
 
+/** While the disk has no room. */
+const LOOK_AGAIN_MS = 500
 /** A batch takes longer only where PostgreSQL does not answer. */
 const HELD_UP_MS = 5_000
 
 export interface Applier {
-  /** Applies the next batch; false: nothing waits. Throws while PostgreSQL or Redis is away: then it is to be tried again. */
+  /** Applies the next batch, once there is room for it; false: nothing waits. Throws while PostgreSQL or Redis is away: then it is to be tried again. */
   applyNext(): Promise<boolean>
-  /** Whether what was read waits for PostgreSQL. */
+  /** Whether what was read waits for PostgreSQL, or for room on the disk. */
   isHeldUp(): boolean
 }
 
@@ -22,6 +25,9 @@ export interface ApplierDeps {
   redis: Redis
   links: Links
   log: Logger
+  stopping: AbortSignal
+  /** False while the disk has no room for it. */
+  mayStore(): boolean
   /** What was read of each worker, in the order of their turns. */
   queues(): Array<[workerId: string, pieces: Piece[]]>
   /** Applies what workers reported, in PostgreSQL; answers which outcomes settled nothing. */
@@ -117,6 +123,10 @@ export function createApplier(deps: ApplierDeps): Applier {
       }
       const batch = isPiecewise ? [{ ...first, pieces: first.pieces.slice(0, 1) }] : all
       sinceMs ??= performance.now()
+      if (!deps.mayStore()) {
+        await pause(LOOK_AGAIN_MS, deps.stopping)
+        return true
+      }
       try {
         await apply(batch)
       } catch (error) {

@@ -43,7 +43,7 @@ export interface Outboxes {
 
 export interface OutboxesDeps
   extends Omit<NotesDeps, 'onLost' | 'onRefused'>,
-    Pick<ApplierDeps, 'apply' | 'onOver' | 'onBack'> {
+    Pick<ApplierDeps, 'apply' | 'mayStore' | 'onOver' | 'onBack'> {
   redis: Redis
   /** A connection of its own: reads block. */
   blocking: Redis
@@ -94,6 +94,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
 
   const applier = createApplier({
     ...deps,
+    stopping: stopping.signal,
     queues: () => [...followed].map(([workerId, { pending }]) => [workerId, pending]),
     onApplied,
     onRefused: refuse

@@ -10,6 +10,7 @@ import { pause } from '@sc/shared/pause.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import type { Room } from '../cluster/room.ts'
 import type { Database } from '../database/schema.ts'
 import type { RunOnce } from '../jobs/run-once.ts'
 import type { OpenQueues } from '../queues/open-queues.ts'
@@ -67,6 +68,7 @@ export interface TransportDeps {
   /** Beside the deadlines of its units: how long a worker may keep an entry. Default: GRACE_MS. */
   graceMs?: number
   apply: ApplierDeps['apply']
+  room: Pick<Room, 'mayStore'>
   runOnce: RunOnce
   onRefused(workerId: string, reason: string, gravity: Gravity, cost?: number): void
 }
@@ -102,6 +104,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     tickets,
     log,
     apply: deps.apply,
+    mayStore: () => deps.room.mayStore(),
     onHello: (workerId, hello) => void onHello(workerId, hello).catch(logged('welcoming a worker failed')),
     onWants: matcher.wake,
     onUnknown: adopt,

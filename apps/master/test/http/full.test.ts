@@ -45,5 +45,9 @@ it('refuses new work before the disk is full', async () => {
   const { redis, log } = world.deps
   const room = await startRoom({ redis, folder: world.dir.root, log, leastFreeBytes: Number.MAX_SAFE_INTEGER })
   expect(() => room.check()).toThrow(/^The disk of the master has \d+ MB left/)
+  expect(room.mayStore()).toBe(false)
   await room.stop()
+  const roomy = await startRoom({ redis, folder: world.dir.root, log, leastFreeBytes: 1 })
+  expect(roomy.mayStore()).toBe(true)
+  await roomy.stop()
 })

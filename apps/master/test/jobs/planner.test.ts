@@ -120,6 +120,21 @@ it('what a killed master had under way runs again: at once after its restart, el
   await begun(runs, [own, others])
 })
 
+it('a plan that ended with its master loses a try, and one that was given back does not', async () => {
+  const [killed, given] = [await submit('a', HOURS), await submit('b', HOURS)]
+  const row = (jobId: string, until: string) =>
+    sql`
+    insert into plans (job_id, owner, until, tries) values (${jobId}, 'one/killed', ${until}::timestamptz, 3)`.execute(
+      db
+    )
+  await row(killed, '2100-01-01')
+  await row(given, '-infinity')
+  const runs = startMaster('one')
+  await begun(runs, [killed, given])
+  const left = new Map(runs.map(({ jobId, triesLeft }) => [jobId, triesLeft]))
+  expect([left.get(killed), left.get(given)]).toEqual([-1, 0])
+})
+
 it('a lease that another master took ends the plan here', async () => {
   const jobId = await submit('a', HOURS)
   const runs = startMaster()

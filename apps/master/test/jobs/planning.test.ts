@@ -4,6 +4,7 @@ import { copyFile, mkdir, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { REPO_DIR } from '@sc/shared/config.ts'
 import { findFfmpeg } from '@sc/shared/ffmpeg-path.ts'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import type { Engine } from '../../src/jobs/engine.ts'
 import { createTranscription } from '../../src/transcription/job.ts'
@@ -76,4 +77,15 @@ it('a short recording is planned while both are, whoever has sent it', async () 
     expect(await world.units(jobId)).toHaveLength(1)
     for (const id of long) expect(await world.job(id)).toMatchObject({ planned: false, error: null })
   }
+  // As where a recording kills each master that plans it.
+  await sql`
+    update plans set owner = 'two/killed', tries = 3, until = now() - interval '1 second' where job_id = ${long[0]}`.execute(
+    world.db
+  )
+  await vi.waitFor(async () => expect((await world.job(long[0] as string)).status).toBe('FAILED'), {
+    timeout: 20_000,
+    interval: 50
+  })
+  const { error } = await world.job(long[0] as string)
+  expect(error).toMatchObject({ code: 'SC_INTERNAL', detail: expect.stringContaining('begun again and again') })
 }, 120_000)

@@ -26,6 +26,8 @@ afterEach(async () => {
 
 const WORKERS = ['w-1', 'w-2', 'w-3', 'w-4', 'w-5', 'w-6']
 
+let hasRoom = true
+
 /** Reads the outboxes of workers, each message of which is applied by `apply`. */
 function read(apply: (reported: Said[]) => Promise<void>) {
   const links = createLinks()
@@ -42,6 +44,7 @@ function read(apply: (reported: Said[]) => Promise<void>) {
       await apply(reported)
       return []
     },
+    mayStore: () => hasRoom,
     onHello: () => {},
     onWants: () => {},
     onUnknown: () => {},
@@ -85,6 +88,19 @@ test('what cannot be applied, whatever the reason, is dropped and held against i
   expect(refused).toEqual(['w-1 grave: what it reported could not be applied'])
   await write('w-1', 'better')
   await vi.waitFor(() => expect(applied).toContain('better'), WAIT)
+})
+
+test('what workers wrote waits while the disk has no room for it, and is applied once there is some', async () => {
+  const applied: string[] = []
+  hasRoom = false
+  read(async reported => void applied.push(...reported.map(classOf)))
+  await write('w-1', 'one')
+  await vi.waitFor(() => expect(outboxes.isHeldUp()).toBe(true), WAIT)
+  expect(applied).toEqual([])
+  expect(await redis.xlen(outboxKey('w-1'))).toBe(1)
+  hasRoom = true
+  await vi.waitFor(() => expect(applied).toEqual(['one']), WAIT)
+  expect(outboxes.isHeldUp()).toBe(false)
 })
 
 test('what a worker wrote is not applied any more once it is gone', async () => {
