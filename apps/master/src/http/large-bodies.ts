@@ -43,6 +43,8 @@ export function takeLargeBodies(app: App, { mostBytes, checkPool }: LargeBodiesD
 
   /** As many more bytes of a request, until its answer. SC_OVERLOADED: too much is under way. */
   function count(keyId: string, bytes: number, { raw }: FastifyReply): void {
+    // Its client hung up, while its key was looked up: nothing more comes, and `close` came already.
+    if (raw.closed) return
     const ofKey = ofKeys.get(keyId) ?? 0
     const isTooMuchOfKey = ofKey + bytes > MOST_OF_KEY * mostBytes
     if (isTooMuchOfKey || all + bytes > MOST_AT_ONCE * mostBytes) {

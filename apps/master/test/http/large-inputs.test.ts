@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text as textOf } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createKey } from '../../src/http/key-rows.ts'
 import { forgetOld } from '../../src/jobs/retention.ts'
@@ -166,6 +167,30 @@ describe('large inputs that come at once', () => {
     )
     for (const socket of sockets) socket.destroy()
     await vi.waitFor(async () => expect(await post(large())).toMatchObject({ status: 202 }))
+  })
+
+  it('are not counted for ever where their clients hang up while their key is looked up', async () => {
+    const { keys } = one.deps
+    const find = keys.find.bind(keys)
+    const lookUp = Promise.withResolvers<void>()
+    const spy = vi.spyOn(keys, 'find').mockImplementation(async key => {
+      await lookUp.promise
+      return await find(key)
+    })
+    const connections: Socket[] = []
+    const onConnection = (socket: Socket): void => void connections.push(socket)
+    one.app.server.on('connection', onConnection)
+    await Promise.all([sendHalf(), sendHalf()])
+    await vi.waitFor(() => expect(spy).toHaveBeenCalledTimes(2))
+    const answers = spy.mock.results.map(({ value }) => value as Promise<unknown>)
+    spy.mockRestore()
+    for (const socket of sockets) socket.destroy()
+    one.app.server.off('connection', onConnection)
+    await vi.waitFor(() => expect(connections.map(({ closed }) => closed)).toEqual([true, true]))
+    lookUp.resolve()
+    await Promise.all(answers)
+    await setImmediate()
+    expect(await post(large())).toMatchObject({ status: 202 })
   })
 })
 
