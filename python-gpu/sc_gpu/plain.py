@@ -67,7 +67,11 @@ def _first_refused(model: BaseModel, whole: str) -> tuple[str, Exception] | None
         try:
             model.model_dump(mode="json", include={name}, fallback=_from_numpy)
         except Exception as error:
-            return _refused_inside(value, f"{whole}.{name}", [model]) or (f"{whole}.{name}", error)
+            path = f"{whole}.{name}"
+            try:
+                return _refused_inside(value, path, [model]) or (path, error)
+            except RecursionError:
+                return path, ValueError("is nested too deeply")
     return None
 
 

@@ -266,6 +266,7 @@ def test_an_output_is_what_the_task_answered(odd: Child, code: str, output: Any)
         ("value = {'rows': [{}, {'at': object()}]}", "output.value.rows.1.at: a value of type builtins.object"),
         ("value = {'raw': b'\\xff'}", "output.value.raw: 'utf-8' codec can't decode byte 0xff"),
         ("value = {1: 'a', '1': 'b'}", "output.value: two of its keys are '1' as JSON"),
+        ("value = []\nfor _ in range(3_000): value = [value]", "output.value: is nested too deeply"),
         ("value = {'in': {}}; value['in']['out'] = value", "output.value.in.out: is what it lies in itself"),
         ("value = ['a\\0']", "output.value.0: text with a NUL character cannot be stored"),
         ("value = {'a\\0': 1}", "output.value: text with a NUL character cannot be stored"),
