@@ -294,6 +294,14 @@ value = [sys.stdout.encoding, sys.stdout.isatty()]
     assert odd.answer("1")["output"] == {"value": ["utf-8", False]}
 
 
+def test_text_without_an_end_of_line_is_cut_between_characters(odd: Child) -> None:
+    odd.run("1", "do", text="print('a' + 'é水' * 4_000); sys.stdout.buffer.write(b'\\x80' * 9_000)")
+    lines = [odd.wait_for("log")["message"] for _ in range(5)]
+    assert "".join(lines[:3]) == "a" + "é水" * 4_000
+    assert [len(line.encode()) for line in lines[:2]] == [8191, 8192]
+    assert lines[3:] == ["\\x80" * 8_192, "\\x80" * 808]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks and alarms are of Unix")
 @pytest.mark.parametrize("ends", ["value = 'child'", "sys.exit(3)", "raise ValueError('in the child')"])
 def test_a_fork_that_comes_back_ends_and_the_answer_is_its_parents(odd: Child, ends: str) -> None:
