@@ -7,7 +7,8 @@ import { isPublicAddress, refuseUrl } from './public-address.ts'
 
 /**
  * The one way in which the master calls an address that a client gave. The name is resolved once, every address it has
- * must be public, and the connection goes to those that were checked, so that a name cannot change its mind in between. Redirects are followed by hand, each checked the same way.
+ * must be public, and the connection goes to those that were checked, so that a name cannot change its mind in
+ * between. Redirects are followed by hand, each checked the same way.
  */
 export interface FetchPublicOptions {
   readonly method?: 'GET' | 'POST'
