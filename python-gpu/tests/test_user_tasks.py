@@ -327,7 +327,7 @@ def test_an_alarm_that_a_run_has_left_does_not_end_the_next_one(odd: Child) -> N
     assert odd.answer("2")["output"] == {"value": True}
 
 
-def test_the_environment_is_the_same_at_the_begin_of_each_run(odd: Child) -> None:
+def test_the_environment_is_the_same_at_the_start_of_each_run(odd: Child) -> None:
     look = "import os; value = sorted(os.environ.items())"
     odd.run("1", "do", text=look)
     before = odd.answer("1")["output"]

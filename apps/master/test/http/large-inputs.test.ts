@@ -53,7 +53,7 @@ async function rowsOf(jobId: string) {
 
 const inputOf = async (key: string | null): Promise<string> => await textOf(await one.deps.blobs.get(key ?? ''))
 
-/** Announces a large body and sends the begin of it. */
+/** Announces a large body and sends the start of it. */
 async function sendHalf(scope: 'submit' | 'admin' = 'submit'): Promise<Socket> {
   const socket = connect(Number(base.port), base.hostname)
   sockets.push(socket)
