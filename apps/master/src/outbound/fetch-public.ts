@@ -90,7 +90,7 @@ async function callOnce(url: URL, method: string, options: FetchPublicOptions, s
     return await promise
   } catch (error) {
     if (options.signal?.aborted) throw new ScError('SC_CANCELLED', `Stopped while calling ${url.host}.`)
-    const why = stop.aborted ? 'no answer in time' : (error as Error).message
+    const why = stop.aborted ? 'no answer in time' : textOf(error as Error)
     throw new ScError('SC_UNAVAILABLE', `Calling ${url.host} failed: ${why}`, { cause: error })
   } finally {
     call.destroy()
@@ -124,6 +124,12 @@ async function beforeAbort(finding: Promise<string[]>, stop: AbortSignal, host: 
   } finally {
     stop.removeEventListener('abort', onAbort)
   }
+}
+
+/** Of several addresses that refused there is an AggregateError without a message. */
+function textOf(error: Error): string {
+  const errors = error instanceof AggregateError ? (error.errors as Error[]) : [error]
+  return errors.map(({ message }) => message).join('; ')
 }
 
 async function readStart(response: IncomingMessage): Promise<string> {
