@@ -67,7 +67,9 @@ export function takeLargeBodies(app: App, { mostBytes, checkPool }: LargeBodiesD
   }
 
   /** The same of a body that says not how long it is: a megabyte at a time. */
-  async function* counted(chunks: AsyncIterable<Buffer>, request: FastifyRequest, reply: FastifyReply) {
+  async function* counted(body: Readable, request: FastifyRequest, reply: FastifyReply) {
+    // Destroyed, a request has no socket any more, which what answers it looks at (`unread-bodies.ts`).
+    const chunks: AsyncIterable<Buffer> = body.iterator({ destroyOnReturn: false })
     let came = 0
     let held = MOST_READ_HERE_BYTES
     for await (const chunk of chunks) {

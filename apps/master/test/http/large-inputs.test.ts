@@ -175,6 +175,22 @@ describe('large inputs that come at once', () => {
     await vi.waitFor(async () => expect(await post(large())).toMatchObject({ status: 202 }))
   })
 
+  it('are refused, and read no further, where they come in pieces', async () => {
+    await sendTwoHalves()
+    const socket = connect(Number(base.port), base.hostname)
+    sockets.push(socket)
+    const { authorization } = one.bearer('submit')
+    const head = [`POST ${PATH} HTTP/1.1`, `Host: ${base.host}`, `Authorization: ${authorization}`]
+    socket.write([...head, 'Content-Type: application/json', 'Transfer-Encoding: chunked', '', ''].join('\r\n'))
+    const chunk = (bytes: number): string => `${bytes.toString(16)}\r\n${'a'.repeat(bytes)}\r\n`
+    socket.write(chunk(1024 ** 2))
+    const small = setInterval(() => socket.write(chunk(1)), 1)
+    const [answer] = await once(socket, 'data')
+    expect(String(answer)).toMatch(/^HTTP\/1.1 429 /)
+    await once(socket, 'end')
+    clearInterval(small)
+  })
+
   it('are not counted for ever where their clients hang up while their key is looked up', async () => {
     const { keys } = one.deps
     const find = keys.find.bind(keys)
