@@ -139,6 +139,9 @@ def _fault_of(value: Any, path: str) -> str | None:
     for key, each in _items_of(value):
         if isinstance(key, str) and (fault := _fault_of(key, path)) is not None:
             return fault
+        # Most of a long list: its path is not written out.
+        if type(each) in (int, float) and -(2**53) < each < 2**53:
+            continue
         if (fault := _fault_of(each, f"{path}.{key}")) is not None:
             return fault
     return None
