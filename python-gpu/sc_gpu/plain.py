@@ -67,7 +67,11 @@ def _first_refused(model: BaseModel, whole: str) -> tuple[str, Exception] | None
         try:
             model.model_dump(mode="json", include={name}, fallback=_from_numpy)
         except Exception as error:
-            return _refused_inside(value, f"{whole}.{name}", [model]) or (f"{whole}.{name}", error)
+            path = f"{whole}.{name}"
+            try:
+                return _refused_inside(value, path, [model]) or (path, error)
+            except RecursionError:
+                return path, ValueError("is nested too deeply")
     return None
 
 
@@ -135,6 +139,9 @@ def _fault_of(value: Any, path: str) -> str | None:
     for key, each in _items_of(value):
         if isinstance(key, str) and (fault := _fault_of(key, path)) is not None:
             return fault
+        # Most of a long list: its path is not written out.
+        if type(each) in (int, float) and -(2**53) < each < 2**53:
+            continue
         if (fault := _fault_of(each, f"{path}.{key}")) is not None:
             return fault
     return None

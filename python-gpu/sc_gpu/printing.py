@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-# As much as a line of a job's log may have: text without an end of line is cut there.
+# As much as a line of a job's log may have, in bytes: text without an end of line is cut there.
 LONGEST_LINE = 8_192
+# Of a character in UTF-8.
+LONGEST_CHARACTER = 4
 
 
 @contextmanager
@@ -62,10 +64,10 @@ class _Lines(io.RawIOBase):
 
     def _add(self, piece: bytes) -> None:
         while self._length + len(piece) > LONGEST_LINE:
-            room = LONGEST_LINE - self._length
-            self._pieces.append(piece[:room])
+            cut = _before_character(piece, LONGEST_LINE - self._length)
+            self._pieces.append(piece[:cut])
             self._say()
-            piece = piece[room:]
+            piece = piece[cut:]
         if piece:
             self._pieces.append(piece)
             self._length += len(piece)
@@ -74,3 +76,11 @@ class _Lines(io.RawIOBase):
         line = b"".join(self._pieces)
         self._pieces, self._length = [], 0
         self._log(line.decode("utf-8", "backslashreplace"))
+
+
+def _before_character(text: bytes, cut: int) -> int:
+    """`cut`, or where the character begins that it would cut in two."""
+    for start in range(cut, max(cut - LONGEST_CHARACTER, -1), -1):
+        if text[start] & 0xC0 != 0x80:
+            return start
+    return cut

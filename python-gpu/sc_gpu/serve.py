@@ -43,7 +43,7 @@ from sc_gpu.protocol.messages import (
     ToChild,
     Unload,
 )
-from sc_gpu.same_begin import restoring
+from sc_gpu.same_start import restoring
 from sc_gpu.tasks.built_in import import_needed, import_tasks
 from sc_gpu.tasks.context import Context, Level
 from sc_gpu.tasks.registry import all_tasks, files_of, find_task

@@ -266,6 +266,7 @@ def test_an_output_is_what_the_task_answered(odd: Child, code: str, output: Any)
         ("value = {'rows': [{}, {'at': object()}]}", "output.value.rows.1.at: a value of type builtins.object"),
         ("value = {'raw': b'\\xff'}", "output.value.raw: 'utf-8' codec can't decode byte 0xff"),
         ("value = {1: 'a', '1': 'b'}", "output.value: two of its keys are '1' as JSON"),
+        ("value = []\nfor _ in range(3_000): value = [value]", "output.value: is nested too deeply"),
         ("value = {'in': {}}; value['in']['out'] = value", "output.value.in.out: is what it lies in itself"),
         ("value = ['a\\0']", "output.value.0: text with a NUL character cannot be stored"),
         ("value = {'a\\0': 1}", "output.value: text with a NUL character cannot be stored"),
@@ -293,6 +294,14 @@ value = [sys.stdout.encoding, sys.stdout.isatty()]
     assert odd.answer("1")["output"] == {"value": ["utf-8", False]}
 
 
+def test_text_without_an_end_of_line_is_cut_between_characters(odd: Child) -> None:
+    odd.run("1", "do", text="print('a' + 'é水' * 4_000); sys.stdout.buffer.write(b'\\x80' * 9_000)")
+    lines = [odd.wait_for("log")["message"] for _ in range(5)]
+    assert "".join(lines[:3]) == "a" + "é水" * 4_000
+    assert [len(line.encode()) for line in lines[:2]] == [8191, 8192]
+    assert lines[3:] == ["\\x80" * 8_192, "\\x80" * 808]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks and alarms are of Unix")
 @pytest.mark.parametrize("ends", ["value = 'child'", "sys.exit(3)", "raise ValueError('in the child')"])
 def test_a_fork_that_comes_back_ends_and_the_answer_is_its_parents(odd: Child, ends: str) -> None:
@@ -318,7 +327,7 @@ def test_an_alarm_that_a_run_has_left_does_not_end_the_next_one(odd: Child) -> N
     assert odd.answer("2")["output"] == {"value": True}
 
 
-def test_the_environment_is_the_same_at_the_begin_of_each_run(odd: Child) -> None:
+def test_the_environment_is_the_same_at_the_start_of_each_run(odd: Child) -> None:
     look = "import os; value = sorted(os.environ.items())"
     odd.run("1", "do", text=look)
     before = odd.answer("1")["output"]

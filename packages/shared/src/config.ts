@@ -44,7 +44,7 @@ function isDecodable(text: string): boolean {
 }
 
 /** A folder as it is written in a shell, which does not read `.env`. */
-const folderPath = z.string().transform(text => text.replace(/^~(?=\/|$)/, () => homedir()))
+const folderPath = z.string().transform(text => text.replace(/^~(?=[\\/]|$)/, () => homedir()))
 
 const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
   z.enum(names, { error: `expected one of ${names.join(', ')}` })

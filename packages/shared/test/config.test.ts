@@ -132,6 +132,8 @@ test('a child process does not inherit secrets', () => {
 })
 
 test('a folder may begin with the home folder, and a host be written as in an address', () => {
+  // In `.env` on Windows.
+  expect(parseConfig({ SC_DATA_DIR: '~\\cluster' }).dataDir).toBe(resolve(`${homedir()}\\cluster`))
   const names = { SC_DATA_DIR: '~/cluster', SC_MODELS_DIR: '~', SC_TASKS_DIR: '/a/~/b', SC_HOST: '[::1]' }
   expect(parseConfig(names)).toMatchObject({
     dataDir: join(homedir(), 'cluster'),

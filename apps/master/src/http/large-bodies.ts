@@ -43,6 +43,8 @@ export function takeLargeBodies(app: App, { mostBytes, checkPool }: LargeBodiesD
 
   /** As many more bytes of a request, until its answer. SC_OVERLOADED: too much is under way. */
   function count(keyId: string, bytes: number, { raw }: FastifyReply): void {
+    // Its client hung up, while its key was looked up: nothing more comes, and `close` came already.
+    if (raw.closed) return
     const ofKey = ofKeys.get(keyId) ?? 0
     const isTooMuchOfKey = ofKey + bytes > MOST_OF_KEY * mostBytes
     if (isTooMuchOfKey || all + bytes > MOST_AT_ONCE * mostBytes) {
@@ -65,7 +67,9 @@ export function takeLargeBodies(app: App, { mostBytes, checkPool }: LargeBodiesD
   }
 
   /** The same of a body that says not how long it is: a megabyte at a time. */
-  async function* counted(chunks: AsyncIterable<Buffer>, request: FastifyRequest, reply: FastifyReply) {
+  async function* counted(body: Readable, request: FastifyRequest, reply: FastifyReply) {
+    // Destroyed, a request has no socket any more, which what answers it looks at (`unread-bodies.ts`).
+    const chunks: AsyncIterable<Buffer> = body.iterator({ destroyOnReturn: false })
     let came = 0
     let held = MOST_READ_HERE_BYTES
     for await (const chunk of chunks) {

@@ -11,6 +11,8 @@ export function createOpenBlobs(): { enter(keyId: string, reply: FastifyReply): 
   const open = new Map<string, number>()
   return {
     enter: (keyId, { raw }) => {
+      // Its client hung up, while its key was looked up: `close` came already.
+      if (raw.closed) return
       const count = open.get(keyId) ?? 0
       if (count >= MOST_EACH)
         throw withRetryAfter(

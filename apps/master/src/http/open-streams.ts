@@ -30,7 +30,8 @@ export function addOpenStreams(app: App, { db }: { db: Database }): void {
     const { keyId, sessionId } = callerOf(request)
     const ended = new AbortController()
     const stream: Stream = { keyId, sessionId, end: () => ended.abort() }
-    streams.add(stream)
+    // Where its client hung up before, `close` came already.
+    if (!reply.raw.closed) streams.add(stream)
     reply.raw.once('close', () => streams.delete(stream))
     return AbortSignal.any([untilDisconnect(reply), ended.signal])
   })

@@ -50,6 +50,8 @@ export function paceChunks(server: Server, limits: ConnectionLimits): void {
   server.prependListener('request', (request: IncomingMessage) => {
     if (request.headers['transfer-encoding'] === undefined) return
     const pace = paceOf(request)
+    // A pipeline or an iterator that is broken off takes it from its request, and what still comes is pushed all the same.
+    const { socket } = request
     const push = request.push.bind(request)
     const read = request._read.bind(request)
     let small = 0
@@ -57,13 +59,13 @@ export function paceChunks(server: Server, limits: ConnectionLimits): void {
     request.push = (chunk, encoding) => {
       if (chunk === null || chunk.length >= SMALL_BYTES) return push(chunk, encoding)
       // The rest of what was read from the connection at once.
-      if (request.socket.destroyed) return false
+      if (socket.destroyed) return false
       const nowMs = performance.now()
       pace.nextMs = Math.max(pace.nextMs, nowMs - BURST_MS) + 1 / SMALL_PER_MS
       smallChunksOf.set(request, ++small)
       if (pace.nextMs < nowMs + MOST_BEHIND_MS) return push(chunk, encoding) && pace.nextMs <= nowMs
-      limits.refuse(request.socket.remoteAddress ?? '')
-      request.socket.destroy()
+      limits.refuse(socket.remoteAddress ?? '')
+      socket.destroy()
       return false
     }
     request._read = size => {

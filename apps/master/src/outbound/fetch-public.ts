@@ -7,7 +7,8 @@ import { isPublicAddress, refuseUrl } from './public-address.ts'
 
 /**
  * The one way in which the master calls an address that a client gave. The name is resolved once, every address it has
- * must be public, and the connection goes to those that were checked, so that a name cannot change its mind in between. Redirects are followed by hand, each checked the same way.
+ * must be public, and the connection goes to those that were checked, so that a name cannot change its mind in
+ * between. Redirects are followed by hand, each checked the same way.
  */
 export interface FetchPublicOptions {
   readonly method?: 'GET' | 'POST'
@@ -89,7 +90,7 @@ async function callOnce(url: URL, method: string, options: FetchPublicOptions, s
     return await promise
   } catch (error) {
     if (options.signal?.aborted) throw new ScError('SC_CANCELLED', `Stopped while calling ${url.host}.`)
-    const why = stop.aborted ? 'no answer in time' : (error as Error).message
+    const why = stop.aborted ? 'no answer in time' : textOf(error as Error)
     throw new ScError('SC_UNAVAILABLE', `Calling ${url.host} failed: ${why}`, { cause: error })
   } finally {
     call.destroy()
@@ -123,6 +124,12 @@ async function beforeAbort(finding: Promise<string[]>, stop: AbortSignal, host: 
   } finally {
     stop.removeEventListener('abort', onAbort)
   }
+}
+
+/** Of several addresses that refused there is an AggregateError without a message. */
+function textOf(error: Error): string {
+  const errors = error instanceof AggregateError ? (error.errors as Error[]) : [error]
+  return errors.map(({ message }) => message).join('; ')
 }
 
 async function readStart(response: IncomingMessage): Promise<string> {

@@ -185,7 +185,8 @@ export class JobProcess {
         // No more than a page waits in the master.
         await this.#process.drained()
       }
-      if (!isOver) this.#send({ type: 'merge', id: run.id, job }, await input())
+      const text = isOver ? '' : await input()
+      if (!isOver) this.#send({ type: 'merge', id: run.id, job }, text)
       return await within(this.#options.limitMs ?? LIMIT_MS, `The merge of ${job}`, promise)
     } finally {
       this.#end(run)

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { text as textOf } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createKey } from '../../src/http/key-rows.ts'
 import { forgetOld } from '../../src/jobs/retention.ts'
@@ -52,16 +54,25 @@ async function rowsOf(jobId: string) {
 
 const inputOf = async (key: string | null): Promise<string> => await textOf(await one.deps.blobs.get(key ?? ''))
 
-/** Announces a large body and sends the begin of it. */
-async function sendHalf(scope: 'submit' | 'admin' = 'submit'): Promise<Socket> {
+/** Announces a large body and sends the start of it. */
+async function sendHalf(scope: 'submit' | 'admin' = 'submit'): Promise<IncomingMessage> {
+  const came = once(one.app.server, 'request')
   const socket = connect(Number(base.port), base.hostname)
   sockets.push(socket)
   socket.on('error', () => {})
   const head = [`POST ${PATH} HTTP/1.1`, `Host: ${base.host}`, `Authorization: ${one.bearer(scope).authorization}`]
   const body = ['Content-Type: application/json', `Content-Length: ${MOST_BYTES}`, '', '{"input":']
   socket.write([...head, ...body].join('\r\n'))
-  await once(socket, 'connect')
-  return socket
+  const [request] = (await came) as [IncomingMessage]
+  return request
+}
+
+/** As much as one key may have under way; answers once it is counted, which is before it is read. */
+async function sendTwoHalves(scope?: 'submit' | 'admin'): Promise<void> {
+  for (let n = 0; n < 2; n++) {
+    const request = await sendHalf(scope)
+    await vi.waitFor(() => expect(request.readableFlowing).toBe(true))
+  }
 }
 
 describe('a large input', () => {
@@ -147,25 +158,57 @@ describe('a large input', () => {
 
 describe('large inputs that come at once', () => {
   it('are bounded, for each key and for all, and taken again when others are over', async () => {
-    await Promise.all([sendHalf(), sendHalf()])
-    await vi.waitFor(async () =>
-      expect(await post(large())).toMatchObject({ status: 429, code: 'SC_OVERLOADED', retryAfter: '2' })
-    )
+    await sendTwoHalves()
+    expect(await post(large())).toMatchObject({ status: 429, code: 'SC_OVERLOADED', retryAfter: '2' })
     const streamed = await post(new Blob([large()]).stream())
     expect(streamed).toMatchObject({ status: 429, code: 'SC_OVERLOADED' })
     // Of another key, and small ones.
     expect(await post(large(), one.bearer('admin'))).toMatchObject({ status: 202 })
     expect(await post('{"input":{}}')).toMatchObject({ status: 202 })
-    await Promise.all([sendHalf('admin'), sendHalf('admin')])
+    await sendTwoHalves('admin')
     const { key } = await createKey(one.deps.db, { name: 'third', scopes: ['submit'] })
-    await vi.waitFor(async () =>
-      expect(await post(large(), { authorization: `Bearer ${key}` })).toMatchObject({
-        status: 429,
-        detail: expect.stringContaining('There are ')
-      })
-    )
+    expect(await post(large(), { authorization: `Bearer ${key}` })).toMatchObject({
+      status: 429,
+      detail: expect.stringContaining('There are ')
+    })
     for (const socket of sockets) socket.destroy()
     await vi.waitFor(async () => expect(await post(large())).toMatchObject({ status: 202 }))
+  })
+
+  it('are refused, and read no further, where they come in pieces', async () => {
+    await sendTwoHalves()
+    const socket = connect(Number(base.port), base.hostname)
+    sockets.push(socket)
+    const { authorization } = one.bearer('submit')
+    const head = [`POST ${PATH} HTTP/1.1`, `Host: ${base.host}`, `Authorization: ${authorization}`]
+    socket.write([...head, 'Content-Type: application/json', 'Transfer-Encoding: chunked', '', ''].join('\r\n'))
+    const chunk = (bytes: number): string => `${bytes.toString(16)}\r\n${'a'.repeat(bytes)}\r\n`
+    socket.write(chunk(1024 ** 2))
+    const small = setInterval(() => socket.write(chunk(1)), 1)
+    const [answer] = await once(socket, 'data')
+    expect(String(answer)).toMatch(/^HTTP\/1.1 429 /)
+    await once(socket, 'end')
+    clearInterval(small)
+  })
+
+  it('are not counted for ever where their clients hang up while their key is looked up', async () => {
+    const { keys } = one.deps
+    const find = keys.find.bind(keys)
+    const lookUp = Promise.withResolvers<void>()
+    const spy = vi.spyOn(keys, 'find').mockImplementation(async key => {
+      await lookUp.promise
+      return await find(key)
+    })
+    const connections = [(await sendHalf()).socket, (await sendHalf()).socket]
+    await vi.waitFor(() => expect(spy).toHaveBeenCalledTimes(2))
+    const answers = spy.mock.results.map(({ value }) => value as Promise<unknown>)
+    spy.mockRestore()
+    for (const socket of sockets) socket.destroy()
+    await vi.waitFor(() => expect(connections.map(({ closed }) => closed)).toEqual([true, true]))
+    lookUp.resolve()
+    await Promise.all(answers)
+    await setImmediate()
+    expect(await post(large())).toMatchObject({ status: 202 })
   })
 })
 

@@ -86,6 +86,19 @@ describe('a call on behalf of a client', () => {
     expect(answer.body).toBe('here')
   })
 
+  it('says why none of several addresses took it', async () => {
+    const { port } = await serve(() => {})
+    const [server] = servers.splice(0)
+    await new Promise(resolve => server?.close(resolve))
+    const call = fetchPublic(`http://hook.example:${port}/`, {
+      lookup: async () => ['127.0.0.2', '127.0.0.1'],
+      allows: () => true
+    })
+    await expect(call).rejects.toThrow(
+      /hook\.example:\d+ failed: connect E\w+ 127\.0\.0\.2:\d+; connect ECONNREFUSED 127\.0\.0\.1:/
+    )
+  })
+
   it('follows a few redirects, and none into the house', async () => {
     const { port } = await serve((request, response) => {
       const left = Number(request.url?.slice(1))

@@ -113,7 +113,7 @@ function linesOf({ message }: ScError): string[] {
   if (message.length <= MOST_DETAIL) return []
   const count = message.length.toLocaleString('en')
   return [
-    `The error says ${count} characters, of which the job keeps the begin and the end:`,
+    `The error says ${count} characters, of which the job keeps the start and the end:`,
     ...(message.match(LINES) ?? [])
   ]
 }

@@ -14,10 +14,12 @@ export interface Failure {
 
 /** What is told of a throw, whatever that is: it never throws itself. `doing` says what was being done: "word-count". */
 export function failureOf(thrown: unknown, doing: string): Failure {
-  if (thrown instanceof ScError) {
+  const known = tried(() => {
+    if (!(thrown instanceof ScError)) return undefined
     const { code, message, retryable } = thrown
     return { code, message, retryable, detail: '' }
-  }
+  })
+  if (known) return known
   const headline = textOf(thrown)
   return {
     code: 'SC_TASK_FAILED',
@@ -29,29 +31,33 @@ export function failureOf(thrown: unknown, doing: string): Failure {
 
 /** `TypeError: no such page`. What was thrown may be no error, and reading it may throw. */
 export function textOf(thrown: unknown): string {
-  try {
+  const text = tried(() => {
     if (thrown instanceof Error) return `${thrown.name}: ${thrown.message}`
     return `Error: ${typeof thrown === 'string' ? thrown : inspect(thrown)}`
-  } catch {
-    return `Error: (${typeof thrown} without a text)`
-  }
+  })
+  return text ?? `Error: (${typeof thrown} without a text)`
 }
 
 /** Often what says most: of `fetch failed` only the cause tells which address refused. */
 function causesOf(thrown: unknown): string[] {
   const texts: string[] = []
-  const next = [thrown]
-  while (next.length > 0 && texts.length < MOST_CAUSES) {
-    const error = next.shift()
-    const [cause, errors] = [fieldOf(error, 'cause'), fieldOf(error, 'errors')]
-    const found = [cause, ...(Array.isArray(errors) ? errors : [])].filter(each => each !== undefined && each !== null)
-    next.push(...found)
-    texts.push(...found.map(textOf))
+  const met = new Set([thrown])
+  for (const error of met) {
+    for (const cause of [fieldOf(error, 'cause'), ...errorsOf(error)]) {
+      if (cause === undefined || cause === null || met.has(cause)) continue
+      if (texts.push(textOf(cause)) === MOST_CAUSES) return texts
+      met.add(cause)
+    }
   }
-  return texts.slice(0, MOST_CAUSES)
+  return texts
 }
 
-/** Of a stack the begin says where; its first line is told already. */
+function errorsOf(thrown: unknown): unknown[] {
+  const errors = fieldOf(thrown, 'errors')
+  return tried(() => (Array.isArray(errors) ? errors.slice(0, MOST_CAUSES) : [])) ?? []
+}
+
+/** The start of a stack says where; its first line is told already. */
 function stackOf(thrown: unknown, headline: string): string {
   const stack = fieldOf(thrown, 'stack')
   if (typeof stack !== 'string' || stack === headline) return ''
@@ -59,8 +65,13 @@ function stackOf(thrown: unknown, headline: string): string {
 }
 
 function fieldOf(thrown: unknown, name: 'retryable' | 'cause' | 'errors' | 'stack'): unknown {
+  return tried(() => (thrown as Record<string, unknown> | null | undefined)?.[name])
+}
+
+/** Undefined: reading it threw. */
+function tried<T>(read: () => T): T | undefined {
   try {
-    return (thrown as Record<string, unknown> | null | undefined)?.[name]
+    return read()
   } catch {
     return undefined
   }

@@ -1,4 +1,4 @@
-"""The same at the begin of each run: the working directory, the environment, signals and their timers."""
+"""The same at the start of each run: the working directory, the environment, signals and their timers."""
 
 import os
 import signal
