@@ -1,6 +1,8 @@
 /** A file name from a client is data: what it becomes in a blob's key and in the result. */
 const MAX_BLOB_NAME_CHARS = 120
 const MAX_SHOWN_CHARS = 255
+/** Of a longer name only the end is looked at, which has the extension. */
+const MOST_READ_CHARS = 1_000
 /** Lies in the same folder as the recording. */
 const RESULT_NAME = 'transcription.json'
 
@@ -23,5 +25,5 @@ export function shownNameOf(fileName: string): string {
 }
 
 function lastPart(fileName: string): string {
-  return fileName.split(/[/\\]/).at(-1) ?? ''
+  return fileName.slice(-MOST_READ_CHARS).split(/[/\\]/).at(-1) ?? ''
 }

@@ -1,9 +1,9 @@
-import { lookup as lookupName } from 'node:dns/promises'
 import { type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { ScError } from '@sc/shared/errors.ts'
 import { isPublicAddress, refuseUrl } from './public-address.ts'
+import { resolveName } from './resolve-name.ts'
 
 /**
  * The one way in which the master calls an address that a client gave. The name is resolved once, every address it has
@@ -99,18 +99,13 @@ async function callOnce(url: URL, method: string, options: FetchPublicOptions, s
 
 /** The addresses to connect to, at least one. */
 async function resolveChecked(url: URL, options: FetchPublicOptions, stop: AbortSignal): Promise<string[]> {
-  const { allows = isPublicAddress, lookup = resolveName } = options
+  const { allows = isPublicAddress, lookup = (name: string) => resolveName(name, stop) } = options
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const found = isIP(host) ? [host] : await beforeAbort(lookup(host), stop, host)
   const wrong = found.find(address => !allows(address))
   if (wrong !== undefined || found[0] === undefined)
     throw new ScError('SC_BAD_REQUEST', `${url.host} is not called: it leads to ${wrong ?? 'no address'}.`)
   return found
-}
-
-async function resolveName(hostname: string): Promise<string[]> {
-  const found = await lookupName(hostname, { all: true, verbatim: true })
-  return found.map(({ address }) => address)
 }
 
 async function beforeAbort(finding: Promise<string[]>, stop: AbortSignal, host: string): Promise<string[]> {

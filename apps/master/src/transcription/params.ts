@@ -25,7 +25,7 @@ const flag = z.preprocess(text => FLAGS.get(plain(text)) ?? text, z.boolean('exp
 const SIDES = ['mix', 'left', 'right'] as const
 const CHANNEL_HINT = `expected ${SIDES.join(', ')}, or a number from 0 to 63`
 
-const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)$/
+const NUMBER = /^[-+]?(\d+(\.\d*)?|\.\d+)$/
 const number = (least: number, most: number, whole: boolean) =>
   z.preprocess(
     text => (typeof text === 'string' && NUMBER.test(text.trim()) ? Number(text) : text),
