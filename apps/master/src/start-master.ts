@@ -232,7 +232,7 @@ export async function startMaster(
     presence,
     room,
     redisWatch,
-    queueFindings: engine.queueFindings,
+    engineFindings: engine.findings,
     tasks,
     checkInput,
     checkPool,

@@ -39,10 +39,10 @@ export interface AppDeps {
   room: Pick<Room, 'check' | 'disk'>
   redisWatch: Pick<RedisWatch, 'trouble' | 'findings'>
   /** Queues that were not what masters wrote. */
-  queueFindings(): Finding[]
+  engineFindings(): Finding[]
   tasks: TaskRegistry
   checkInput: CheckInput
-  checkPool: Pick<CheckPool, 'read' | 'hash'>
+  checkPool: Pick<CheckPool, 'read' | 'hash' | 'render'>
   tailnet: Tailnet
   metrics: Metrics
   tickets: Pick<Tickets, 'isUnit'>

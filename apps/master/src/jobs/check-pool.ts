@@ -1,12 +1,13 @@
 import { Worker } from 'node:worker_threads'
 import { ScError } from '@sc/shared/errors.ts'
+import type { RenderedTranscript } from '../transcription/formats.ts'
 import { createCheckLines, type Waiting } from './check-lines.ts'
-import type { CheckRequest, HashRequest, ReadBody, ThreadAnswer, ThreadRequest } from './check-thread.ts'
+import type { CheckRequest, HashRequest, ReadBody, RenderRequest, ThreadAnswer, ThreadRequest } from './check-thread.ts'
 
 /**
  * DESIGN. Schemas come from workers and inputs from users: together they can ask for any amount of work. So they meet in
  * threads, each check with a deadline; a thread that is over it is ended, and another is started when there is need. What else a
- * large input needs, and would hold up the master, is done there, too: `read` and `hash`.
+ * large input needs, and would hold up the master, is done there, too: `read` and `hash`; and `render` for a long transcript.
  *
  *   waiting (by key) -> running, on a thread of its own  ->  answered
  *          |                                             ->  over the deadline or the memory: the thread is ended
@@ -21,6 +22,8 @@ export interface CheckPool {
   read(asker: Asker, body: Uint8Array<ArrayBuffer>): Promise<ReadBody>
   /** Of a request with a large input: see `hashOfRequest`. SC_TASK_INPUT_COSTLY, and as `check`. */
   hash(asker: Asker, request: HashRequest): Promise<string>
+  /** SC_BAD_REQUEST: the transcript is too long for it; and as `check`. */
+  render(asker: Asker, request: RenderRequest): Promise<RenderedTranscript>
   close(): Promise<void>
 }
 
@@ -126,7 +129,8 @@ export function createCheckPool({
     const signal = asker.signal()
     if (signal.aborted) throw dropped()
     const outcome = Promise.withResolvers<Outcome>()
-    const chars = sizeOf(request)
+    // What is on the disk takes no memory while it waits.
+    const chars = 'path' in request ? 0 : sizeOf(request)
     const sinceMs = performance.now()
     const waiting = { keyId, task, chars, refuse: outcome.reject, sinceMs, isThere, request, outcome }
     const drop = (): void => {
@@ -156,6 +160,13 @@ export function createCheckPool({
       if (outcome.type === 'hash') return outcome.hash
       throw errorOf(outcome)
     },
+    render: async (asker, request) => {
+      const outcome = await ask(asker, OF_NO_TASK, request)
+      if (outcome.type === 'rendered') return outcome
+      const megabytes = Math.ceil(request.bytes / 1024 ** 2)
+      const what = `This transcript has ${megabytes} MB, too much to be written as ${request.format}.`
+      throw new ScError('SC_BAD_REQUEST', `${what} Ask for \`format=json\`, which comes as it is.`)
+    },
     close: async () => {
       isClosed = true
       for (const { refuse } of lines.all()) refuse(closing())
@@ -167,6 +178,7 @@ export function createCheckPool({
 const OF_NO_TASK: CheckedTask = { name: '', isThere: async () => true }
 
 function sizeOf(request: ThreadRequest): number {
+  if ('path' in request) return request.bytes
   return 'body' in request ? request.body.length : request.input.length
 }
 

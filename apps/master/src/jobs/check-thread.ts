@@ -1,10 +1,11 @@
 import { parentPort } from 'node:worker_threads'
 import type { ErrorCode } from '@sc/shared/errors.ts'
+import type { RenderedTranscript, ResultFormat, TranscriptTask } from '../transcription/formats.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
 import { type TextFaults, textFaultsOf } from './text-faults.ts'
 
 /** A thread of `check-pool.ts`: does one request after the other, for as long as it takes; it may be ended at any time. */
-export type ThreadRequest = CheckRequest | ReadRequest | HashRequest
+export type ThreadRequest = CheckRequest | ReadRequest | HashRequest | RenderRequest
 
 export interface CheckRequest {
   /** JSON text, both. */
@@ -17,6 +18,15 @@ export interface CheckRequest {
 /** A large body of a request. */
 export interface ReadRequest {
   body: Uint8Array<ArrayBuffer>
+}
+
+/** A long transcript in another format than its own. */
+export interface RenderRequest {
+  /** Of its document, on this machine's disk, and how long that is. */
+  path: string
+  bytes: number
+  format: ResultFormat
+  task: TranscriptTask
 }
 
 /** Of what makes two requests the same. */
@@ -39,6 +49,7 @@ export type ThreadAnswer =
   | ({ type: 'body' } & ReadBody)
   | { type: 'refused'; code: ErrorCode; detail: string }
   | { type: 'hash'; hash: string }
+  | ({ type: 'rendered' } & RenderedTranscript)
 
 /** A large body, without what the task is given. */
 export interface ReadBody {
@@ -70,6 +81,7 @@ function check({ schema, input: text, field }: CheckRequest): ThreadAnswer {
 async function handle(request: ThreadRequest): Promise<ThreadAnswer> {
   if ('schema' in request && !('rest' in request)) return check(request)
   // Only then: a thread that takes the place of one that was ended is to be there soon.
+  if ('path' in request) return await (await import('./render-large.ts')).renderLarge(request)
   const { hashLarge, readLargeOrRefuse } = await import('./read-large.ts')
   return 'body' in request ? readLargeOrRefuse(request) : hashLarge(request)
 }

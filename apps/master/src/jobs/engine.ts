@@ -92,8 +92,8 @@ export interface Engine {
   workersChanged(): void
   /** From now on schedules submit what is due: once the master listens. */
   startSchedules(): void
-  /** What was wrong with queues in Redis. */
-  queueFindings(): Finding[]
+  /** What was wrong with queues in Redis, and is with what workers write. */
+  findings(): Finding[]
   stop(): Promise<void>
 }
 
@@ -187,7 +187,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     startSchedules: () => {
       schedules = startSchedules({ ...deps, submitTask })
     },
-    queueFindings: keeper.findings,
+    findings: () => [...keeper.findings(), ...transport.findings()],
     stop: async () => {
       // At once: none is to go on because another hangs.
       await Promise.all([

@@ -11,8 +11,12 @@ import { type UnitsToMerge, unitsToMerge } from './units-to-merge.ts'
 const AT_MOST = 1_000
 /** Merges of a job that may end with the master that ran them: one that takes it down is not to do so at every start. */
 const MOST_BEGUN = 3
-/** Results of a job's units, as JSON text: as objects, several times as large, they are in the master's memory at once. */
+/** Results of a job's units, as JSON text: as objects, several times as large, they are in memory at once. */
 const MOST_MERGED_BYTES = 128 * 1024 ** 2
+/** What they take there, as far as their text tells: an object or a list is some 56 bytes, a value 8 or a few more. */
+const MOST_MERGED_MEMORY = 512 * 1024 ** 2
+const LIST_BYTES = 56
+const VALUE_BYTES = 8
 
 export interface FinishDeps extends SettleDeps {
   blobs: BlobStore
@@ -94,11 +98,18 @@ function tooManyBegun({ id }: JobRow): ScError {
 
 /** Before they are read. */
 async function checkSize(db: Database, jobId: string): Promise<void> {
-  const { rows } = await sql<{ bytes: number }>`
-    select coalesce(sum(octet_length(output::text)), 0)::float8 as bytes from units where job_id = ${jobId}`.execute(db)
-  const bytes = rows[0]?.bytes ?? 0
-  if (bytes <= MOST_MERGED_BYTES) return
-  const [has, most] = [bytes, MOST_MERGED_BYTES].map(value => `${Math.ceil(value / 1024 ** 2)} MB`)
+  const { rows } = await sql<{ bytes: number; lists: number; values: number }>`
+    select coalesce(sum(octet_length(text)), 0)::float8 as bytes,
+      coalesce(sum(octet_length(text) - octet_length(translate(text, '[{', ''))), 0)::float8 as lists,
+      coalesce(sum(octet_length(text) - octet_length(replace(text, ',', ''))), 0)::float8 as values
+    from (select output::text as text from units where job_id = ${jobId}) as outputs`.execute(db)
+  const { bytes, lists, values } = rows[0] ?? { bytes: 0, lists: 0, values: 0 }
+  const memory = bytes + lists * LIST_BYTES + values * VALUE_BYTES
+  if (bytes <= MOST_MERGED_BYTES && memory <= MOST_MERGED_MEMORY) return
+  const isText = bytes > MOST_MERGED_BYTES
+  const [has, most] = (isText ? [bytes, MOST_MERGED_BYTES] : [memory, MOST_MERGED_MEMORY]).map(
+    value => `${Math.ceil(value / 1024 ** 2)} MB${isText ? '' : ' in memory'}`
+  )
   const what = `The results of the units of job ${jobId} have ${has} together; ${most} are the most that is merged.`
   throw new ScError('SC_TASK_FAILED', `${what} Answer less, or keep what is large elsewhere and answer where.`, {
     retryable: false

@@ -198,6 +198,7 @@ async function merge(deps: TranscriptionDeps, job: JobRow, units: UnitToMerge[])
   const failed = chunks.filter(chunk => chunk.output === null)
   const status = failed.length === 0 ? 'COMPLETED' : failed.length < chunks.length ? 'PARTIAL' : 'FAILED'
   if (status !== 'FAILED') {
+    await setImmediate()
     await deps.blobs.put(`files/${job.id}/transcription.json`, Buffer.from(JSON.stringify(document)))
   }
   return {

@@ -13,6 +13,7 @@
  * write much share what is read of all of them (`read-pace.ts`).
  */
 import { setImmediate } from 'node:timers/promises'
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { outboxKey } from '@sc/shared/redis-keys.ts'
 import type { Redis } from 'ioredis'
@@ -23,6 +24,7 @@ import { type Behind, createBehind } from './behind.ts'
 import type { HeldEntry, Links, ServedLink } from './links.ts'
 import { createNotes, type NotesDeps } from './note-messages.ts'
 import { createOutboxParser, type Gravity, type OutboxEntry, type OutboxParser, type Parsed } from './parse-outbox.ts'
+import { createReadLately } from './read-lately.ts'
 import { MOST_READ, readOutboxes } from './read-outboxes.ts'
 import { createCommonPace, createReadPace, type ReadPace, readsNow } from './read-pace.ts'
 import { createRedisClock } from './redis-clock.ts'
@@ -38,6 +40,8 @@ export interface Outboxes {
   isCaughtUp(): boolean
   /** Whether what was read waits for PostgreSQL: that outboxes grow is no fault of their workers then. */
   isHeldUp(): boolean
+  /** Who wrote most, while the disk has no room for it. */
+  findings(): Finding[]
   stop(): Promise<void>
 }
 
@@ -89,6 +93,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
   let changed = Promise.withResolvers<void>()
   const clock = createRedisClock(redis)
   const common = createCommonPace()
+  const lately = createReadLately()
   /** What it cost to read what is just now looked at. */
   let costOfThis = 0
 
@@ -220,6 +225,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
       return note(link, message)
     })
     costOfThis = 0
+    if (messages.length > 0) lately.add(workerId, cost)
     if (ids.length > 0) one.pending.push(...toPieces({ ids, messages }, performance.now()))
     one.pace.read(messages, entries.length, cost)
     if (clock.isFarAhead(one.after)) void remake(workerId)
@@ -284,6 +290,7 @@ export function startOutboxes(deps: OutboxesDeps): Outboxes {
     leave: workerId => void followed.delete(workerId),
     isCaughtUp: () => !isHeldUp() && [...followed.values()].every(one => isDone(one) || one.behind.isTooLong()),
     isHeldUp,
+    findings: () => (deps.mayStore() ? [] : lately.findings()),
     stop: async () => {
       stopping.abort()
       deps.blocking.off('ready', onReady)

@@ -5,6 +5,7 @@
  *                                          \-> apply, in PostgreSQL -> release
  *   locks of what is held are renewed here; what is lost goes back into its queue; what is overdue is ended.
  */
+import type { Finding } from '@sc/shared/doctor/finding.ts'
 import type { OutboxMessage } from '@sc/shared/outbox-message.ts'
 import { pause } from '@sc/shared/pause.ts'
 import { PROTOCOL_VERSION } from '@sc/shared/redis-keys.ts'
@@ -41,6 +42,8 @@ export interface Transport {
   /** Whether the worker holds the unit just now, as far as this master knows. */
   holds(workerId: string, unitId: string): boolean
   isCaughtUp(): boolean
+  /** What is wrong with what workers write. */
+  findings(): Finding[]
   /** Entries of this queue that workers hold, as far as this master knows. */
   takenFrom(queue: string): string[]
   /** Whether a slot is idle that would take an entry of this queue. */
@@ -256,6 +259,7 @@ export async function startTransport(deps: TransportDeps): Promise<Transport> {
     registered: workerIds => void refresh(workerIds).catch(logged('looking up workers failed')),
     wake: leases.wake,
     isCaughtUp: outboxes.isCaughtUp,
+    findings: outboxes.findings,
     holds: (workerId, unitId) => links.of(workerId)?.knows(unitId) ?? false,
     takenFrom: queue =>
       links.all().flatMap(link => link.held().flatMap(({ entry, taken }) => (taken.queue.name === queue ? entry : []))),

@@ -102,7 +102,7 @@ export async function openApp(
     }),
     room,
     redisWatch: { trouble: () => null, findings: () => [] },
-    queueFindings: () => [],
+    engineFindings: () => [],
     tasks,
     checkInput: createCheckInput(checkPool, tasks),
     checkPool,

@@ -156,6 +156,22 @@ describe('GET /transcribe/{jobId}/result', () => {
   })
 })
 
+it('comes in every format when it is long, and says what to ask for when it is too long for it', async () => {
+  const jobId = await insertTranscription(db(), { status: 'COMPLETED' })
+  const [segment] = TRANSCRIPT.segments
+  const put = async (count: number) => {
+    const long = { ...TRANSCRIPT, segments: Array.from({ length: count }, () => segment) }
+    await one.deps.blobs.put(`files/${jobId}/transcription.json`, Buffer.from(JSON.stringify(long)))
+  }
+  await put(10_000)
+  const srt = await get(`/transcribe/${jobId}/result?format=srt`)
+  expect([srt.statusCode, srt.headers['content-type']]).toEqual([200, 'application/x-subrip; charset=utf-8'])
+  expect(srt.body).toMatch(/\n10000\n00:00:00,000 --> 00:00:01,500\nHello world\.\n\n$/)
+  await put(1_000_000)
+  const refused = await get(`/transcribe/${jobId}/result?format=verbose_json`)
+  expect([refused.statusCode, refused.json().detail]).toEqual([400, expect.stringMatching(/ MB, .*`format=json`/)])
+}, 30_000)
+
 it('says in verbose_json that a translation is one', async () => {
   const input = JSON.stringify({ model: 'auto', task: 'translate' })
   const jobId = await insertTranscription(db(), { status: 'COMPLETED', input })

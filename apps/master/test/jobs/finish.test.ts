@@ -78,25 +78,29 @@ it('a merge is counted before it begins, and one that only failed does not count
   expect(begun).toEqual([3, 3])
 })
 
-it('results that are too much for the memory of a master are an error, and are not read', async () => {
-  const id = await at.world.insertJob({})
-  await at.world.db.updateTable('jobs').set({ task: 'sum' }).where('id', '=', id).execute()
-  const { unitId } = (await at.world.takeOne()).units[0]
-  await at.world.db
-    .updateTable('units')
-    .set({ status: 'DONE', output: sql<string>`to_json(repeat('x', 135000000))` })
-    .where('id', '=', unitId)
-    .execute()
-  await vi.waitFor(async () => expect((await at.world.job(id)).planned).toBe(true), WAIT)
-  await at.engine.stop()
-  await at.start()
-  await ended(id, 'FAILED')
-  expect(begun).toEqual([])
-  expect((await at.world.job(id)).error).toMatchObject({
-    code: 'SC_TASK_FAILED',
-    detail: expect.stringContaining('129 MB')
-  })
-}, 30_000)
+it.each([
+  ['129 MB together', sql<string>`to_json(repeat('x', 135000000))`],
+  // 30 MB of text, which becomes ten million objects.
+  ['in memory', sql<string>`('[' || repeat('{},', 10000000) || '{}]')::json`]
+])(
+  'results that are too much to be held at once (%s) are an error, and are not read',
+  async (what, output) => {
+    const id = await at.world.insertJob({})
+    await at.world.db.updateTable('jobs').set({ task: 'sum' }).where('id', '=', id).execute()
+    const { unitId } = (await at.world.takeOne()).units[0]
+    await at.world.db.updateTable('units').set({ status: 'DONE', output }).where('id', '=', unitId).execute()
+    await vi.waitFor(async () => expect((await at.world.job(id)).planned).toBe(true), WAIT)
+    await at.engine.stop()
+    await at.start()
+    await ended(id, 'FAILED')
+    expect(begun).toEqual([])
+    expect((await at.world.job(id)).error).toMatchObject({
+      code: 'SC_TASK_FAILED',
+      detail: expect.stringContaining(what)
+    })
+  },
+  30_000
+)
 
 /** Units of a job that are done, each with an output of so many characters. */
 async function doneUnits(outputs: Array<{ count: number; chars: number }>): Promise<string> {

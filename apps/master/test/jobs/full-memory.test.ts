@@ -36,7 +36,7 @@ describe('a Redis that junk has filled', () => {
 
     await at.start()
     await vi.waitFor(async () => expect(await done(jobId)).toBe(1), WAIT)
-    expect(at.engine.queueFindings()).toEqual([])
+    expect(at.engine.findings()).toEqual([])
 
     await redis.del(...JUNK)
     await room.look()

@@ -103,7 +103,7 @@ describe('a queue that masters did not write alone', { timeout: 60_000 }, () => 
     }, WAIT)
   const findings = (queue: string) =>
     at.engine
-      .queueFindings()
+      .findings()
       .filter(({ check }) => check === `queue ${queue}`)
       .map(({ found }) => found)
 
@@ -208,10 +208,7 @@ describe('a queue of the masters themselves', { timeout: 60_000 }, () => {
   ])('works again after %s: %s', async (_what, queue, attack) => {
     await attack(at.world.redis)
     const jobId = await at.world.insertJob({ units: 0 })
-    await vi.waitFor(
-      () => expect(at.engine.queueFindings().map(({ check }) => check)).toEqual([`queue ${queue}`]),
-      WAIT
-    )
+    await vi.waitFor(() => expect(at.engine.findings().map(({ check }) => check)).toEqual([`queue ${queue}`]), WAIT)
     await vi.waitFor(async () => expect((await at.world.job(jobId)).planned).toBe(true), WAIT)
     await vi.waitFor(async () => expect((await at.world.job(jobId)).finished_at).not.toBeNull(), WAIT)
   })

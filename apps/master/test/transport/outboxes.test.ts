@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { createLog } from '@sc/shared/log.ts'
 import { closeRedis, connectRedis } from '@sc/shared/redis.ts'
@@ -98,9 +99,11 @@ test('what workers wrote waits while the disk has no room for it, and is applied
   await vi.waitFor(() => expect(outboxes.isHeldUp()).toBe(true), WAIT)
   expect(applied).toEqual([])
   expect(await redis.xlen(outboxKey('w-1'))).toBe(1)
+  expect(outboxes.findings()).toEqual([expect.objectContaining({ found: expect.stringContaining('w-1 1 MB') })])
   hasRoom = true
   await vi.waitFor(() => expect(applied).toEqual(['one']), WAIT)
-  expect(outboxes.isHeldUp()).toBe(false)
+  await vi.waitFor(() => expect(outboxes.isHeldUp()).toBe(false), WAIT)
+  expect(outboxes.findings()).toEqual([])
 })
 
 test('what a worker wrote is not applied any more once it is gone', async () => {
@@ -187,7 +190,7 @@ test('a master that stood still takes no unit for lost whose worker went on writ
   const writer = new Worker(new URL('./write-signs.ts', import.meta.url), {
     workerData: { url: server.url, key: outboxKey('w-1'), text: state }
   })
-  await vi.waitFor(async () => expect(await redis.xlen(outboxKey('w-1'))).toBeGreaterThan(0), WAIT)
+  await once(writer, 'message')
   for (let n = 0; n < 2; n++) {
     const goOnMs = performance.now() + LOST_MS + 1_500
     while (performance.now() < goOnMs);

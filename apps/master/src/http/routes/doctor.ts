@@ -66,7 +66,7 @@ export function addDoctor(app: App, deps: AppDeps, drawTopology: () => Promise<T
         items: [
           ...partFindings(parts),
           ...deps.redisWatch.findings(),
-          ...deps.queueFindings(),
+          ...deps.engineFindings(),
           ...ofDisks,
           ...networkFindings(deps.place().mode),
           ...tailscaleFindings(status, describeTailnet(status), config.mode === 'tailscale'),

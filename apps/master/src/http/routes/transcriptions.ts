@@ -8,11 +8,15 @@ import { RESULT_FORMATS, renderTranscript, type TranscriptTask } from '../../tra
 import type { Transcript } from '../../transcription/merge.ts'
 import type { TranscribeParams } from '../../transcription/params.ts'
 import type { App, AppDeps } from '../app-deps.ts'
+import { callerOf } from '../auth.ts'
 import { untilDisconnect } from '../disconnect.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { cancelledSchema, transcriptionSchema, transcriptionUrlOf } from '../schemas.ts'
 import { eventStreamResponse, lastEventIdOf, type StreamEvent, sendEvents } from '../sse.ts'
 import { whyNoResult } from '../why-no-result.ts'
+
+/** An hour of speech has half a megabyte. A longer transcript would hold up the master. */
+const MOST_RENDERED_HERE_BYTES = 1024 ** 2
 
 const params = z.object({ jobId: z.string().max(100) })
 const tags = ['transcription']
@@ -59,8 +63,14 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
         return reply
           .type('application/json; charset=utf-8')
           .send(await deps.blobs.get(key, { signal: untilDisconnect(reply) }))
-      const [transcript, task] = await Promise.all([readTranscript(deps, key), taskOf(deps, jobId)])
-      const { contentType, body } = renderTranscript(transcript, format, task)
+      const task = await taskOf(deps, jobId)
+      const bytes = await deps.blobs.size(key)
+      const path = deps.blobs.localPath?.(key)
+      const asker = { keyId: callerOf(request).keyId, signal: () => untilDisconnect(reply) }
+      const { contentType, body } =
+        bytes > MOST_RENDERED_HERE_BYTES && path
+          ? await deps.checkPool.render(asker, { path, bytes, format, task })
+          : renderTranscript(await readTranscript(deps, key), format, task)
       return reply.type(contentType).send(body)
     }
   })
