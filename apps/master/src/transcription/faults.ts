@@ -14,9 +14,14 @@ export interface Faults {
 /** So much may lie between what ffmpeg decodes when it complains and what has been read of its output. */
 const BEHIND_SECONDS = 6
 
+/** Of one recording: a file of nothing but damage has thousands of places. */
+const MOST_NOTES = 100
+
 /** `decodedSeconds`: what has been read of its output so far. Times count from there, too. */
 export function listenForFaults(decodedSeconds: () => number): Faults {
   const notes: TranscriptNote[] = []
+  /** Places that have no note of their own. */
+  let more = 0
   /** Since the last hole. */
   let complaints = 0
   let givenUp: number[] = []
@@ -29,7 +34,9 @@ export function listenForFaults(decodedSeconds: () => number): Faults {
       if (hole === null) hole = said.seconds
       else {
         // A hole of which nothing is said is one that the recording has.
-        if (complaints > 0) notes.push(damaged(hole, said.seconds, 'nothing of it could be decoded'))
+        if (complaints > 0 && notes.length < MOST_NOTES)
+          notes.push(damaged(hole, said.seconds, 'nothing of it could be decoded'))
+        else if (complaints > 0) more++
         hole = null
         complaints = 0
         givenUp = []
@@ -44,6 +51,8 @@ export function listenForFaults(decodedSeconds: () => number): Faults {
   function end(seconds: number): TranscriptNote[] {
     // An old ffmpeg prints one more hole at the end of all.
     const inside = notes.filter(({ start }) => start < seconds - 0.05)
+    if (more > 0)
+      inside.push(damaged(inside.at(-1)?.end ?? 0, seconds, `${more} more places of it could not be decoded`))
     const [first, last] = [givenUp[0], givenUp.at(-1)]
     if (first === undefined || last === undefined) return inside
     // One packet that is cut off at the end of the file is no damage.

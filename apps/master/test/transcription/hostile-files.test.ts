@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { listenForFaults } from '../../src/transcription/faults.ts'
 import { probeRecording } from '../../src/transcription/ffmpeg.ts'
 import { readDescription } from '../../src/transcription/ffmpeg-log.ts'
 import { createMpegScan } from '../../src/transcription/mpeg-frames.ts'
@@ -51,4 +52,13 @@ test('a file of a million damaged places is taken as it is, and not kept place b
   let at = 0
   for (let n = 0; n < 40; n++) at = scan.push(block, at, n === 39)
   expect(scan.end()).toEqual([{ bytes: { start: 0, end: expect.any(Number) }, lostSeconds: 0, lostBytes: 0 }])
+})
+
+test('of thousands of damaged places a hundred have a note, and the rest one together', () => {
+  const faults = listenForFaults(() => 0)
+  for (let n = 0; n < 2_500; n++)
+    for (const line of [`${n}.000000`, 'Error submitting packet to decoder', `${n}.500000`]) faults.read(line)
+  const notes = faults.end(2_500)
+  expect(notes).toHaveLength(101)
+  expect(notes.at(-1)).toMatchObject({ start: 99.5, end: 2_500, detail: expect.stringContaining('2400 more places') })
 })
