@@ -217,12 +217,34 @@ export function childEnv(extra: Record<string, string> = {}): Record<string, str
   return { ...withValue(process.env, name => !SECRETS.test(name)), ...NO_TELEMETRY, ...cache, ...extra }
 }
 
-/** Answers what makes this process's environment again what it is now. */
+/**
+ * Answers what makes this process's environment again what it is now, and costs nothing where nobody has changed it: reading
+ * all of it takes longer than many a task.
+ */
 export function keepEnvironment(): () => void {
-  const before = { ...process.env }
+  const { env } = process
+  const before = { ...env }
+  let isChanged = false
+  process.env = new Proxy(env, {
+    set(_, name: string, value) {
+      isChanged = true
+      env[name] = value
+      return true
+    },
+    deleteProperty(_, name: string) {
+      isChanged = true
+      return delete env[name]
+    },
+    defineProperty(_, name, descriptor) {
+      isChanged = true
+      return Reflect.defineProperty(env, name, descriptor)
+    }
+  })
   return () => {
-    for (const name of Object.keys(process.env)) if (!Object.hasOwn(before, name)) delete process.env[name]
-    for (const [name, value] of Object.entries(before)) if (process.env[name] !== value) process.env[name] = value
+    if (!isChanged) return
+    isChanged = false
+    for (const name of Object.keys(env)) if (!Object.hasOwn(before, name)) delete env[name]
+    for (const [name, value] of Object.entries(before)) if (env[name] !== value) env[name] = value
   }
 }
 

@@ -38,7 +38,7 @@ async function evaluate({ pcm, frames }: BlockRequest): Promise<Float32Array> {
       const from = (frame + step) * FRAME_SAMPLES
       const at = stripe * INPUT_SAMPLES
       const gain = (gains[frame + step] ?? 1) / 32_768
-      for (let i = 0; i < INPUT_SAMPLES; i++) input[at + i] = clip((samples[from + i] as number) * gain)
+      for (let i = 0; i < INPUT_SAMPLES; i++) input[at + i] = (samples[from + i] as number) * gain
     })
     const output = await session.run({
       input: new Tensor('float32', input, [stripes, INPUT_SAMPLES]),
@@ -53,11 +53,6 @@ async function evaluate({ pcm, frames }: BlockRequest): Promise<Float32Array> {
     })
   }
   return probabilities
-}
-
-/** Of the frame before there may be more than the network takes. */
-function clip(sample: number): number {
-  return Math.max(-1, Math.min(1, sample))
 }
 
 function isSilent(samples: Int16Array, firstFrame: number, frames: number): boolean {

@@ -31,6 +31,7 @@ type Message<T extends ToChild['type']> = Extract<ToChild, { type: T }>
 const exit = process.exit.bind(process)
 /** Where each run starts. */
 const folder = process.cwd()
+const restoreEnvironment = keepEnvironment()
 
 export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   const stops = new Map<string, AbortController>()
@@ -96,7 +97,6 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
   async function run({ id, task: name, input }: Message<'run'>, signal: AbortSignal): Promise<void> {
     const startedMs = performance.now()
     const before = childrenNow()
-    const restoreEnvironment = keepEnvironment()
     runningId = id
     try {
       signal.throwIfAborted()
@@ -124,7 +124,7 @@ export function serve(send: (message: FromChildLine) => void): UserCodeServer {
       const failure = signal.aborted ? new ScError('SC_CANCELLED', `run ${id} was cancelled`) : thrown
       send({ type: 'error', id, ...failureOf(failure, name) })
     } finally {
-      process.chdir(folder)
+      if (process.cwd() !== folder) process.chdir(folder)
       restoreEnvironment()
       runningId = null
       stops.delete(id)
