@@ -1,6 +1,6 @@
 import type { BlobStore } from '@sc/shared/blobs/store.ts'
 import { ScError, toScError } from '@sc/shared/errors.ts'
-import { type SqlBool, sql } from 'kysely'
+import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { isOpenOfJob } from '../database/by-id.ts'
 import { type Database, type JobRow, OPEN_JOB } from '../database/schema.ts'
 import { type Definitions, definitionOf, type JobOutcome } from './definition.ts'
@@ -17,6 +17,9 @@ const MOST_MERGED_BYTES = 128 * 1024 ** 2
 const MOST_MERGED_MEMORY = 512 * 1024 ** 2
 const LIST_BYTES = 56
 const VALUE_BYTES = 8
+const MEMORY_OF_OUTPUT = sql<number>`
+  (octet_length(output::text) - octet_length(translate(output::text, '[{', ''))) * ${sql.lit(LIST_BYTES)}
+    + (octet_length(output::text) - octet_length(replace(output::text, ',', ''))) * ${sql.lit(VALUE_BYTES)}`
 
 export interface FinishDeps extends SettleDeps {
   blobs: BlobStore
@@ -98,15 +101,12 @@ function tooManyBegun({ id }: JobRow): ScError {
 
 /** Before they are read. */
 async function checkSize(db: Database, jobId: string): Promise<void> {
-  const { rows } = await sql<{ bytes: number; lists: number; values: number }>`
-    select coalesce(sum(octet_length(text)), 0)::float8 as bytes,
-      coalesce(sum(octet_length(text) - octet_length(translate(text, '[{', ''))), 0)::float8 as lists,
-      coalesce(sum(octet_length(text) - octet_length(replace(text, ',', ''))), 0)::float8 as values
-    from (select output::text as text from units where job_id = ${jobId}) as outputs`.execute(db)
-  const { bytes, lists, values } = rows[0] ?? { bytes: 0, lists: 0, values: 0 }
-  const memory = bytes + lists * LIST_BYTES + values * VALUE_BYTES
-  if (bytes <= MOST_MERGED_BYTES && memory <= MOST_MERGED_MEMORY) return
+  const bytes = await sumOf(db, jobId, sql<number>`octet_length(output::text)`)
+  // A character is no more than a list.
+  if (bytes * LIST_BYTES <= MOST_MERGED_MEMORY) return
   const isText = bytes > MOST_MERGED_BYTES
+  const memory = isText ? 0 : bytes + (await sumOf(db, jobId, MEMORY_OF_OUTPUT))
+  if (!isText && memory <= MOST_MERGED_MEMORY) return
   const [has, most] = (isText ? [bytes, MOST_MERGED_BYTES] : [memory, MOST_MERGED_MEMORY]).map(
     value => `${Math.ceil(value / 1024 ** 2)} MB${isText ? '' : ' in memory'}`
   )
@@ -114,6 +114,12 @@ async function checkSize(db: Database, jobId: string): Promise<void> {
   throw new ScError('SC_TASK_FAILED', `${what} Answer less, or keep what is large elsewhere and answer where.`, {
     retryable: false
   })
+}
+
+async function sumOf(db: Database, jobId: string, ofUnit: RawBuilder<number>): Promise<number> {
+  const { rows } = await sql<{ sum: number }>`
+    select coalesce(sum(${ofUnit}), 0)::float8 as sum from units where job_id = ${jobId}`.execute(db)
+  return rows[0]?.sum ?? 0
 }
 
 /** False: the job was no longer open. */
