@@ -309,6 +309,16 @@ export const ATTACKS: Attack[] = [
     doctor: /more than 5000000 values/
   },
   {
+    name: 'writes one message of 15 MB of objects that have ever other names',
+    run: thief => {
+      const names = (from: number) => Array.from({ length: 127 }, (_, at) => `"${(from * 7 + at * from) % 95_000}x":1`)
+      const objects = Array.from({ length: 10_000 }, (_, at) => `{${[...new Set(names(at))].join()}}`)
+      return addInParts(thief, `[{"type":"state","junk":[${objects.join()}]}]`)
+    },
+    outcome: 'dropped',
+    doctor: /different names of fields/
+  },
+  {
     name: 'writes states of half a million queues',
     run: async ({ redis, id }) => {
       const queues = Array(2_000).fill('')

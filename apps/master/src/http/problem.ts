@@ -103,9 +103,9 @@ export function pathOf(request: FastifyRequest): string {
   return request.url.split('?')[0] ?? request.url
 }
 
-function tooLarge({ headers, routeOptions: { bodyLimit } }: FastifyRequest): ScError {
+function tooLarge({ headers, routeOptions: { bodyLimit, url = '' } }: FastifyRequest): ScError {
   const bytes = headers['content-length']
   const has = bytes === undefined ? 'more than that' : `${bytes}`
   const detail = `The body of the request may have ${bodyLimit} bytes here, and has ${has}.`
-  return new ScError('SC_FILE_TOO_LARGE', `${detail} ${BY_FILE}`)
+  return new ScError('SC_FILE_TOO_LARGE', url.startsWith('/api/tasks/') ? `${detail} ${BY_FILE}` : detail)
 }
