@@ -107,9 +107,11 @@ async function takeRequests({ redis, log }: EnrolDeps, codes: string[]): Promise
   return requests
 }
 
+/** It may have become another since its size was asked. */
 function parse(text: string | null): EnrolRequest | undefined {
+  if (text === null || text.length > LARGEST_ENROL_REQUEST) return undefined
   try {
-    return enrolRequestSchema.safeParse(JSON.parse(text ?? '')).data
+    return enrolRequestSchema.safeParse(JSON.parse(text)).data
   } catch {
     return undefined
   }
