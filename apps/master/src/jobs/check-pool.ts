@@ -73,6 +73,8 @@ const COMPILE_DEADLINE_MS = 10_000
 const START_TIMEOUT_MS = 30_000
 /** Then its task may be gone. */
 const LONG_MS = 1_000
+/** Some 40 hours of speech: as objects that is what a thread has room for. */
+const LONGEST_TRANSCRIPT_BYTES = 24 * 1024 ** 2
 const LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 }
 
 export function createCheckPool({
@@ -161,8 +163,9 @@ export function createCheckPool({
       throw errorOf(outcome)
     },
     render: async (asker, request) => {
-      const outcome = await ask(asker, OF_NO_TASK, request)
-      if (outcome.type === 'rendered') return outcome
+      const isTooLong = request.bytes > LONGEST_TRANSCRIPT_BYTES
+      const outcome = isTooLong ? null : await ask(asker, OF_NO_TASK, request)
+      if (outcome?.type === 'rendered') return outcome
       const megabytes = Math.ceil(request.bytes / 1024 ** 2)
       const what = `This transcript has ${megabytes} MB, too much to be written as ${request.format}.`
       throw new ScError('SC_BAD_REQUEST', `${what} Ask for \`format=json\`, which comes as it is.`)
