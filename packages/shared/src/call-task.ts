@@ -2,6 +2,7 @@ import { format } from 'node:util'
 import type { z } from 'zod'
 import type { LogFields, LogLevel, Task, TaskContext, TaskLog } from './define-task.ts'
 import { ScError } from './errors.ts'
+import { isRecord } from './is-record.ts'
 import { changedByJson } from './plain-json.ts'
 
 const MOST_FAULTS = 5
@@ -48,7 +49,7 @@ export function faultsOf(whole: string, error: z.ZodError): string {
 }
 
 function isFields(value: unknown): value is LogFields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Error)
+  return isRecord(value) && !(value instanceof Error)
 }
 
 function textOf(value: unknown): string {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { boundedList, boundedMs, boundedTexts } from './bounded.ts'
+import { isRecord } from './is-record.ts'
 import { protocolSchema } from './presence.ts'
 import { lackingTaskSchema, taskDescriptionSchema } from './python-protocol.ts'
 import { MOST_TASKS } from './task-limits.ts'
@@ -40,15 +41,10 @@ const holdingSchema = z.object({ entry: id, queue: name, slot: id, ticket: z.str
 export type Holding = z.infer<typeof holdingSchema>
 
 /** By hand: zod would walk the fields, and copy them. */
-const logFieldsSchema = z
-  .custom<Record<string, unknown>>(
-    value => typeof value === 'object' && value !== null && !Array.isArray(value),
-    'expected fields by name'
-  )
-  .transform(fields => {
-    const count = Object.keys(fields).length
-    return count > MOST_LOG_FIELDS ? { leftOut: `${count} fields` } : fields
-  })
+const logFieldsSchema = z.custom<Record<string, unknown>>(isRecord, 'expected fields by name').transform(fields => {
+  const count = Object.keys(fields).length
+  return count > MOST_LOG_FIELDS ? { leftOut: `${count} fields` } : fields
+})
 
 /**
  * What a worker writes into its own outbox stream (field `m`: a JSON list of messages, in order). `attemptId` is new for

@@ -29,16 +29,22 @@ function changedInside(value: object, whole: string, around: object[]): string |
   if (around.includes(value)) return `${whole}: is what it lies in itself, and JSON has no circles`
   if (around.length >= MOST_OUTPUT_DEPTH)
     return `${whole.slice(0, 100)}…: is nested in more than ${MOST_OUTPUT_DEPTH} levels`
-  const inside = [...around, value]
+  around.push(value)
+  const found = changedBelow(value, whole, around)
+  around.pop()
+  return found
+}
+
+function changedBelow(value: object, whole: string, around: object[]): string | null {
   // JSON takes the primitive that it stands for.
   if (value instanceof Number || value instanceof String || value instanceof Boolean)
-    return changed(value.valueOf(), whole, inside)
+    return changed(value.valueOf(), whole, around)
   if ('toJSON' in value && typeof value.toJSON === 'function') {
     const isNoDate = value instanceof Date && Number.isNaN(value.getTime())
-    return isNoDate ? `${whole}: the Date is none, and would be null` : changed(value.toJSON(), whole, inside)
+    return isNoDate ? `${whole}: the Date is none, and would be null` : changed(value.toJSON(), whole, around)
   }
   // Not by `entries`, which a list with holes has none of.
-  if (Array.isArray(value)) return first(value.length, at => changed(value[at], `${whole}.${at}`, inside))
+  if (Array.isArray(value)) return first(value.length, at => changed(value[at], `${whole}.${at}`, around))
   const entries = Object.entries(value).filter(([, each]) => each !== undefined)
   if (!isPlain(value)) {
     const next = nextFor(value, entries.length)
@@ -46,7 +52,7 @@ function changedInside(value: object, whole: string, around: object[]): string |
   }
   return first(entries.length, at => {
     const [key, each] = entries[at] as [string, unknown]
-    return faultOfText(key, whole) ?? changed(each, `${whole}.${key}`, inside)
+    return faultOfText(key, whole) ?? changed(each, `${whole}.${key}`, around)
   })
 }
 

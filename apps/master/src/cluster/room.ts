@@ -42,20 +42,26 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
   let mayStore = true
 
   async function look(): Promise<void> {
-    await lookAtDisk()
-    const reason = (await fullRedis(deps.redis)) ?? (await fullDisk(deps.folder, leastFreeBytes))
+    const free = await lookAtDisk()
+    const reason = (await fullRedis(deps.redis)) ?? fullDisk(free)
     if (reason !== null && full === null) deps.log.warn(`No new work is taken: ${reason}`)
     if (reason === null && full !== null) deps.log.info('There is room again: new work is taken')
     full = reason
   }
 
-  async function lookAtDisk(): Promise<void> {
+  async function lookAtDisk(): Promise<number> {
     const free = await freeBytes(deps.folder)
     const next = free >= leastFreeBytes / 2
     const left = `The disk of the master has ${megabytes(free)} left (${deps.folder})`
     if (mayStore && !next) deps.log.error(`${left}: what workers answer waits until there is room`)
     if (!mayStore && next) deps.log.info(`${left}: what workers answer is stored again`)
     mayStore = next
+    return free
+  }
+
+  function fullDisk(free: number): string | null {
+    if (free >= leastFreeBytes) return null
+    return `The disk of the master has ${megabytes(free)} left (${deps.folder}; ${megabytes(leastFreeBytes)} stay free).`
   }
 
   await look()
@@ -86,10 +92,4 @@ export async function startRoom(deps: RoomDeps): Promise<Room> {
 async function fullRedis(redis: Redis): Promise<string | null> {
   const memory = await readMemory(redis)
   return isTight(memory) ? `Redis uses ${describeMemory(memory)}.` : null
-}
-
-async function fullDisk(folder: string, leastFreeBytes: number): Promise<string | null> {
-  const free = await freeBytes(folder)
-  if (free >= leastFreeBytes) return null
-  return `The disk of the master has ${megabytes(free)} left (${folder}; ${megabytes(leastFreeBytes)} stay free).`
 }

@@ -1,8 +1,8 @@
-import { Worker } from 'node:worker_threads'
 import { ScError } from '@sc/shared/errors.ts'
 import type { RenderedTranscript } from '../transcription/formats.ts'
 import { createCheckLines, type Waiting } from './check-lines.ts'
-import type { CheckRequest, HashRequest, ReadBody, RenderRequest, ThreadAnswer, ThreadRequest } from './check-thread.ts'
+import type { CheckRequest, HashRequest, ReadBody, RenderRequest, ThreadRequest } from './check-thread.ts'
+import { type CheckThread, closing, type Outcome, sizeOf, startThread } from './start-check-thread.ts'
 
 /**
  * DESIGN. Schemas come from workers and inputs from users: together they can ask for any amount of work. So they meet in
@@ -40,11 +40,6 @@ export interface CheckedTask {
   isThere(): Promise<boolean>
 }
 
-type Outcome =
-  | Exclude<ThreadAnswer, { type: 'ready' | 'compiled' }>
-  /** `of`: what the time or the memory went into. */
-  | { type: 'exceeded'; of: 'schema' | 'input' }
-
 export type CheckOutcome = Extract<Outcome, { type: 'faults' | 'unfit' | 'failed' | 'exceeded' }>
 
 interface WaitingCheck extends Waiting {
@@ -63,20 +58,12 @@ interface CheckPoolOptions {
 }
 
 const THREADS = 2
-/** Many times what the largest useful input needs, on a machine that is busy with other things too; */
+/** Many times what the largest useful input needs, on a machine that is busy with other things too. */
 const DEADLINE_MS = 2_000
-/** for each further megabyte so much more. */
-const MEGABYTE_MS = 250
-/** What may be registered takes 0.1 s on a quiet machine, and is kept. */
-const COMPILE_DEADLINE_MS = 10_000
-/** Loading ajv takes 0.2 s on a quiet machine. */
-const START_TIMEOUT_MS = 30_000
 /** Then its task may be gone. */
 const LONG_MS = 1_000
 /** Some 40 hours of speech: as objects that is what a thread has room for. */
 const LONGEST_TRANSCRIPT_BYTES = 24 * 1024 ** 2
-const LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 }
-
 export function createCheckPool({
   threads = THREADS,
   deadlineMs = DEADLINE_MS,
@@ -132,7 +119,7 @@ export function createCheckPool({
     if (signal.aborted) throw dropped()
     const outcome = Promise.withResolvers<Outcome>()
     // What is on the disk takes no memory while it waits.
-    const chars = 'path' in request ? 0 : sizeOf(request)
+    const chars = request.type === 'render' ? 0 : sizeOf(request)
     const sinceMs = performance.now()
     const waiting = { keyId, task, chars, refuse: outcome.reject, sinceMs, isThere, request, outcome }
     const drop = (): void => {
@@ -147,28 +134,30 @@ export function createCheckPool({
 
   return {
     check: async (asker, task, request) => {
-      const outcome = await ask(asker, task, request)
+      const outcome = await ask(asker, task, { type: 'check', ...request })
       if (outcome.type === 'faults' || outcome.type === 'unfit') return outcome
       if (outcome.type === 'failed' || outcome.type === 'exceeded') return outcome
       throw errorOf(outcome)
     },
     read: async (asker, body) => {
-      const outcome = await ask(asker, OF_NO_TASK, { body })
+      const outcome = await ask(asker, OF_NO_TASK, { type: 'read', body })
       if (outcome.type === 'body') return outcome
       throw errorOf(outcome)
     },
     hash: async (asker, request) => {
-      const outcome = await ask(asker, OF_NO_TASK, request)
+      const outcome = await ask(asker, OF_NO_TASK, { type: 'hash', ...request })
       if (outcome.type === 'hash') return outcome.hash
       throw errorOf(outcome)
     },
     render: async (asker, request) => {
-      const isTooLong = request.bytes > LONGEST_TRANSCRIPT_BYTES
-      const outcome = isTooLong ? null : await ask(asker, OF_NO_TASK, request)
-      if (outcome?.type === 'rendered') return outcome
-      const megabytes = Math.ceil(request.bytes / 1024 ** 2)
-      const what = `This transcript has ${megabytes} MB, too much to be written as ${request.format}.`
-      throw new ScError('SC_BAD_REQUEST', `${what} Ask for \`format=json\`, which comes as it is.`)
+      if (request.bytes > LONGEST_TRANSCRIPT_BYTES) throw tooLong(request)
+      const outcome = await ask(asker, OF_NO_TASK, { type: 'render', ...request })
+      if (outcome.type === 'rendered') return outcome
+      if (outcome.type === 'exceeded') throw tooLong(request)
+      throw new ScError(
+        'SC_INTERNAL',
+        `The transcript could not be read: ${'why' in outcome ? outcome.why : outcome.type}.`
+      )
     },
     close: async () => {
       isClosed = true
@@ -180,94 +169,17 @@ export function createCheckPool({
 
 const OF_NO_TASK: CheckedTask = { name: '', isThere: async () => true }
 
-function sizeOf(request: ThreadRequest): number {
-  if ('path' in request) return request.bytes
-  return 'body' in request ? request.body.length : request.input.length
-}
-
 function errorOf(outcome: Outcome): ScError {
   if (outcome.type === 'refused') return new ScError(outcome.code, outcome.detail)
   const why = 'why' in outcome ? outcome.why : 'it took too long, or too much memory'
   return new ScError('SC_TASK_INPUT_COSTLY', `The input could not be read: ${why}. Send less at once.`)
 }
 
-interface CheckThread {
-  check(request: ThreadRequest): Promise<Outcome>
-  hasEnded(): boolean
-  end(): Promise<void>
-}
-
-function startThread(deadlineMs: number): CheckThread {
-  const worker = new Worker(new URL('./check-thread.ts', import.meta.url), {
-    execArgv: [],
-    env: {},
-    resourceLimits: LIMITS
-  })
-  const ready = Promise.withResolvers<void>()
-  let current: { outcome: PromiseWithResolvers<Outcome>; of: 'schema' | 'input'; size: number } | undefined
-  let deadline: NodeJS.Timeout | undefined
-  let hasEnded = false
-
-  worker.on('message', (answer: ThreadAnswer) => {
-    if (answer.type === 'ready') ready.resolve()
-    else if (answer.type === 'compiled') begin('input')
-    else current?.outcome.resolve(answer)
-  })
-  worker.on('error', (error: NodeJS.ErrnoException) => {
-    hasEnded = true
-    ready.reject(error)
-    if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') exceeded()
-    else current?.outcome.reject(error)
-  })
-  worker.once('exit', () => {
-    hasEnded = true
-    ready.reject(closing())
-    current?.outcome.reject(closing())
-  })
-  // Whoever closes the pool may do it before the first check.
-  ready.promise.catch(() => {})
-
-  function begin(of: 'schema' | 'input'): void {
-    if (current) current.of = of
-    clearTimeout(deadline)
-    deadline = setTimeout(
-      () => {
-        exceeded()
-        void end()
-      },
-      of === 'input' ? deadlineMs + MEGABYTE_MS * Math.floor((current?.size ?? 0) / 1024 ** 2) : COMPILE_DEADLINE_MS
-    )
-  }
-
-  function exceeded(): void {
-    if (current) current.outcome.resolve({ type: 'exceeded', of: current.of })
-  }
-
-  async function end(): Promise<void> {
-    hasEnded = true
-    await worker.terminate()
-  }
-
-  async function check(request: ThreadRequest): Promise<Outcome> {
-    const limit = setTimeout(() => void end(), START_TIMEOUT_MS)
-    await ready.promise.finally(() => clearTimeout(limit))
-    const outcome = Promise.withResolvers<Outcome>()
-    current = { outcome, of: 'schema', size: sizeOf(request) }
-    const isCheck = 'schema' in request && !('rest' in request)
-    begin(isCheck ? 'schema' : 'input')
-    worker.postMessage(request, 'body' in request ? [request.body.buffer] : [])
-    return await outcome.promise.finally(() => {
-      clearTimeout(deadline)
-      current = undefined
-    })
-  }
-  return { check, hasEnded: () => hasEnded, end }
-}
-
 function dropped(): ScError {
   return new ScError('SC_CANCELLED', 'Stopped while the input waited to be checked.')
 }
 
-function closing(): ScError {
-  return new ScError('SC_UNAVAILABLE', 'The master is stopping. Ask it again in a moment.')
+function tooLong({ bytes, format }: RenderRequest): ScError {
+  const what = `This transcript has ${Math.ceil(bytes / 1024 ** 2)} MB, too much to be written as ${format}.`
+  return new ScError('SC_BAD_REQUEST', `${what} Ask for \`format=json\`, which comes as it is.`)
 }

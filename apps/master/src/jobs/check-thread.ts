@@ -1,11 +1,16 @@
 import { parentPort } from 'node:worker_threads'
 import type { ErrorCode } from '@sc/shared/errors.ts'
+import { isRecord } from '@sc/shared/is-record.ts'
 import type { RenderedTranscript, ResultFormat, TranscriptTask } from '../transcription/formats.ts'
 import { compileSchema, type Faults } from './json-schema.ts'
 import { type TextFaults, textFaultsOf } from './text-faults.ts'
 
 /** A thread of `check-pool.ts`: does one request after the other, for as long as it takes; it may be ended at any time. */
-export type ThreadRequest = CheckRequest | ReadRequest | HashRequest | RenderRequest
+export type ThreadRequest =
+  | ({ type: 'check' } & CheckRequest)
+  | ({ type: 'read' } & ReadRequest)
+  | ({ type: 'hash' } & HashRequest)
+  | ({ type: 'render' } & RenderRequest)
 
 export interface CheckRequest {
   /** JSON text, both. */
@@ -73,17 +78,23 @@ function check({ schema, input: text, field }: CheckRequest): ThreadAnswer {
   }
   answer({ type: 'compiled' })
   const input: unknown = JSON.parse(text)
-  const isObject = typeof input === 'object' && input !== null && !Array.isArray(input)
+  const isObject = isRecord(input)
   const hasField = isObject && field !== undefined && Object.hasOwn(input, field)
   return { type: 'faults', faults: check(input), isObject, hasField, text: textFaultsOf(text) }
 }
 
 async function handle(request: ThreadRequest): Promise<ThreadAnswer> {
-  if ('schema' in request && !('rest' in request)) return check(request)
-  // Only then: a thread that takes the place of one that was ended is to be there soon.
-  if ('path' in request) return await (await import('./render-large.ts')).renderLarge(request)
-  const { hashLarge, readLargeOrRefuse } = await import('./read-large.ts')
-  return 'body' in request ? readLargeOrRefuse(request) : hashLarge(request)
+  // The others only when they are asked for: a thread that takes the place of one that was ended is to be there soon.
+  switch (request.type) {
+    case 'check':
+      return check(request)
+    case 'read':
+      return (await import('./read-large.ts')).readLargeOrRefuse(request)
+    case 'hash':
+      return (await import('./read-large.ts')).hashLarge(request)
+    case 'render':
+      return await (await import('./render-large.ts')).renderLarge(request)
+  }
 }
 
 parentPort?.on('message', (request: ThreadRequest) => {

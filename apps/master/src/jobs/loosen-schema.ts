@@ -1,3 +1,5 @@
+import { isRecord } from '@sc/shared/is-record.ts'
+
 /**
  * A task's input schema as the master checks by it: it refuses nothing that the task itself would take. What it leaves alone
  * the worker checks. Beside patterns and formats (`json-schema.ts`), that is
@@ -36,10 +38,10 @@ function loosenPart(schema: Schema, isLax: boolean): Schema {
 }
 
 function loosenValue(keyword: string, value: unknown, isLax: boolean): unknown {
-  const part = (one: unknown): unknown => (isSchema(one) ? loosenPart(one, isLax) : one)
+  const part = (one: unknown): unknown => (isRecord(one) ? loosenPart(one, isLax) : one)
   if (ONE.has(keyword)) return part(value)
   if (SOME.has(keyword) && Array.isArray(value)) return value.map(part)
-  if (NAMED.has(keyword) && isSchema(value))
+  if (NAMED.has(keyword) && isRecord(value))
     return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, part(one)]))
   return value
 }
@@ -85,19 +87,15 @@ export function takes(taken: Taken, value: unknown): boolean {
 }
 
 function onlyDefinitions({ $defs, definitions }: Schema): Schema {
-  return { ...(isSchema($defs) && { $defs }), ...(isSchema(definitions) && { definitions }) }
+  return { ...(isRecord($defs) && { $defs }), ...(isRecord(definitions) && { definitions }) }
 }
 
 function fieldOf({ properties }: Schema, name: unknown): unknown {
-  return isSchema(properties) && typeof name === 'string' && Object.hasOwn(properties, name)
+  return isRecord(properties) && typeof name === 'string' && Object.hasOwn(properties, name)
     ? properties[name]
     : undefined
 }
 
 function isUnchecked(schema: unknown): boolean {
-  return isSchema(schema) && schema['x-unchecked'] === true
-}
-
-function isSchema(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isRecord(schema) && schema['x-unchecked'] === true
 }

@@ -1,3 +1,4 @@
+import { isRecord } from '@sc/shared/is-record.ts'
 import { TAKES } from './loosen-schema.ts'
 
 /**
@@ -33,10 +34,6 @@ export function isPlainSchema(schema: unknown): boolean {
   return Object.entries(schema).every(([keyword, value]) => {
     if (HARMLESS.has(keyword)) return true
     if (OF_SCHEMAS.has(keyword)) return isPlainSchema(value)
-    return keyword === 'properties' && isObject(value) && Object.values(value).every(isPlainSchema)
+    return keyword === 'properties' && isRecord(value) && Object.values(value).every(isPlainSchema)
   })
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

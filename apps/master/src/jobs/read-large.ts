@@ -1,4 +1,5 @@
 import { ScError } from '@sc/shared/errors.ts'
+import { isRecord } from '@sc/shared/is-record.ts'
 import { MOST_JSON_DEPTH, measureJson } from '@sc/shared/json-depth.ts'
 import { excessOfJson } from '@sc/shared/json-excess.ts'
 import type { HashRequest, ReadRequest, ThreadAnswer } from './check-thread.ts'
@@ -25,8 +26,8 @@ function readLarge({ body: bytes }: ReadRequest): ThreadAnswer {
   const excess = excessOfJson(measureJson(json, MOST_JSON_DEPTH), { isMessage: true })
   if (excess !== null) throw new ScError('SC_TASK_INPUT', `The input ${excess}. ${BY_FILE}`)
   const body = parseBody(json)
-  const isObject = typeof body === 'object' && body !== null && !Array.isArray(body)
-  const { input, ...rest } = (isObject ? body : {}) as Record<string, unknown>
+  const isObject = isRecord(body)
+  const { input, ...rest } = isObject ? body : {}
   const text = input === undefined ? undefined : JSON.stringify(input)
   // 1e20 is written with all its digits.
   if ((text?.length ?? 0) > bytes.length + MOST_ADDED)

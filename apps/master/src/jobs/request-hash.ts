@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isRecord } from '@sc/shared/is-record.ts'
 
 const PIECE_CHARS = 64 * 1024
 
@@ -38,14 +39,10 @@ function write(value: unknown, add: (text: string) => void): void {
 
 /** The value with what its JSON Schema says of fields that were left out, as the task would take it. */
 export function withDefaults(schema: unknown, value: unknown): unknown {
-  if (!isObject(schema) || !isObject(value) || !isObject(schema.properties)) return value
+  if (!isRecord(schema) || !isRecord(value) || !isRecord(schema.properties)) return value
   const known = Object.entries(schema.properties).flatMap(([name, property]) => {
     if (Object.hasOwn(value, name)) return [[name, withDefaults(property, value[name])]]
-    return isObject(property) && property.default !== undefined ? [[name, property.default]] : []
+    return isRecord(property) && property.default !== undefined ? [[name, property.default]] : []
   })
   return { ...value, ...Object.fromEntries(known) }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,6 +1,7 @@
 import { VRAM_CLASSES_GB } from '@sc/shared/capability.ts'
 import { FILES } from '@sc/shared/define-task.ts'
 import { ScError } from '@sc/shared/errors.ts'
+import { isRecord } from '@sc/shared/is-record.ts'
 import { excessOfSchema } from '@sc/shared/schema-limits.ts'
 import type { RegisteredTask, TaskRegistry } from '../cluster/task-registry.ts'
 import type { Asker, CheckOutcome, CheckPool } from './check-pool.ts'
@@ -147,8 +148,4 @@ export function queueOfTask({ name, queue, requires }: Pick<RegisteredTask, 'nam
     'SC_TASK_UNFIT',
     `Task ${name} asks for ${requires.vramGb} GB of GPU memory; the largest class of workers has ${largest} GB.`
   )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

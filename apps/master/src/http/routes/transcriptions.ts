@@ -63,8 +63,7 @@ export function addTranscriptions(app: App, deps: AppDeps): void {
         return reply
           .type('application/json; charset=utf-8')
           .send(await deps.blobs.get(key, { signal: untilDisconnect(reply) }))
-      const task = await taskOf(deps, jobId)
-      const bytes = await deps.blobs.size(key)
+      const [task, bytes] = await Promise.all([taskOf(deps, jobId), deps.blobs.size(key)])
       const path = deps.blobs.localPath?.(key)
       const asker = { keyId: callerOf(request).keyId, signal: () => untilDisconnect(reply) }
       const { contentType, body } =
